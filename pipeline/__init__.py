@@ -1,0 +1,29 @@
+"""Lyapunov spectra of recurrent networks, and what they say about whether a training will succeed.
+
+Inside the repository the package is `pipeline`; installed elsewhere, and inside the registered
+model, the same folder is `rnn_stability`. All imports in it are therefore relative.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "lyapunov_spectrum": "spectrum",
+    "Spectrum": "spectrum",
+    "StabilityPredictor": "predictor",
+    "Verdict": "predictor",
+}
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on first use: torch alone takes a second to import."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_PUBLIC[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

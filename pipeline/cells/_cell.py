@@ -1,0 +1,55 @@
+"""What every cell is: static sizes and pure functions."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor, nn
+
+Params = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Cell(ABC):
+    """One recurrent update, written for one network and any number of sequences.
+
+    Parameters are a flat dict with torch's own names, shapes and gate order, so that the named
+    parameters of one layer of `torch_module` (less their `_l0`) are a params dict. Biases may be absent.
+    """
+
+    input_size: int
+    hidden_size: int
+    init_scale: float | None = None  # p of uniform(-p, p); None is torch's own hidden_size ** -0.5
+
+    torch_module: ClassVar[type[nn.RNNBase] | None] = None  # the fused twin, if torch has one
+    torch_cell: ClassVar[type[nn.RNNCellBase] | None] = None  # torch's single-step twin
+    gates: ClassVar[int] = 1
+
+    @property
+    def state_size(self) -> int:
+        """S, the dimension of phase space: everything that one step hands to the next."""
+        return self.hidden_size
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the parameters."""
+        rows = self.gates * self.hidden_size
+        return {
+            "weight_ih": (rows, self.input_size),
+            "weight_hh": (rows, self.hidden_size),
+            "bias_ih": (rows,),
+            "bias_hh": (rows,),
+        }
+
+    def init(self, generator: Generator) -> Params:
+        """Parameters drawn from uniform(-p, p), float32."""
+        scale = self.hidden_size**-0.5 if self.init_scale is None else self.init_scale
+        return {n: torch.empty(s).uniform_(-scale, scale, generator=generator) for n, s in self.shapes().items()}
+
+    @abstractmethod
+    def step(self, params: Params, state: Tensor, x: Tensor) -> Tensor:
+        """The next state (B, S) from state (B, S) and input (B, I). Sequences must not mix."""
+
+    def output(self, state: Tensor) -> Tensor:
+        """What a head or the next layer reads: (B, S) -> (B, H)."""
+        return state

@@ -1,0 +1,29 @@
+"""The errors that a user's input can cause. Each carries one sentence: what was found, where, what would be right."""
+
+
+class PipelineError(ValueError):
+    """Base of all errors that end a stage with a sentence and no traceback."""
+
+
+class ConfigError(PipelineError):
+    """params.yaml is not what it should be."""
+
+
+class ArtefactError(PipelineError):
+    """A file between two stages is missing, corrupt, or cannot be written."""
+
+
+class DataError(PipelineError):
+    """A dataset cannot be had or is not what it should be."""
+
+
+class ModuleError(PipelineError):
+    """A user's module, state or inputs cannot be measured as they are."""
+
+
+class ExecutionError(PipelineError):
+    """A worker process was lost."""
+
+
+class TrackingError(PipelineError):
+    """The tracking store or model registry cannot be used."""

@@ -1,0 +1,17 @@
+"""An affine readout of every step."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn.functional import linear
+
+from ._head import Head, Params
+
+
+@dataclass(frozen=True)
+class Every(Head):
+    """One answer a step."""
+
+    def read(self, params: Params, outputs: Tensor) -> Tensor:
+        """(T, B, O) from outputs (T, B, H)."""
+        return linear(outputs, params["weight"], params["bias"])

@@ -1,0 +1,17 @@
+"""An affine readout of the last step."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn.functional import linear
+
+from ._head import Head, Params
+
+
+@dataclass(frozen=True)
+class Last(Head):
+    """One answer a sequence."""
+
+    def read(self, params: Params, outputs: Tensor) -> Tensor:
+        """(B, O) from outputs (T, B, H)."""
+        return linear(outputs[-1], params["weight"], params["bias"])

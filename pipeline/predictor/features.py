@@ -1,0 +1,225 @@
+"""The feature table: a row a trial and checkpoint. The one place where its columns are defined and documented."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..artefacts import CHECKPOINTS, TrialResult, TrialSpectra
+from ..errors import ArtefactError
+from .success import final_losses, scores
+
+FLOOR = -20.0  # nats per step that stand for -inf in means, sums and quantiles
+NEAR_ZERO = 0.05  # nats per step
+QUANTILES = (5, 25, 50, 75, 95)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table: its unit and what it holds."""
+
+    unit: str
+    meaning: str
+
+
+IDENTITY = {
+    "trial": Column("", "the trial's id, a hash of all that determines its result"),
+    "task": Column("", "what was learned, a file of `pipeline/tasks`"),
+    "cell": Column("", "the recurrent cell, a file of `pipeline/cells`"),
+    "index": Column("", "the trial's place in its sweep"),
+    "checkpoint": Column("", "initial, early or final"),
+    "epoch": Column("epochs", "epochs trained at the checkpoint"),
+}
+HYPER_PARAMETERS = {
+    "init_scale": Column("", "p; the cell's parameters begin as uniform(-p, p)"),
+    "learning_rate": Column("", "of Adam"),
+    "hidden_size": Column("units", "H"),
+    "clip_norm": Column("", "largest norm of a gradient, 0 for no clipping"),
+    "parameter_count": Column("", "trained numbers of the whole network"),
+    "state_size": Column("", "S, the number of exponents: H, or 2 H for an LSTM"),
+    "steps": Column("steps", "T, length of a training sequence"),
+}
+PROGRESS = {
+    "relative_loss": Column("", "validation loss at the checkpoint / loss by chance"),
+    "gradient_norm": Column("", "mean norm of the gradient over the checkpoint's epoch, before clipping; empty at the start"),
+    "gradient_norm_max": Column("", "largest norm of a gradient in that epoch"),
+}
+SPECTRUM = {
+    "exponent_1": Column("nats/step", "largest exponent"),
+    "exponent_2": Column("nats/step", "second"),
+    "exponent_3": Column("nats/step", "third"),
+    "exponents_mean": Column("nats/step", "mean of all exponents: growth of phase-space volume per direction"),
+    "positive_sum": Column("nats/step", "sum of the positive exponents, an upper bound of the entropy rate"),
+    "kaplan_yorke_dimension": Column("", "dimension of the attractor by Kaplan and Yorke 1979"),
+    "kaplan_yorke_share": Column("", "the same / S"),
+    "share_positive": Column("", "share of exponents above 0"),
+    "share_near_zero": Column("", f"share of exponents within {NEAR_ZERO} of 0"),
+    "share_remembering": Column("", "share of exponents above -1 / T: directions that outlast a training sequence"),
+    **{f"quantile_{q:02d}": Column("nats/step", f"{q} % of the exponents lie below it") for q in QUANTILES},
+    "growth_over_sequence": Column("nats", "exponent_1 x T: log growth of a perturbation over a training sequence"),
+    "spread_over_sequences": Column("nats/step", "standard deviation of exponent_1 between driving sequences"),
+    "standard_error": Column("nats/step", "of exponent_1"),
+    "lost_count": Column("", "number of exponents that are -inf: directions that the network annihilates"),
+    "lost_share": Column("", "the same / S"),
+    "diverged_share": Column("", "share of driving sequences whose state was not finite"),
+}
+CHANGE = {
+    f"change_{name}": Column(column.unit, f"{name} at the checkpoint less {name} at initialisation")
+    for name, column in SPECTRUM.items()
+}
+OUTCOME = {
+    "chance": Column("", "loss on the validation data of the best answer that ignores the input"),
+    "final_loss": Column("", "validation loss at the end; empty if the trial diverged"),
+    "best_loss": Column("", "lowest final_loss of any trial of the task"),
+    "score": Column("", "(chance - final_loss) / (chance - best_loss), within 0 and 1; 0 if the trial diverged"),
+    "success": Column("", "whether the score reaches `success.threshold` of params.yaml"),
+    "diverged": Column("", "whether a loss or gradient became infinite or NaN"),
+}
+GROUPS = {
+    "Which trial": IDENTITY,
+    "Hyper-parameters and sizes": HYPER_PARAMETERS,
+    "Progress at the checkpoint": PROGRESS,
+    "Spectrum at the checkpoint": SPECTRUM,
+    "Change of the spectrum since initialisation": CHANGE,
+    "Outcome, the same in all rows of a trial": OUTCOME,
+}
+
+
+def table(trials: Sequence[TrialResult], spectra: Sequence[TrialSpectra], threshold: float) -> pd.DataFrame:
+    """The table of all trials, columns in the order of GROUPS, rows by task, cell, index and checkpoint.
+
+    Raises:
+        ArtefactError: a trial lacks its spectra.
+    """
+    measured = {s.trial["id"]: s for s in spectra}
+    outcomes = _outcomes(trials, threshold)
+    rows = []
+    for result in trials:
+        if result.trial["id"] not in measured:
+            raise ArtefactError(f"trial {result.trial['id']} has no spectra; run `dvc repro` to measure them")
+        rows += _rows(result, measured[result.trial["id"]], outcomes[result.trial["id"]])
+    columns = [name for group in GROUPS.values() for name in group]
+    return pd.DataFrame(rows)[columns].sort_values(["task", "cell", "index", "epoch"], kind="stable", ignore_index=True)
+
+
+def spectrum_features(per_sequence: NDArray[np.float64], standard_error: float, steps: int) -> dict[str, float]:
+    """The features SPECTRUM of one spectrum.
+
+    Args:
+        per_sequence: (B, S) exponents, nats per step; rows with NaN are sequences that diverged.
+        standard_error: of the largest exponent.
+        steps: length of a training sequence.
+    """
+    whole = per_sequence[~np.isnan(per_sequence).any(axis=1)]
+    diverged = 1 - len(whole) / len(per_sequence)
+    if not len(whole):
+        return dict.fromkeys(SPECTRUM, math.nan) | {"diverged_share": diverged}
+    raw = np.sort(whole.mean(axis=0))[::-1]
+    exponents = np.maximum(raw, FLOOR)
+    size = len(exponents)
+    dimension = kaplan_yorke_dimension(exponents)
+    first = np.maximum(whole, FLOOR)[:, np.argmax(whole.mean(axis=0))]
+    return {
+        **{f"exponent_{i + 1}": float(exponents[min(i, size - 1)]) for i in range(3)},
+        "exponents_mean": float(exponents.mean()),
+        "positive_sum": float(exponents.clip(min=0).sum()),
+        "kaplan_yorke_dimension": dimension,
+        "kaplan_yorke_share": dimension / size,
+        "share_positive": float((exponents > 0).mean()),
+        "share_near_zero": float((np.abs(exponents) <= NEAR_ZERO).mean()),
+        "share_remembering": float((exponents > -1 / steps).mean()),
+        **{f"quantile_{q:02d}": float(np.quantile(exponents, q / 100)) for q in QUANTILES},
+        "growth_over_sequence": float(exponents[0] * steps),
+        "spread_over_sequences": float(first.std(ddof=1)) if len(first) > 1 else 0.0,
+        "standard_error": float(standard_error),
+        "lost_count": float(np.isneginf(raw).sum()),
+        "lost_share": float(np.isneginf(raw).mean()),
+        "diverged_share": diverged,
+    }
+
+
+def kaplan_yorke_dimension(exponents: NDArray[np.float64]) -> float:
+    """j + (sum of the first j) / -(the next), j the most exponents whose sum is not negative; largest first."""
+    sums = np.cumsum(exponents)
+    below = np.flatnonzero(sums < 0)
+    if not len(below):
+        return float(len(exponents))
+    j = int(below[0])
+    return float(j + (sums[j - 1] if j else 0.0) / -exponents[j])
+
+
+def summary(table: pd.DataFrame) -> str:
+    """Trials, divergences and successes by task and cell, for people."""
+    trials = table[table["checkpoint"] == "final"].groupby(["task", "cell"])
+    counts = pd.DataFrame(
+        {
+            "trials": trials.size(),
+            "diverged": trials["diverged"].sum(),
+            "successes": trials["success"].sum(),
+            "best loss": trials["final_loss"].min(),
+            "median score": trials["score"].median(),
+        }
+    )
+    return counts.to_string(float_format="{:.3f}".format)
+
+
+def documentation() -> str:
+    """docs/features.md: every column with its unit and meaning."""
+    lines = [
+        "# The feature table",
+        "",
+        "`features/features.parquet` and `features/features.csv` hold a row for each trial and checkpoint.",
+        f"Exponents are in nats per step. One that is -inf enters means, sums and quantiles as {FLOOR:g}; where no driving",
+        "sequence stayed finite, the features of the spectrum are empty.",
+        "",
+        "This page is written by `make docs` from `pipeline/predictor/features.py`.",
+    ]
+    for title, columns in GROUPS.items():
+        lines += ["", f"## {title}", "", "| column | unit | meaning |", "|---|---|---|"]
+        lines += [f"| `{name}` | {column.unit} | {column.meaning} |" for name, column in columns.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _outcomes(trials: Sequence[TrialResult], threshold: float) -> dict[str, dict[str, Any]]:
+    """The columns OUTCOME of each trial, by id."""
+    outcomes = {}
+    for task in sorted({t.trial["task"] for t in trials}):
+        own = [t for t in trials if t.trial["task"] == task]
+        chance, losses = own[0].trial["chance"], final_losses(own)
+        best = float(np.nanmin(losses)) if np.isfinite(losses).any() else math.nan
+        for result, loss, score in zip(own, losses, scores(losses, chance), strict=True):
+            outcomes[result.trial["id"]] = {
+                "chance": chance,
+                "final_loss": float(loss),
+                "best_loss": best,
+                "score": float(score),
+                "success": bool(score >= threshold),
+                "diverged": bool(result.outcome["diverged"]),
+            }
+    return outcomes
+
+
+def _rows(result: TrialResult, spectra: TrialSpectra, outcome: dict[str, Any]) -> list[dict[str, Any]]:
+    trial = result.trial
+    features = [
+        spectrum_features(exponents, errors[0], trial["steps"])
+        for exponents, errors in zip(spectra.exponents, spectra.standard_error, strict=True)
+    ]
+    rows = []
+    for checkpoint, spectrum in zip(CHECKPOINTS, features, strict=True):
+        epoch = result.epoch_of(checkpoint)
+        rows.append(
+            {name: trial[name] for name in ("task", "cell", "index", "init_scale", "learning_rate", "hidden_size", "clip_norm", "steps")}
+            | {"trial": trial["id"], "checkpoint": checkpoint, "epoch": epoch}
+            | {"parameter_count": result.outcome["parameter_count"], "state_size": spectra.exponents.shape[-1]}
+            | {"relative_loss": result.curves["validation_loss"][epoch] / trial["chance"]}
+            | {name: result.curves[name][epoch] for name in ("gradient_norm", "gradient_norm_max")}
+            | spectrum
+            | {f"change_{name}": value - features[0][name] for name, value in spectrum.items()}
+            | outcome
+        )
+    return rows

@@ -1,0 +1,160 @@
+"""A user's module as a step function on one flat state; the only part of this room that knows cells."""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..cells import Cell, Stack
+from ..cells.elman import Elman
+from ..cells.gru import GRU
+from ..cells.lstm import LSTM
+from ..errors import ModuleError
+
+Step = Callable[[Tensor, Tensor], Tensor]
+
+_CELLS: tuple[type[Cell], ...] = (Elman, LSTM, GRU)
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """A driven map: step (B, S), (B, I) -> (B, S), where it starts (B, S), and what drives it (T, B, I)."""
+
+    step: Step
+    state: Tensor
+    inputs: Tensor
+
+
+def adapt(model: nn.Module | Step, inputs: Tensor, state: Any, dtype: torch.dtype, device: torch.device) -> Adapted:
+    """The model as a driven map in the given dtype on the given device; ModuleError says what cannot be done."""
+    if not isinstance(inputs, Tensor) or not inputs.dim():
+        raise ModuleError(f"inputs should be a tensor (T, B, I), found {type(inputs).__name__}")
+    inputs = inputs.detach().to(device=device, dtype=dtype)
+    if not inputs.isfinite().all():
+        raise ModuleError("inputs should be finite, found NaN or infinite values")
+    if isinstance(model, nn.RNNBase):
+        adapted = _recurrent(model, inputs, state)
+    elif isinstance(model, nn.RNNCellBase):
+        adapted = _single(model, inputs, state)
+    elif isinstance(model, nn.Module):
+        adapted = _module(model, inputs, state)
+    elif callable(model):
+        adapted = _function(model, inputs, state)
+    else:
+        raise ModuleError(f"the model should be a torch.nn.Module or a function, found {type(model).__name__}")
+    _check(adapted)
+    return adapted
+
+
+def _recurrent(model: nn.RNNBase, inputs: Tensor, state: Any) -> Adapted:
+    if model.bidirectional:
+        raise ModuleError("a bidirectional network is no dynamical system: its state depends on the future of the input")
+    if model.proj_size:
+        raise ModuleError("proj_size is not supported; give a step function instead")
+    if model.dropout and model.training:
+        raise ModuleError("active dropout makes each step random; call model.eval() first")
+    if inputs.dim() == 2:
+        inputs = inputs[:, None]  # torch's unbatched form
+    elif model.batch_first:
+        inputs = inputs.transpose(0, 1)
+    _check_width(inputs, model.input_size)
+    kind = next(c for c in _CELLS if c.torch_module is type(model) or isinstance(model, c.torch_module or ()))
+    cells = [_cell(kind, model, model.input_size if n == 0 else model.hidden_size) for n in range(model.num_layers)]
+    layers = [_params(model, inputs, f"_l{n}") for n in range(model.num_layers)]
+    parts = _parts(state, inputs, 2 if kind is LSTM else 1, (model.num_layers, inputs.shape[1], model.hidden_size))
+    return _stacked(cells, layers, [part[n] for n in range(model.num_layers) for part in parts], inputs)
+
+
+def _single(model: nn.RNNCellBase, inputs: Tensor, state: Any) -> Adapted:
+    kind = next(c for c in _CELLS if isinstance(model, c.torch_cell or ()))
+    if inputs.dim() == 2:
+        inputs = inputs[:, None]
+    _check_width(inputs, model.input_size)
+    parts = _parts(state, inputs, 2 if kind is LSTM else 1, (inputs.shape[1], model.hidden_size))
+    return _stacked([_cell(kind, model, model.input_size)], [_params(model, inputs, "")], parts, inputs)
+
+
+def _stacked(cells: list[Cell], layers: list[dict[str, Tensor]], parts: list[Tensor], inputs: Tensor) -> Adapted:
+    stack = Stack(tuple(cells))
+    return Adapted(lambda s, x: stack.step(layers, s, x), torch.cat(parts, dim=-1), inputs)
+
+
+def _cell(kind: type[Cell], model: nn.RNNBase | nn.RNNCellBase, input_size: int) -> Cell:
+    if kind is Elman:
+        return Elman(input_size, model.hidden_size, nonlinearity=str(model.nonlinearity))
+    return kind(input_size, model.hidden_size)
+
+
+def _params(model: nn.Module, like: Tensor, suffix: str) -> dict[str, Tensor]:
+    """One layer's parameters under the cell's names, copied."""
+    wanted = [n for n in ("weight_ih", "weight_hh", "bias_ih", "bias_hh") if getattr(model, n + suffix, None) is not None]
+    return {n: getattr(model, n + suffix).detach().to(like) for n in wanted}
+
+
+def _parts(state: Any, inputs: Tensor, number: int, shape: tuple[int, ...]) -> list[Tensor]:
+    """The tensors of torch's own initial state, zeros if none was given."""
+    if state is None:
+        return [inputs.new_zeros(shape) for _ in range(number)]
+    parts = [p.detach().to(inputs) for p in ([state] if isinstance(state, Tensor) else list(state))]
+    for i, part in enumerate(parts):
+        if part.dim() == len(shape) - 1 and shape[-2] == 1:
+            parts[i] = part.unsqueeze(-2)
+    if len(parts) != number or any(tuple(p.shape) != shape for p in parts):
+        raise ModuleError(f"state should be {number} tensor(s) of shape {shape}, found {[tuple(p.shape) for p in parts]}")
+    return parts
+
+
+def _module(model: nn.Module, inputs: Tensor, state: Any) -> Adapted:
+    """A copy of a module of the user's own, forward(x, state) -> state or (output, state)."""
+    if any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p and m.training for m in model.modules()):
+        raise ModuleError("active dropout makes each step random; call model.eval() first")
+    own = copy.deepcopy(model).to(inputs)
+    if state is None:
+        raise ModuleError("a module of one's own needs `state=`: a tensor (B, S) or a tuple of such tensors")
+    parts = [state] if isinstance(state, Tensor) else list(state)
+    parts = [p.detach().to(inputs) for p in parts]
+    sizes = [p.shape[-1] for p in parts]
+
+    def step(flat: Tensor, x: Tensor) -> Tensor:
+        pieces = flat.split(sizes, dim=-1)
+        return _flat(own(x, pieces[0] if isinstance(state, Tensor) else tuple(pieces)), len(sizes), isinstance(state, Tensor))
+
+    return Adapted(step, torch.cat(parts, dim=-1), inputs)
+
+
+def _flat(answer: Any, number: int, single: bool) -> Tensor:
+    """The new state, end to end, from what a module's forward gave."""
+    if not isinstance(answer, Tensor) and not single and len(answer) == 2 and not isinstance(answer[1], Tensor):
+        answer = answer[1]
+    elif not isinstance(answer, Tensor) and single:
+        answer = answer[1]
+    pieces: Sequence[Tensor] = [answer] if isinstance(answer, Tensor) else answer
+    if len(pieces) != number:
+        raise ModuleError(f"forward(x, state) gave a state of {len(pieces)} tensors from one of {number}; they should match")
+    return torch.cat(list(pieces), dim=-1)
+
+
+def _function(step: Step, inputs: Tensor, state: Any) -> Adapted:
+    if not isinstance(state, Tensor):
+        raise ModuleError("a step function needs `state=`, a tensor (B, S)")
+    return Adapted(step, state.detach().to(inputs), inputs)
+
+
+def _check(adapted: Adapted) -> None:
+    if adapted.state.dim() != 2 or adapted.inputs.dim() < 2 or adapted.inputs.shape[1] != adapted.state.shape[0]:
+        shapes = f"inputs {tuple(adapted.inputs.shape)} and state {tuple(adapted.state.shape)}"
+        raise ModuleError(f"inputs should be (T, B, I) and state (B, S) with the same B, found {shapes}")
+    if not len(adapted.inputs):
+        raise ModuleError("inputs hold no step")
+    if not adapted.state.isfinite().all():
+        raise ModuleError("state should be finite, found NaN or infinite values")
+    if adapted.step(adapted.state, adapted.inputs[0]).shape != adapted.state.shape:
+        raise ModuleError(f"a step should keep the state's shape {tuple(adapted.state.shape)}")
+
+
+def _check_width(inputs: Tensor, size: int) -> None:
+    if inputs.dim() != 3 or inputs.shape[-1] != size:
+        raise ModuleError(f"inputs should end in the module's input size {size}, found shape {tuple(inputs.shape)}")

@@ -1,0 +1,105 @@
+"""The next character of English prose, as in Karpathy, Johnson and Li 2015: 50 steps, a prediction at each."""
+
+import urllib.request
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from ..errors import DataError
+from ._task import DOWNLOADS, Splits, Task, accuracy, blocks, classification_loss, log_frequencies
+
+STEPS = 50
+BLOCKS, SHARES = 20, (14, 3, 3)  # stretches of text dealt to train, validation, test
+LIMITS = {"packaged": (3200, 600, 600), "full": (None, None, None)}  # sequences kept of each
+WAR_AND_PEACE = "https://www.gutenberg.org/cache/epub/2600/pg2600.txt"
+
+
+class EnglishCharacters(Task):
+    """CPython's language reference (`pydoc_data.topics`), or War and Peace."""
+
+    title: ClassVar = "English prose, next character"
+    description: ClassVar = "50 characters of prose go in one after the other; after each, the next one is asked for."
+    head: ClassVar = "every"
+    metric_name: ClassVar = "accuracy"
+    batch_size: ClassVar = 50
+
+    def load(self, size: str, seed: int) -> Splits:
+        """Characters (50, N) as numbers and, one step on, the targets; number 0 is any character not seen in training."""
+        text, source, licence = _packaged() if size == "packaged" else _full()
+        places = blocks(len(text), BLOCKS, SHARES, seed)
+        characters = sorted({c for b in places["train"] for c in text[b]})
+        number = {c: i for i, c in enumerate(characters, start=1)}
+        arrays = {}
+        for (name, stretches), limit in zip(places.items(), LIMITS[size], strict=True):
+            inputs, targets = _cut(text, stretches, number)
+            chosen = _chosen(inputs.shape[1], limit, seed, shuffled=name == "train")
+            arrays[f"{name}_inputs"], arrays[f"{name}_targets"] = inputs[:, chosen], targets[:, chosen]
+        notes = {"characters": len(text), "vocabulary": "".join(characters)}
+        return Splits(arrays, len(characters) + 1, len(characters) + 1, source, licence, notes)
+
+    def encode(self, inputs: Tensor, input_size: int) -> Tensor:
+        """One-hot vectors (T, B, I) of numbers (T, B)."""
+        return one_hot(inputs.long(), input_size).to(torch.float32)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy in nats a character."""
+        return classification_loss(outputs, targets)
+
+    def metric(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Share of characters named right."""
+        return accuracy(outputs, targets)
+
+    def constant(self, targets: Tensor, output_size: int) -> Tensor:
+        """Log frequencies of the characters."""
+        return log_frequencies(targets, output_size)
+
+
+def _cut(text: str, stretches: list[slice], number: dict[str, int]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Sequences (50, N) that do not overlap, in natural order, and the same one character later."""
+    inputs, targets = [], []
+    for stretch in stretches:
+        codes = np.array([number.get(c, 0) for c in text[stretch]], dtype=np.uint8 if len(number) < 256 else np.int32)
+        count = (len(codes) - 1) // STEPS
+        inputs.append(codes[: count * STEPS].reshape(count, STEPS).T)
+        targets.append(codes[1 : count * STEPS + 1].reshape(count, STEPS).T)
+    return np.concatenate(inputs, axis=1), np.concatenate(targets, axis=1)
+
+
+def _chosen(count: int, limit: int | None, seed: int, *, shuffled: bool) -> NDArray[Any]:
+    """Places kept: for training a random subset, otherwise the first, so that natural order stays unbroken."""
+    if limit is None or count <= limit:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).permutation(count)[:limit]) if shuffled else np.arange(limit)
+
+
+def _packaged() -> tuple[str, str, str]:
+    import platform
+    from pydoc_data.topics import topics
+
+    source = f"pydoc_data.topics of CPython {platform.python_version()}, topics in sorted order"
+    return "\n".join(topics[name] for name in sorted(topics)), source, "PSF-2.0"
+
+
+def _full() -> tuple[str, str, str]:
+    path = Path(DOWNLOADS) / "war_and_peace.txt"
+    if not path.exists():
+        try:
+            with urllib.request.urlopen(WAR_AND_PEACE, timeout=60) as answer:
+                content = answer.read()
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)
+        except OSError as error:
+            raise DataError(
+                f"cannot download War and Peace from {WAR_AND_PEACE} ({error}); connect to the network, save it as {path}, "
+                "or set prepare.size to packaged"
+            ) from None
+    text = path.read_text(encoding="utf-8-sig")
+    start, end = text.find("*** START"), text.find("*** END")
+    if start < 0 or end < start:
+        raise DataError(f"{path} is not Project Gutenberg's text 2600; delete it to download it again")
+    return text[text.index("\n", start) : end].strip(), "War and Peace, Project Gutenberg 2600", "public domain in the USA"

@@ -1,0 +1,83 @@
+"""The spectra of a finished trial."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import spectrum, tasks
+from ..artefacts import CHECKPOINTS, TaskData, TrialResult, TrialSpectra, digest
+from ..config import SpectrumSettings
+from ..errors import ArtefactError
+from .network import Network
+from .trial import Trial, code_hash
+
+
+Work = tuple[Path, Path, SpectrumSettings, str, Path]
+
+
+def measurements(results: Path, data: Path, settings: SpectrumSettings, folder: Path, device: str) -> dict[Path, Work]:
+    """File of spectra to make -> argument for `measure`, for every trial of a folder of results.
+
+    The file's name tells apart all that could change what is in it.
+    """
+    code = code_hash("spectrum", "training/measure.py")
+    work = {}
+    for result in sorted(results.glob("*.safetensors")):
+        content = json.dumps([digest(result), settings.model_dump(), device, code])
+        path = folder / f"{hashlib.sha256(content.encode()).hexdigest()[:16]}.safetensors"
+        work[path] = (result, data, settings, device, path)
+    if not work:
+        raise ArtefactError(f"{results} holds no trials; run `dvc repro` to make them")
+    return work
+
+
+def measure(work: Work) -> Path:
+    """Measure a trial's full spectrum at its three checkpoints, write its TrialSpectra and return the path.
+
+    The networks are driven by the task's own validation data in natural order, in float64, from the zero state.
+
+    Args:
+        work: file of the trial's result, file of the task's data, settings, device, file to write.
+    """
+    result_path, data_path, settings, device, path = work
+    begin = time.perf_counter()
+    result = TrialResult.load(result_path)
+    trial = Trial.from_description(result.trial)
+    network = Network.of(trial)
+    params = _stacked([result.weights[c] for c in CHECKPOINTS], device)
+    inputs = torch.from_numpy(_driving(data_path, settings)).to(device)
+    inputs = tasks.get(trial.task).encode(inputs, trial.input_size).double()
+    state = inputs.new_zeros(len(CHECKPOINTS), settings.sequences, network.cell.state_size)
+    step: Callable[[dict[str, Tensor], Tensor, Tensor], Tensor] = network.cell.step
+    growth = spectrum.growth(step, params, state, inputs, network.cell.state_size, transient=settings.transient)
+    spectra = [spectrum.Spectrum.from_growth(g, every=1) for g in growth.unbind(1)]
+    TrialSpectra(
+        trial=result.trial,
+        settings=settings.model_dump() | {"seconds": time.perf_counter() - begin},
+        exponents=np.stack([s.per_sequence.cpu().numpy() for s in spectra]),
+        standard_error=np.stack([s.standard_error.cpu().numpy() for s in spectra]),
+        history=np.stack([s.history[:, 0].cpu().numpy() for s in spectra]),
+    ).save(path)
+    return path
+
+
+@lru_cache(maxsize=1)
+def _driving(path: Path, settings: SpectrumSettings) -> np.ndarray[Any, Any]:
+    inputs, _ = TaskData.load(path).split("validation")
+    return tasks.driving_sequences(inputs, settings.sequences, settings.transient + settings.steps)
+
+
+def _stacked(checkpoints: list[dict[str, Any]], device: str) -> dict[str, Tensor]:
+    """The cell's parameters of all checkpoints, (3, ...) float64."""
+    names = [n for n in checkpoints[0] if n.startswith("cell.")]
+    return {
+        n.removeprefix("cell."): torch.stack([torch.from_numpy(c[n]).double() for c in checkpoints]).to(device) for n in names
+    }

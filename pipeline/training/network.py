@@ -1,0 +1,86 @@
+"""A cell and a head as one trainable module: the fused kernel where torch has one, the step loop elsewhere."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Generator, Tensor, nn
+
+from .. import cells, heads
+from ..artefacts import Arrays
+from ..cells import Cell
+from ..heads import Head
+from .trial import Trial
+
+
+@dataclass(frozen=True)
+class Network:
+    """The two parts of a trial's network."""
+
+    cell: Cell
+    head: Head
+
+    @classmethod
+    def of(cls, trial: Trial) -> Self:
+        """The network that a trial describes."""
+        cell = cells.get(trial.cell)(trial.input_size, trial.hidden_size, trial.init_scale)
+        return cls(cell, heads.get(trial.head)(trial.hidden_size, trial.output_size))
+
+    def init(self, generator: Generator) -> "Module":
+        """A module with fresh parameters."""
+        return Module(self, self.cell.init(generator), self.head.init(generator))
+
+    def load(self, weights: Arrays) -> "Module":
+        """A module with the parameters that `Module.weights` gave."""
+        parts: dict[str, dict[str, Tensor]] = {"cell": {}, "head": {}}
+        for name, value in weights.items():
+            part, _, key = name.partition(".")
+            parts[part][key] = torch.from_numpy(value)
+        return Module(self, parts["cell"], parts["head"])
+
+
+class Module(nn.Module):
+    """(T, B, I) -> the head's answer, from the zero state."""
+
+    def __init__(self, network: Network, cell: dict[str, Tensor], head: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.network = network
+        self.cell = recurrence(network.cell, cell)
+        self.head = nn.ParameterDict({n: nn.Parameter(p.clone()) for n, p in head.items()})
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The answer to inputs (T, B, I)."""
+        return self.network.head.read(dict(self.head), self.cell(inputs)[0])
+
+    def weights(self) -> Arrays:
+        """A copy of all parameters under `cell.<name>` and `head.<name>`."""
+        return {n.removesuffix("_l0"): p.detach().cpu().numpy().copy() for n, p in self.named_parameters()}
+
+
+class StepLoop(nn.Module):
+    """A cell stepped through the sequence."""
+
+    def __init__(self, cell: Cell, params: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.step_of = cell
+        for name, value in params.items():
+            self.register_parameter(name, nn.Parameter(value.clone()))
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs (T, B, H) and the last state (B, S)."""
+        params = dict(self.named_parameters())
+        state = inputs.new_zeros(inputs.shape[1], self.step_of.state_size)
+        outputs = []
+        for x in inputs:
+            state = self.step_of.step(params, state, x)
+            outputs.append(self.step_of.output(state))
+        return torch.stack(outputs), state
+
+
+def recurrence(cell: Cell, params: dict[str, Tensor]) -> nn.Module:
+    """Inputs (T, B, I) -> outputs (T, B, H) and last state: torch's fused module for the cell, or the step loop."""
+    if cell.torch_module is None:
+        return StepLoop(cell, params)
+    twin = cell.torch_module(cell.input_size, cell.hidden_size)
+    twin.load_state_dict({f"{n}_l0": p for n, p in params.items()})
+    return twin
