@@ -243,8 +243,8 @@ def replacing(path: Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         os.close(handle)
         temporary = Path(name)
-        temporary.chmod(0o644)
         yield temporary
+        temporary.chmod(0o644)
         temporary.replace(path)
     except (OSError, SafetensorError) as error:
         raise ArtefactError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None

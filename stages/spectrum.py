@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pipeline import config, execution, stage, training
+from pipeline.training.measure import measure, measurements
 from pipeline.artefacts import TrialSpectra, trials_in
 
 
@@ -12,8 +13,8 @@ def main(task: str, cell: str) -> None:
     data = Path("data") / f"{task}.safetensors"
     trials = Path("trials") / f"{task}-{cell}"
     execution.complete(
-        training.measure,
-        training.measurements(trials, data, settings.spectrum, Path("spectra") / f"{task}-{cell}", training.device(settings.device)),
+        measure,
+        measurements(trials, data, settings.spectrum, Path("spectra") / f"{task}-{cell}", training.device(settings.device)),
         label=f"spectrum {task} {cell}",
         processes=execution.process_count(settings.processes),
         on_file=lambda path: TrialSpectra.load(path).diverged,

@@ -25,11 +25,12 @@ class Cell(ABC):
     torch_module: ClassVar[type[nn.RNNBase] | None] = None  # the fused twin, if torch has one
     torch_cell: ClassVar[type[nn.RNNCellBase] | None] = None  # torch's single-step twin
     gates: ClassVar[int] = 1
+    state_parts: ClassVar[int] = 1  # tensors of size H in torch's form of the state
 
     @property
     def state_size(self) -> int:
         """S, the dimension of phase space: everything that one step hands to the next."""
-        return self.hidden_size
+        return self.state_parts * self.hidden_size
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the parameters."""

@@ -17,11 +17,7 @@ class LSTM(Cell):
     torch_module: ClassVar = nn.LSTM
     torch_cell: ClassVar = nn.LSTMCell
     gates: ClassVar = 4
-
-    @property
-    def state_size(self) -> int:
-        """S = 2 H."""
-        return 2 * self.hidden_size
+    state_parts: ClassVar = 2
 
     def step(self, params: Params, state: Tensor, x: Tensor) -> Tensor:
         """(h', c') end to end, (B, 2 H)."""

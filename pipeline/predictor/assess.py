@@ -1,5 +1,6 @@
 """The trained predictor, and its use inside other people's code."""
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from ..artefacts import load_json, replacing, save_json
 from ..config import PredictorSettings
 from ..errors import ArtefactError, ModuleError
 from . import features as columns
-from .inputs import CATEGORIES, SETS, log10
+from .inputs import CATEGORIES, SERVED, SETS, log10
 from .model import fit_score, fit_success, predict
 
 if TYPE_CHECKING:  # torch takes a second to import, and a served model has none
@@ -21,8 +22,15 @@ if TYPE_CHECKING:  # torch takes a second to import, and a served model has none
 
     from ..spectrum import Spectrum
 
-# What skops may load beyond its own list: parts of scikit-learn's models that this project fits, and nothing else.
-TRUSTED = ["sklearn.calibration._CalibratedClassifier", "sklearn.calibration._SigmoidCalibration"]
+# What skops may load beyond its own list: parts of the models that this project fits, and nothing else. No type here
+# runs code when loaded; a forged tree could crash a process, so load only models whose origin you know.
+TRUSTED = [
+    "numpy.dtype",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.model_selection._split.StratifiedKFold",
+    "sklearn.tree._tree.Tree",
+]
 _GRID = np.linspace(0, 1, 41)  # quantiles of the training trials that are kept
 
 
@@ -54,7 +62,7 @@ class StabilityPredictor:
     """Predicts from early measurements whether a training will succeed.
 
     Attributes:
-        models: set of inputs (a name in SETS) -> fitted regression of the score, fitted classifier of success.
+        models: set of inputs (a name in SERVED) -> fitted regression of the score, fitted classifier of success.
         about: quantiles of the training trials by column, the evidence by set and split, tasks, cells, threshold.
     """
 
@@ -63,13 +71,12 @@ class StabilityPredictor:
 
     @classmethod
     def fit(cls, inputs: pd.DataFrame, table: Sequence[dict[str, Any]], threshold: float, settings: PredictorSettings, seed: int) -> Self:
-        """Fit all sets to all trials; `inputs` from `trial_inputs`, `table` from `evidence`."""
+        """Fit the sets SERVED to all trials; `inputs` from `trial_inputs`, `table` from `evidence`."""
         models = {
             name: (fit_score(inputs[list(used)], inputs["score"], settings, seed), fit_success(inputs[list(used)], inputs["success"], settings, seed))
-            for name, used in SETS.items()
-            if used
+            for name, used in ((name, SETS[name]) for name in SERVED)
         }
-        numbers = [c for used in SETS.values() for c in used if c not in CATEGORIES]
+        numbers = [c for name in SERVED for c in SETS[name] if c not in CATEGORIES]
         about = {
             "quantiles": {c: _quantiles(inputs[c]) for c in dict.fromkeys(numbers)},
             "evidence": _by_set(table),
@@ -83,7 +90,7 @@ class StabilityPredictor:
         """Write model.skops and about.json."""
         content = {name: list(pair) for name, pair in self.models.items()}
         with replacing(folder / "model.skops") as temporary:
-            skops.io.dump(content, temporary)
+            skops.io.dump(content, temporary, compression=zipfile.ZIP_DEFLATED)
         save_json(folder / "about.json", dict(self.about))
 
     @classmethod

@@ -22,6 +22,12 @@ FAMILIES = {
     "spectrum at initialisation": INITIAL,
     "early spectrum": EARLY,
 }
+# Sets that differ by the spectrum alone.
+PAIRS = (
+    ("hyper-parameters and size", "hyper-parameters and initial spectrum"),
+    ("early loss", "early loss and early spectrum"),
+    ("all but spectra", "all"),
+)
 Values = NDArray[np.float64]
 
 
@@ -74,7 +80,7 @@ def summarise(predictions: pd.DataFrame, settings: PredictorSettings, seed: int)
     table = evidence(predictions, settings, seed)
     best = champion(predictions, table, settings, seed)
     headline = {row["split"]: {m: row[m] for m in ("r2", "spearman", "auc", "brier")} for row in table if row["features"] == "all"}
-    return {"all": headline, "champion": best, "looks_at": looks_at(predictions), "table": table}
+    return {"all": headline, "champion": best, "gains": gains(predictions, settings, seed), "looks_at": looks_at(predictions), "table": table}
 
 
 def text(result: dict[str, Any]) -> str:
@@ -86,15 +92,23 @@ def text(result: dict[str, Any]) -> str:
             "" if value is None or value != value else f"{value:.2f} ({low:.2f} to {high:.2f})"
             for value, low, high in zip(rows[measure], rows[f"{measure}_low"], rows[f"{measure}_high"], strict=True)
         ]
-    return shown.to_string(index=False) + "\n" + verdict(result["champion"])
+    added = [f"{g['split']}: {g['without']} -> {g['with']}: R2 {gain_text(g)}" for g in result["gains"]]
+    return "\n".join([shown.to_string(index=False), *added, verdict(result["champion"])])
 
 
 def verdict(best: dict[str, Any]) -> str:
     """Whether the spectrum helps, in one sentence."""
-    gain = f"{best['gain_r2']:+.3f} (95 % interval {best['gain_r2_low']:+.3f} to {best['gain_r2_high']:+.3f})"
+    gain = gain_text(best)
     if best["beats_rival"]:
         return f"With the spectra, R2 of the score over trials changes by {gain} against {best['rival']!r}, the best without: champion."
     return f"The spectra do not beat {best['rival']!r}, the best set without them: R2 over trials changes by {gain}. No champion."
+
+
+def gain_text(gain: dict[str, Any]) -> str:
+    """A difference in R2 with its interval."""
+    if gain["gain_r2_low"] is None:
+        return "an amount that these trials do not define"
+    return f"{gain['gain_r2']:+.3f} (95 % interval {gain['gain_r2_low']:+.3f} to {gain['gain_r2_high']:+.3f})"
 
 
 def evidence(predictions: pd.DataFrame, settings: PredictorSettings, seed: int) -> list[dict[str, Any]]:
@@ -119,19 +133,34 @@ def evidence(predictions: pd.DataFrame, settings: PredictorSettings, seed: int) 
 
 
 def champion(predictions: pd.DataFrame, table: Sequence[dict[str, Any]], settings: PredictorSettings, seed: int) -> dict[str, Any]:
-    """Whether "all" beats the best set without spectra: the interval of the difference in R2, over trials, is above 0.
-
-    The difference is taken trial by trial on the same bootstrap samples.
-    """
+    """Whether "all" beats the best set without spectra: the interval of the difference in R2, over trials, is above 0."""
     over_trials = {row["features"]: row for row in table if row["split"] == SPLITS[0]}
     rival = max(WITHOUT_SPECTRA, key=lambda features: over_trials[features]["r2"] or -np.inf)
-    rows = predictions[predictions["split"] == SPLITS[0]]
-    mine, theirs = (rows[rows["features"] == f].sort_values("trial") for f in ("all", rival))
-    samples = _samples(len(mine), settings.bootstrap, seed)
-    gains = _r2(_columns(mine), samples) - _r2(_columns(theirs), samples)
-    low, high = np.nanpercentile(gains, [2.5, 97.5])
-    gain = (over_trials["all"]["r2"] or 0.0) - (over_trials[rival]["r2"] or 0.0)
-    return {"rival": rival, "gain_r2": gain, "gain_r2_low": float(low), "gain_r2_high": float(high), "beats_rival": bool(low > 0)}
+    gain = _gain(predictions, SPLITS[0], rival, "all", settings, seed)
+    return {"rival": rival} | gain | {"beats_rival": (gain["gain_r2_low"] or 0.0) > 0}
+
+
+def gains(predictions: pd.DataFrame, settings: PredictorSettings, seed: int) -> list[dict[str, Any]]:
+    """What the spectrum adds to what else is known: the difference in R2 with its interval, by split and by PAIRS."""
+    return [
+        {"split": split, "without": without, "with": with_} | _gain(predictions, split, without, with_, settings, seed)
+        for split in SPLITS
+        if (predictions["split"] == split).any()
+        for without, with_ in PAIRS
+    ]
+
+
+def _gain(
+    predictions: pd.DataFrame, split: str, without: str, with_: str, settings: PredictorSettings, seed: int
+) -> dict[str, float | None]:
+    """Difference in R2 between two sets, trial by trial on the same bootstrap samples."""
+    rows = predictions[predictions["split"] == split]
+    more, less = (_columns(rows[rows["features"] == f].sort_values("trial")) for f in (with_, without))
+    once, samples = np.arange(len(more[0]))[None], _samples(len(more[0]), settings.bootstrap, seed)
+    spread = _r2(more, samples) - _r2(less, samples)
+    low, high = np.percentile(spread[np.isfinite(spread)], [2.5, 97.5]) if np.isfinite(spread).any() else (np.nan, np.nan)
+    gain = (_r2(more, once) - _r2(less, once))[0]
+    return {"gain_r2": _number(gain), "gain_r2_low": _number(low), "gain_r2_high": _number(high)}
 
 
 def looks_at(predictions: pd.DataFrame) -> list[dict[str, Any]]:

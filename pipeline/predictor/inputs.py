@@ -38,6 +38,8 @@ WITHOUT_SPECTRA = (
     "hyper-parameters and early loss",
     "all but spectra",
 )
+# What the registered predictor can answer from: the sets that hold a whole spectrum.
+SERVED = ("spectrum at initialisation", "hyper-parameters and initial spectrum", "early spectrum", "early loss and early spectrum", "all")
 _SMALLEST, _LARGEST = 1e-12, 1e12  # where logarithms are cut
 
 

@@ -26,11 +26,11 @@ def fit_score(x: pd.DataFrame, score: pd.Series, settings: PredictorSettings, se
     """A regression of the score, chosen by inner cross-validation for the least squared error; the mean if x is empty."""
     if x.shape[1] == 0 or len(x) < 2 * settings.inner_folds:
         return DummyRegressor().fit(x, score)
-    trees = ExtraTreesRegressor(settings.trees, random_state=seed)
+    trees = ExtraTreesRegressor(settings.trees, min_samples_leaf=2, random_state=seed)
     candidates = [
         {"model": [Ridge()], "model__alpha": [1.0, 10.0]},
         {"model": [SVR(epsilon=0.05)], "model__C": [1.0, 10.0]},
-        {"model": [trees], "model__min_samples_leaf": [1, 3]},
+        {"model": [trees]},
     ]
     folds = KFold(settings.inner_folds, shuffle=True, random_state=seed)
     search = GridSearchCV(_pipeline(x.columns), candidates, scoring="neg_mean_squared_error", cv=folds, error_score="raise")
@@ -45,15 +45,15 @@ def fit_success(x: pd.DataFrame, success: pd.Series, settings: PredictorSettings
     """
     if x.shape[1] == 0 or min(success.sum(), (~success).sum()) < 2 * settings.inner_folds:
         return DummyClassifier(strategy="prior").fit(x, success)
-    trees = ExtraTreesClassifier(settings.trees, random_state=seed)
+    trees = ExtraTreesClassifier(settings.trees, min_samples_leaf=2, random_state=seed)
     candidates = [
         {"model": [LogisticRegression(max_iter=2000)], "model__C": [0.03, 0.3]},
-        {"model": [trees], "model__min_samples_leaf": [1, 3]},
+        {"model": [trees]},
     ]
     folds = StratifiedKFold(settings.inner_folds, shuffle=True, random_state=seed)
     search = GridSearchCV(_pipeline(x.columns), candidates, scoring="neg_log_loss", cv=folds, error_score="raise")
     best = search.fit(x, success).best_estimator_
-    return CalibratedClassifierCV(best, method="sigmoid", cv=folds).fit(x, success)
+    return CalibratedClassifierCV(best, method="sigmoid", cv=folds, ensemble=False).fit(x, success)
 
 
 def predict(score: BaseEstimator, success: BaseEstimator, x: pd.DataFrame) -> tuple[NDArray[Any], NDArray[Any]]:

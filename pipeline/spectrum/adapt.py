@@ -8,15 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .. import cells
 from ..cells import Cell, Stack
-from ..cells.elman import Elman
-from ..cells.gru import GRU
-from ..cells.lstm import LSTM
 from ..errors import ModuleError
 
 Step = Callable[[Tensor, Tensor], Tensor]
-
-_CELLS: tuple[type[Cell], ...] = (Elman, LSTM, GRU)
 
 
 @dataclass(frozen=True)
@@ -61,31 +57,38 @@ def _recurrent(model: nn.RNNBase, inputs: Tensor, state: Any) -> Adapted:
     elif model.batch_first:
         inputs = inputs.transpose(0, 1)
     _check_width(inputs, model.input_size)
-    kind = next(c for c in _CELLS if c.torch_module is type(model) or isinstance(model, c.torch_module or ()))
-    cells = [_cell(kind, model, model.input_size if n == 0 else model.hidden_size) for n in range(model.num_layers)]
+    kind = _kind(model)
+    stacked = [_cell(kind, model, model.input_size if n == 0 else model.hidden_size) for n in range(model.num_layers)]
     layers = [_params(model, inputs, f"_l{n}") for n in range(model.num_layers)]
-    parts = _parts(state, inputs, 2 if kind is LSTM else 1, (model.num_layers, inputs.shape[1], model.hidden_size))
-    return _stacked(cells, layers, [part[n] for n in range(model.num_layers) for part in parts], inputs)
+    parts = _parts(state, inputs, kind.state_parts, (model.num_layers, inputs.shape[1], model.hidden_size))
+    return _stacked(stacked, layers, [part[n] for n in range(model.num_layers) for part in parts], inputs)
 
 
 def _single(model: nn.RNNCellBase, inputs: Tensor, state: Any) -> Adapted:
-    kind = next(c for c in _CELLS if isinstance(model, c.torch_cell or ()))
+    kind = _kind(model)
     if inputs.dim() == 2:
         inputs = inputs[:, None]
     _check_width(inputs, model.input_size)
-    parts = _parts(state, inputs, 2 if kind is LSTM else 1, (inputs.shape[1], model.hidden_size))
+    parts = _parts(state, inputs, kind.state_parts, (inputs.shape[1], model.hidden_size))
     return _stacked([_cell(kind, model, model.input_size)], [_params(model, inputs, "")], parts, inputs)
 
 
-def _stacked(cells: list[Cell], layers: list[dict[str, Tensor]], parts: list[Tensor], inputs: Tensor) -> Adapted:
-    stack = Stack(tuple(cells))
+def _stacked(stacked: list[Cell], layers: list[dict[str, Tensor]], parts: list[Tensor], inputs: Tensor) -> Adapted:
+    stack = Stack(tuple(stacked))
     return Adapted(lambda s, x: stack.step(layers, s, x), torch.cat(parts, dim=-1), inputs)
 
 
+def _kind(model: nn.Module) -> type[Cell]:
+    """The cell whose twin in torch the module is."""
+    for kind in map(cells.get, cells.names()):
+        if isinstance(model, tuple(t for t in (kind.torch_module, kind.torch_cell) if t)):
+            return kind
+    raise ModuleError(f"{type(model).__name__} is no twin of a cell of this library; give a step function instead")
+
+
 def _cell(kind: type[Cell], model: nn.RNNBase | nn.RNNCellBase, input_size: int) -> Cell:
-    if kind is Elman:
-        return Elman(input_size, model.hidden_size, nonlinearity=str(model.nonlinearity))
-    return kind(input_size, model.hidden_size)
+    nonlinearity = {"nonlinearity": model.nonlinearity} if hasattr(model, "nonlinearity") else {}
+    return kind(input_size, model.hidden_size, **nonlinearity)
 
 
 def _params(model: nn.Module, like: Tensor, suffix: str) -> dict[str, Tensor]:

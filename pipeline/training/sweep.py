@@ -29,7 +29,12 @@ def draw(settings: Train, seed: int, cell: str, about: dict[str, Any], device: s
     """
     sources = np.random.SeedSequence([seed, zlib.crc32(f"{about['task']} {cell}".encode())])
     points = _sobol(settings.trials, sources)
-    code = code_hash("training", "cells/_cell.py", f"cells/{cell}.py", "tasks/_task.py", f"tasks/{about['task']}.py", "heads")
+    code = code_hash(
+        *(f"training/{name}.py" for name in ("loop", "network", "trial")),
+        *(f"cells/{name}.py" for name in ("_cell", cell)),
+        *(f"heads/{name}.py" for name in ("_head", about["head"])),
+        *(f"tasks/{name}.py" for name in ("_task", about["task"])),
+    )
     return [
         Trial(
             task=about["task"],

@@ -1,0 +1,53 @@
+# make run   the whole study: .venv with pinned packages, then `dvc repro`
+# make test  all checks and tests
+# make ui    the MLflow UI on the study's store
+# Further: check, track, docs, benchmarks, lock.
+
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export DVC_NO_ANALYTICS := 1
+
+STAMP := .venv/.stamp$(if $(CUDA),-cuda)
+TORCH := $(shell grep '^torch==' constraints.txt)
+
+.PHONY: run test check ui track docs benchmarks lock .venv
+
+run: $(STAMP)
+	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "ERROR: dvc repro needs a git repository; clone the project instead of unpacking an archive" >&2; exit 1; }
+	@begin=$$(date +%s); dvc repro && echo "make run: everything up to date after $$(( $$(date +%s) - begin )) s"
+
+test: check
+	pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+check: $(STAMP)
+	ruff format --check .
+	ruff check .
+	mypy
+
+ui: $(STAMP)
+	python -m pipeline.tracking.ui
+
+track: $(STAMP) # what DVC restored from its cache, or a dead store missed, into MLflow
+	python -m stages.track
+
+docs: $(STAMP) # the pages that are made from the code
+	python -c "from pipeline.predictor.features import documentation as d; print(d(), end='')" > docs/features.md
+
+benchmarks: $(STAMP)
+	python -m benchmarks.parallel
+
+lock: # newest versions that pyproject.toml allows
+	rm -rf .lock && $(PYTHON) -m venv .lock
+	.lock/bin/pip install -q "$(TORCH)" ".[study,dev]"
+	.lock/bin/pip freeze --exclude rnn-stability | sed 's/+cpu$$//' > constraints.txt
+	rm -rf .lock
+
+.venv: $(STAMP)
+
+# CUDA=1 takes torch from the ordinary index, whose Linux build has CUDA, and not from a folder of local wheels.
+$(STAMP): pyproject.toml constraints.txt
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	$(if $(CUDA),@pip uninstall -qy torch)
+	@echo "installing the packages of constraints.txt, a minute or two"
+	@$(if $(CUDA),PIP_FIND_LINKS= )pip install -q --disable-pip-version-check -r constraints.txt
+	@rm -f .venv/.stamp* && touch $@

@@ -1,0 +1,1 @@
+"""The study on one page: figures drawn from the artefacts, sentences computed from the numbers."""

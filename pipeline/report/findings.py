@@ -1,0 +1,144 @@
+"""Sentences computed from the numbers: whatever a run finds, they say that."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..predictor.evaluation import MEASURES, PAIRS, SPLITS
+
+WHERE = {
+    "over trials": "over trials",
+    "one cell left out": "on a cell never seen",
+    "one task left out": "on a task never seen",
+}
+
+
+def gains(result: Mapping[str, Any]) -> pd.DataFrame:
+    """What spectra add to R2, by split and pair of sets, the fullest pair first.
+
+    Columns: split, base (the set without spectra), gain, low, high (95 %), groups (left-out part -> gain in it). A pair
+    whose gain is undefined is left out.
+    """
+    by_group = {(row["split"], row["features"]): row["by_group"] for row in result["table"]}
+    rows = [
+        (g["split"], g["without"], g["gain_r2"], g["gain_r2_low"], g["gain_r2_high"], _by_group(by_group, g))
+        for without, _ in reversed(PAIRS)
+        for g in result["gains"]
+        if g["without"] == without and g["gain_r2"] is not None and g["gain_r2_low"] is not None
+    ]
+    return pd.DataFrame(rows, columns=["split", "base", "gain", "low", "high", "groups"])
+
+
+def r2(answers: pd.DataFrame) -> float | None:
+    """R2 of the expected score, None where it is undefined."""
+    columns = tuple(answers[name].to_numpy(float) for name in ("score", "expected_score", "success", "probability"))
+    found = MEASURES["r2"](columns, np.arange(len(answers))[None])[0] if len(answers) else np.nan  # type: ignore[arg-type]
+    return float(found) if np.isfinite(found) else None
+
+
+def headline(champion: Mapping[str, Any]) -> str:
+    """The main finding in one line, by where the interval of the gain lies."""
+    low, high = champion["gain_r2_low"], champion["gain_r2_high"]
+    if low is None or high is None:
+        return "These trials do not tell whether spectra improve the prediction."
+    if low > 0:
+        return "Where cell and task are known, spectra improve the prediction beyond everything else known early."
+    if high < 0:
+        return "Where cell and task are known, spectra make the prediction worse than what else is known early."
+    return "Where cell and task are known, spectra add nothing measurable to everything else known early."
+
+
+def sentences(found: pd.DataFrame) -> list[str]:
+    """One sentence a pair: under which splits its spectra raise R2, lower it, or do nothing that can be measured."""
+    return [f"Added to {_set(base)}, spectra {_turns(own)}." for base, own in found.groupby("base", sort=False)]
+
+
+def ranking(table: Sequence[Mapping[str, Any]]) -> str:
+    """What spectra do to the AUC of success over all splits and pairs, or an empty text; the score is not all."""
+    auc = {(row["split"], row["features"]): row["auc"] for row in table}
+    pairs = [(auc[split, with_] - auc[split, without], split, without) for without, with_ in PAIRS for split in SPLITS if auc.get((split, with_))]
+    if not pairs:
+        return ""
+    change, split, without = max(pairs, key=lambda pair: abs(pair[0]))
+    up = sum(gain > 0 for gain, _, _ in pairs)
+    return (
+        f"That is the score. At telling successes from failures (AUC), the sets with spectra are ahead in {up} of {len(pairs)} "
+        f"comparisons; the largest difference is {signed(change)}, added to {_set(without)}, {WHERE[split]}."
+    )
+
+
+def consistency(found: pd.DataFrame) -> list[str]:
+    """Whether a gain on unseen cells and tasks holds in each of them: trials are many, cells and tasks are few."""
+    rows = found[(found["groups"].map(len) > 0) & (found["base"] != "hyper-parameters and size")]
+    return [
+        f"{WHERE[row['split']].capitalize()}, added to {_set(row['base'])}, R2 is higher with spectra for "
+        f"{sum(g > 0 for g in row['groups'].values())} of {len(row['groups'])} "
+        f"({', '.join(f'{name} {signed(gain)}' for name, gain in row['groups'].items())})."
+        for _, row in rows.iterrows()
+    ]
+
+
+def calibrated(bins: pd.DataFrame) -> str:
+    """How many bins of a reliability diagram agree with the diagonal."""
+    inside = int(((bins["low"] <= bins["predicted"]) & (bins["predicted"] <= bins["high"])).sum())
+    return f"{inside} of {len(bins)} intervals contain the prediction"
+
+
+def strongest(table: Sequence[Mapping[str, Any]]) -> str:
+    """The best set of inputs of each split."""
+    found = []
+    for split in SPLITS:
+        rows = [row for row in table if row["split"] == split and row["r2"] is not None]
+        if rows:
+            best = max(rows, key=lambda row: row["r2"])
+            found.append(f"{WHERE[split]} {quoted(best['features'])} (R2 {best['r2']:.2f})")
+    return f"The best of all sets of inputs: {', '.join(found)}." if found else ""
+
+
+def extremes(groups: pd.DataFrame, titles: Mapping[str, str]) -> str:
+    """Pairs of cell and task in which no trial or every trial succeeded, or an empty text."""
+    parts = []
+    for text, mask in (("No", groups["successes"] == 0), ("Every", groups["successes"] == groups["trials"])):
+        names = [f"{row.cell} on {titles[row.task]}" for row in groups[mask].itertuples()]
+        if names:
+            parts.append(f"{text} trial succeeded with {'; '.join(names)}.")
+    return " ".join(parts)
+
+
+def _by_group(table: Mapping[tuple[str, str], Mapping[str, Any]], gain: Mapping[str, Any]) -> dict[str, float]:
+    """The gain in each part left out, where it is defined."""
+    without, with_ = (table[gain["split"], gain[key]] for key in ("without", "with"))
+    pairs = {name: (with_[name]["r2"], without[name]["r2"]) for name in with_}
+    return {name: mine - theirs for name, (mine, theirs) in pairs.items() if mine is not None and theirs is not None}
+
+
+def _turns(rows: pd.DataFrame) -> str:
+    """Splits by what the spectra do there."""
+    verbs = {
+        "raise R2 by": rows["low"] > 0,
+        "lower R2 by": rows["high"] < 0,
+        "change R2 by no measurable amount:": (rows["low"] <= 0) & (rows["high"] >= 0),
+    }
+    return "; they ".join(f"{verb} {', '.join(_amounts(rows[mask], verb))}" for verb, mask in verbs.items() if mask.any())
+
+
+def _amounts(rows: pd.DataFrame, verb: str) -> list[str]:
+    form = signed if verb.endswith(":") else lambda gain: f"{abs(gain):.2f}"
+    return [f"{form(r['gain'])} ({signed(r['low'])} to {signed(r['high'])}) {WHERE[r['split']]}" for _, r in rows.iterrows()]
+
+
+def _set(base: str) -> str:
+    return "everything else" if base == "all but spectra" else base if base.startswith("hyper") else f"the {base} alone"
+
+
+def signed(value: float) -> str:
+    """A difference with its sign and two digits; none where it rounds to 0."""
+    text = f"{value:+.2f}"
+    return ("0.00" if float(text) == 0 else text).replace("-", "\N{MINUS SIGN}")
+
+
+def quoted(name: str) -> str:
+    """A name in quotation marks."""
+    return f"\N{LEFT DOUBLE QUOTATION MARK}{name}\N{RIGHT DOUBLE QUOTATION MARK}"

@@ -1,0 +1,34 @@
+"""MLflow: every artefact of the study as a run that can be read, compared and loaded; the only room that imports mlflow.
+
+What is tracked is a projection of the artefacts: live while the stages work, and again from disk by
+`python -m stages.track`, with the same runs and without doubling any. mlflow takes a second to import, so that
+nothing of it is loaded before a name of this room is used.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_PUBLIC = {
+    "stage_run": "runs",
+    "StageRun": "runs",
+    "Content": "content",
+    "prepared": "content",
+    "tabulated": "content",
+    "predicted": "content",
+    "reported": "content",
+    "register": "registry",
+    "fetch_model": "registry",
+    "links": "views",
+}
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on first use."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_PUBLIC[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,32 @@
+"""Writes the report: `python -m stages.report`."""
+
+import time
+from pathlib import Path
+
+from pipeline import config, stage
+from pipeline.artefacts import TaskData, load_json, load_table, spectra_in, trials_in
+from pipeline.report import page, provenance
+from pipeline.report.study import Study, time_text, timings_in
+
+
+def main() -> None:
+    """Write report/index.html and report/figures/, and say where the time went."""
+    begin = time.time()
+    settings = config.load()
+    pairs = [f"{task}-{cell}" for task in settings.tasks for cell in settings.cells]
+    study = Study(
+        settings=settings,
+        tasks={task: TaskData.load(Path("data") / f"{task}.safetensors").about for task in settings.tasks},
+        trials=[t for pair in pairs for t in trials_in(Path("trials") / pair)],
+        spectra=[s for pair in pairs for s in spectra_in(Path("spectra") / pair)],
+        table=load_table(Path("features/features.parquet")),
+        predictions=load_table(Path("predictor/predictions.parquet")),
+        result=load_json(Path("metrics/predictor.json")),
+        timings=timings_in(stage.TIMINGS, begin),
+    )
+    page.write(study, provenance.facts(study.trials), Path("report"))
+    print(time_text(timings_in(stage.TIMINGS, begin), settings))
+
+
+if __name__ == "__main__":
+    stage.main(main)

@@ -1,0 +1,77 @@
+"""Small made artefacts of a study whose answers are known."""
+
+import numpy as np
+
+from pipeline.artefacts import CURVES, TrialResult, TrialSpectra
+
+
+def trial(index=0, task="counting", cell="elman", **changes):
+    """The description of a trial."""
+    fields = {
+        "id": f"{task}-{cell}-{index:03d}",
+        "task": task,
+        "cell": cell,
+        "head": "last",
+        "index": index,
+        "seed": index,
+        "init_scale": 0.1,
+        "learning_rate": 1e-3,
+        "hidden_size": 4,
+        "clip_norm": 0.0,
+        "batch_size": 10,
+        "epochs": 3,
+        "early_epoch": 1,
+        "input_size": 2,
+        "output_size": 1,
+        "steps": 10,
+        "chance": 2.0,
+        "device": "cpu",
+        "data_hash": "d" * 64,
+        "code_hash": "c" * 12,
+    }
+    return fields | changes
+
+
+def result(losses=(2.0, 1.5, 1.0, 0.5), *, diverged=False, **changes):
+    """A trial with given validation losses at epochs 0 to 3."""
+    curves = {name: np.full(4, np.nan) for name in CURVES}
+    curves["validation_loss"] = np.array(losses, float)
+    curves["validation_metric"] = 1 - curves["validation_loss"] / 2
+    curves["train_loss"][1:] = curves["validation_loss"][1:]
+    curves["gradient_norm"][1:] = [0.1, 0.2, 0.3]
+    curves["gradient_norm_max"][1:] = [1.0, 2.0, 3.0]
+    weights = {c: {"cell.weight_hh": np.full((4, 4), i, np.float32)} for i, c in enumerate(("initial", "early", "final"))}
+    outcome = {"diverged": diverged, "seconds": 1.0, "test_loss": 0.6, "test_metric": 0.7, "parameter_count": 37}
+    return TrialResult(trial(**changes), outcome, curves, weights)
+
+
+def spectra(exponents, *, error=0.01, **changes):
+    """Spectra of a trial from exponents (3, B, S)."""
+    exponents = np.array(exponents, float)
+    settings = {"sequences": exponents.shape[1], "transient": 2, "steps": 8, "seconds": 1.0}
+    errors = np.full((3, exponents.shape[2]), error)
+    history = np.repeat(exponents.mean(1)[:, :1], 8, axis=1)
+    return TrialSpectra(trial(**changes), settings, exponents, errors, history)
+
+
+def study(trials=24, tasks=("counting", "recalling"), cells=("elman", "gru"), seed=0):
+    """Results and spectra in which the largest early exponent alone decides the final loss."""
+    random = np.random.default_rng(seed)
+    results, measured = [], []
+    for task in tasks:
+        for cell in cells:
+            for index in range(trials):
+                early = random.uniform(-1, 0)
+                changes = {
+                    "task": task,
+                    "cell": cell,
+                    "index": index,
+                    "init_scale": float(10 ** random.uniform(-2, 0.5)),
+                    "learning_rate": float(10 ** random.uniform(-4, -1)),
+                    "hidden_size": int(random.choice([16, 32])),
+                }
+                losses = [2.0, float(random.uniform(1, 2)), 1.5, 2.0 - 1.6 * (1 + early)]
+                results.append(result(losses, **changes))
+                base = np.linspace(0, -2, 4) + random.normal(0, 0.05, (2, 4))
+                measured.append(spectra([base - random.uniform(0, 1), base + early, base], **changes))
+    return results, measured

@@ -1,0 +1,218 @@
+"""What params.yaml may say, and the sentence that each mistake gets."""
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from conftest import ROOT
+from pipeline import config
+from pipeline.errors import ConfigError
+
+
+def message(path):
+    with pytest.raises(ConfigError) as raised:
+        config.load(path)
+    return str(raised.value)
+
+
+def test_the_real_file_loads_and_says_what_it_says():
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    found = config.load(ROOT / "params.yaml")
+    assert found.model_dump(mode="json") == content
+
+
+def test_every_key_of_the_file_is_required(small_params):
+    def keys(section, prefix=""):
+        for key, value in section.items():
+            yield prefix + key
+            if isinstance(value, dict):
+                yield from keys(value, f"{prefix}{key}.")
+
+    for key in list(keys(yaml.safe_load((ROOT / "params.yaml").read_text()))):
+        path = small_params({key: ...})
+        assert message(path).startswith(f"{path}: {key} is missing; ")
+
+
+def test_missing_key_names_those_of_its_section(small_params):
+    assert message(small_params({"train.init_scale.low": ...})).endswith("train.init_scale has the keys low, high")
+    assert "the file has the keys seed, device" in message(small_params({"seed": ...}))
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("sede", "seed"),
+        ("train.learning_rat", "learning_rate"),
+        ("spectrum.transients", "transient"),
+        ("train.init_scale.hihg", "high"),
+    ],
+)
+def test_unknown_key_is_named_with_the_one_that_was_meant(small_params, key, meant):
+    path = small_params({key: 1})
+    assert message(path).startswith(f"{path}: {key} is unknown; did you mean {meant}? ")
+
+
+def test_unknown_key_like_no_other_is_named_with_those_there_are(small_params):
+    found = message(small_params({"success.qqq": 1}))
+    assert "did you mean" not in found
+    assert "success.qqq is unknown; success has the keys threshold" in found
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "found"),
+    [
+        ("seed", "one", "'one'"),
+        ("seed", -1, "-1"),
+        ("seed", 2**32, "4294967296"),
+        ("seed", True, "True"),
+        ("seed", 1.5, "1.5"),
+        ("seed", None, "None"),
+        ("device", "gpu", "'gpu'"),
+        ("processes", 0, "0"),
+        ("processes", "all", "'all'"),
+        ("processes", True, "True"),
+        ("tasks", [], "[]"),
+        ("tasks", "mnist_rows", "'mnist_rows'"),
+        ("cells", [], "[]"),
+        ("prepare.size", "huge", "'huge'"),
+        ("prepare", 3, "3"),
+        ("train.trials", 0, "0"),
+        ("train.trials", 2.0, "2.0"),
+        ("train.trials", "4", "'4'"),
+        ("train.trials", True, "True"),
+        ("train.epochs", 0, "0"),
+        ("train.early_epoch", 0, "0"),
+        ("train.init_scale.low", 0, "0"),
+        ("train.init_scale.low", -0.1, "-0.1"),
+        ("train.init_scale.high", float("inf"), "inf"),
+        ("train.init_scale.high", float("nan"), "nan"),
+        ("train.learning_rate.low", "small", "'small'"),
+        ("train.learning_rate.low", True, "True"),
+        ("train.hidden_size", [], "[]"),
+        ("train.clip_norm", [], "[]"),
+        ("spectrum.sequences", 1, "1"),
+        ("spectrum.transient", -1, "-1"),
+        ("spectrum.steps", 7, "7"),
+        ("success.threshold", 0, "0"),
+        ("success.threshold", 1.0, "1.0"),
+        ("success.threshold", float("nan"), "nan"),
+        ("predictor.outer_folds", 1, "1"),
+        ("predictor.inner_folds", 1, "1"),
+        ("predictor.trees", 0, "0"),
+        ("predictor.bootstrap", 99, "99"),
+    ],
+)
+def test_wrong_value_is_named_with_its_key_and_what_was_found(small_params, key, value, found):
+    path = small_params({key: value})
+    for sentence in message(path).split("\n"):
+        assert sentence.startswith(f"{path}: {key} is {found}; ")
+        assert "should" in sentence
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "place"),
+    [("train.hidden_size", [4, 0], "1"), ("train.clip_norm", [-1.0], "0"), ("train.hidden_size", [True], "0")],
+)
+def test_wrong_entry_of_a_list_is_named_with_its_place(small_params, key, value, place):
+    path = small_params({key: value})
+    assert message(path).startswith(f"{path}: {key}.{place} is {value[int(place)]!r}; ")
+
+
+def test_each_mistake_gets_a_sentence(small_params):
+    path = small_params({"seed": -1, "train.trials": 0, "spectrum.steps": ..., "train.trails": 3})
+    lines = message(path).split("\n")
+    assert len(lines) == 4
+    for key in ("seed", "train.trials", "spectrum.steps", "train.trails"):
+        assert any(line.startswith(f"{path}: {key} is ") for line in lines)
+
+
+@pytest.mark.parametrize(("key", "name"), [("cells", "lstn"), ("tasks", "mnist")])
+def test_unknown_cell_or_task_is_named_with_those_there_are(small_params, key, name):
+    there = {"cells": "elman, gru, lstm", "tasks": "english_characters, fulda_runoff, mnist_rows"}[key]
+    found = message(small_params({key: [name]}))
+    assert f"{key}: there is no {key[:-1]} '{name}'; there are" in found
+    assert all(n in found for n in there.split(", "))
+
+
+@pytest.mark.parametrize(("key", "name"), [("cells", "lstm"), ("tasks", "mnist_rows")])
+def test_repeated_name_is_refused(small_params, key, name):
+    assert f"{key}: names should not repeat, found {name}, {name}" in message(small_params({key: [name, name]}))
+
+
+@pytest.mark.parametrize("key", ["init_scale", "learning_rate"])
+def test_range_from_high_to_low_is_refused(small_params, key):
+    path = small_params({f"train.{key}.low": 0.5, f"train.{key}.high": 0.25})
+    assert message(path) == f"{path}: train.{key}: low (0.5) should not exceed high (0.25)"
+
+
+def test_range_of_one_value_is_a_range(small_params):
+    assert config.load(small_params({"train.init_scale.low": 2.0, "train.init_scale.high": 2})).train.init_scale.low == 2
+
+
+def test_early_epoch_after_the_last_is_refused(small_params):
+    path = small_params({"train.early_epoch": 3})
+    assert message(path) == f"{path}: train: early_epoch (3) should not exceed epochs (2)"
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"), [("", "NoneType"), ("- 1\n- 2", "list"), ("seed", "str"), ("# nothing", "NoneType")]
+)
+def test_file_that_is_no_mapping_is_refused(tmp_path, content, kind):
+    path = tmp_path / "params.yaml"
+    path.write_text(content)
+    assert message(path) == f"{path} should be a mapping of keys to values, found {kind}"
+
+
+@pytest.mark.parametrize("content", ["seed: [1", "a: b: c", "\tseed: 1", "seed: !!python/object:os.system {}"])
+def test_invalid_yaml_is_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "params.yaml"
+    path.write_text(content)
+    found = message(path)
+    assert found.startswith(f"{path} is not valid YAML: ")
+    assert "\n" not in found
+    assert "line 1" in found
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_bytes(b"seed: \xff\xfe1\n")
+    assert str(path) in message(path)
+
+
+def test_missing_file_is_refused(tmp_path):
+    found = message(tmp_path / "params.yaml")
+    assert found.startswith(f"cannot read {tmp_path / 'params.yaml'}: No such file or directory; ")
+
+
+def test_folder_in_place_of_the_file_is_refused(tmp_path):
+    assert message(tmp_path).startswith(f"cannot read {tmp_path}: Is a directory")
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("1e-05", 1e-5), ("1e-3", 1e-3), (".5", 0.5), ("5.e-1", 0.5), ("1E+0", 1.0), ("1", 1.0), ("+.5", 0.5), ("1e", None)],
+)
+def test_numbers_are_those_of_yaml_one_point_two(small_params, text, number):
+    path = small_params()
+    content = path.read_text()
+    old = f"low: {yaml.safe_load(content)['train']['init_scale']['low']}"
+    assert content.count(old) == 1
+    path.write_text(content.replace(old, f"low: {text}"))
+    if number is None:
+        assert "train.init_scale.low is " in message(path)
+    else:
+        found = config.load(path).train.init_scale.low
+        assert (found, type(found)) == (number, float)
+
+
+def test_settings_cannot_be_changed(small_params):
+    found = config.load(small_params())
+    for section, key in ((found, "seed"), (found.train, "trials"), (found.train.init_scale, "low")):
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(section, key, 1)
+    assert isinstance(found.train.hidden_size, tuple)
+
+
+def test_settings_can_be_told_apart_and_kept_in_a_set(small_params):
+    one, again, other = (config.load(small_params(o)) for o in ({}, {}, {"train.trials": 5}))
+    assert len({one, again, other}) == 2

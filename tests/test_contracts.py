@@ -1,0 +1,277 @@
+"""What every cell, head and task must keep, walked over by name: a new file is held to it unasked."""
+
+import hashlib
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from pipeline import cells, heads, tasks
+from pipeline.artefacts import TaskData
+from pipeline.training.network import StepLoop, recurrence
+
+NUMPY_REFERENCES = {}  # cell without a torch twin -> naive function (params, state, x) -> state in NumPy
+SPLITS = ("train", "validation", "test")
+
+
+def generator(seed=1):
+    return torch.Generator().manual_seed(seed)
+
+
+def double(params):
+    return {n: p.double() for n, p in params.items()}
+
+
+def run(cell, params, state, inputs):
+    outputs = []
+    for x in inputs:
+        state = cell.step(params, state, x)
+        outputs.append(cell.output(state))
+    return torch.stack(outputs), state
+
+
+def twin_of(cell, params):
+    twin = cell.torch_module(cell.input_size, cell.hidden_size).double()
+    twin.load_state_dict({f"{n}_l0": p for n, p in params.items()})
+    return twin
+
+
+def example(name, hidden=5):
+    """A cell with strong parameters in float64, a state and 30 inputs."""
+    cell = cells.get(name)(3, hidden, init_scale=1.2)
+    params = double(cell.init(generator()))
+    state = torch.randn(4, cell.state_size, generator=generator(2), dtype=torch.float64)
+    return cell, params, state, torch.randn(30, 4, 3, generator=generator(3), dtype=torch.float64)
+
+
+def empirical_distance(values, low, high):
+    """Largest distance of the empirical distribution from uniform(low, high)."""
+    ordered = np.sort((values - low) / (high - low))
+    steps = np.arange(len(ordered) + 1) / len(ordered)
+    return max(np.abs(ordered - steps[1:]).max(), np.abs(ordered - steps[:-1]).max())
+
+
+def assert_uniform(tensors, scale):
+    values = np.concatenate([t.double().numpy().ravel() for t in tensors])
+    assert np.abs(values).max() <= np.float32(scale)
+    # Dvoretzky, Kiefer, Wolfowitz and Massart: farther off with probability 1e-6 at the most
+    assert empirical_distance(values, -scale, scale) < (np.log(2 / 1e-6) / (2 * len(values))) ** 0.5
+
+
+# Cells
+
+
+@pytest.mark.parametrize("name", cells.names())
+def test_cell_follows_its_twin_over_thirty_steps(name):
+    cell, params, state, inputs = example(name)
+    outputs, last = run(cell, params, state, inputs)
+    if cell.torch_module is None:
+        expected = state.numpy()
+        for x in inputs.numpy():
+            expected = NUMPY_REFERENCES[name]({n: p.numpy() for n, p in params.items()}, expected, x)
+        np.testing.assert_allclose(last.numpy(), expected, rtol=0, atol=1e-12)
+        return
+    given = tuple(p[None].contiguous() for p in state.split(cell.hidden_size, dim=1))
+    expected, end = twin_of(cell, params)(inputs, given if len(given) > 1 else given[0])
+    # rounding: 30 steps of sums of 9 numbers near 1
+    assert_close(outputs, expected, rtol=0, atol=1e-12)
+    assert_close(last[None], torch.cat(end if len(given) > 1 else (end,), dim=-1), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "pair"), [(n, p) for n in cells.names() for p in itertools.combinations(range(cells.get(n).gates), 2)]
+)
+def test_parity_would_see_any_two_gates_swapped(name, pair):
+    cell, params, state, inputs = example(name)
+    order = list(range(cell.gates))
+    order[pair[0]], order[pair[1]] = order[pair[1]], order[pair[0]]
+    swapped = {n: torch.cat([p.chunk(cell.gates)[i] for i in order]) for n, p in params.items()}
+    assert (run(cell, params, state, inputs)[0] - run(cell, swapped, state, inputs)[0]).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("name", cells.names())
+def test_step_loop_equals_the_fused_kernel(name):
+    cell, params, _, inputs = example(name)
+    loop, fused = StepLoop(cell, params), recurrence(cell, params).double()
+    outputs, expected = loop(inputs)[0], fused(inputs)[0]
+    assert_close(outputs, expected, rtol=0, atol=1e-12)
+    outputs.square().sum().backward()
+    expected.square().sum().backward()
+    gradients = {n.removesuffix("_l0"): p.grad for n, p in fused.named_parameters()}
+    for n, p in loop.named_parameters():  # gradients of up to 1e4 here, rounded in each of 30 steps
+        assert_close(p.grad, gradients[n], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", cells.names())
+def test_cell_draws_uniformly_within_its_scale(name):
+    for hidden, scale in ((40, 0.03), (40, 2.5), (64, None)):
+        params = cells.get(name)(20, hidden, scale).init(generator())
+        assert {n: tuple(p.shape) for n, p in params.items()} == cells.get(name)(20, hidden).shapes()
+        assert all(p.dtype == torch.float32 for p in params.values())
+        assert_uniform(params.values(), hidden**-0.5 if scale is None else scale)
+
+
+@pytest.mark.parametrize("name", cells.names())
+def test_cells_parameters_come_from_the_generator_alone(name):
+    cell = cells.get(name)(3, 4)
+    kept = torch.get_rng_state()
+    one, again, other = (cell.init(generator(seed)) for seed in (7, 7, 8))
+    assert all(torch.equal(one[n], again[n]) for n in one)
+    assert not any(torch.equal(one[n], other[n]) for n in one)
+    assert torch.equal(torch.get_rng_state(), kept)
+
+
+@pytest.mark.parametrize("name", cells.names())
+def test_cell_does_not_mix_sequences(name):
+    cell, params, state, inputs = example(name)
+    changed, driven = state.clone(), inputs.clone()
+    changed[1] += 1
+    driven[:, 2] += 1
+    before, after = run(cell, params, state, inputs)[1], run(cell, params, changed, driven)[1]
+    assert torch.equal(before[[0, 3]], after[[0, 3]])
+    assert not torch.equal(before[1], after[1])
+    assert not torch.equal(before[2], after[2])
+
+
+@pytest.mark.parametrize("name", cells.names())
+def test_cells_state_is_all_that_one_step_hands_to_the_next(name):
+    cell, params, state, inputs = example(name)
+    assert state.shape == (4, cell.state_size)
+    middle = run(cell, params, state, inputs[:10])[1]
+    kept = middle.clone()
+    outputs, last = run(cell, params, middle, inputs[10:])
+    whole, end = run(cell, params, state, inputs)
+    assert torch.equal(middle, kept)  # a step does not write into what it was given
+    assert torch.equal(outputs, whole[10:])
+    assert torch.equal(last, end)
+    assert last.shape == state.shape
+    assert outputs.shape == (20, 4, cell.hidden_size)
+
+
+@pytest.mark.parametrize("name", cells.names())
+def test_no_part_of_the_state_is_idle(name):
+    cell, params, state, inputs = example(name)
+    jacobian = torch.autograd.functional.jacobian(lambda s: run(cell, params, s[None], inputs[:2, :1])[1][0], state[0])
+    assert (jacobian.abs().sum(0) > 0).all()
+
+
+# Heads
+
+
+@pytest.mark.parametrize("name", heads.names())
+def test_head_draws_uniformly_within_the_inverse_root_of_its_width(name):
+    head = heads.get(name)(64, 50)
+    assert_uniform(head.init(generator()).values(), 64**-0.5)
+    one, again, other = (head.init(generator(seed)) for seed in (7, 7, 8))
+    assert all(torch.equal(one[n], again[n]) for n in one)
+    assert not any(torch.equal(one[n], other[n]) for n in one)
+
+
+@pytest.mark.parametrize("name", heads.names())
+def test_head_does_not_mix_sequences(name):
+    head = heads.get(name)(5, 2)
+    params = head.init(generator())
+    outputs = torch.randn(6, 3, 5, generator=generator(2))
+    changed = outputs.clone()
+    changed[:, 1] += 1
+    before, after = head.read(params, outputs), head.read(params, changed)
+    assert torch.equal(before[..., [0, 2], :], after[..., [0, 2], :])
+    assert not torch.equal(before[..., 1, :], after[..., 1, :])
+    assert before.shape[-2:] == (3, 2)
+
+
+# Tasks
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_same_seed_gives_the_same_arrays_and_another_seed_others(name, prepared):
+    one, again, other = prepared(name).arrays, *(tasks.get(name).load("packaged", seed).arrays for seed in (2026, 6))
+    assert all(np.array_equal(one[k], again[k]) for k in one)
+    assert not any(one[k].shape == other[k].shape and np.array_equal(one[k], other[k]) for k in one)
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_tasks_arrays_have_the_shapes_that_its_description_says(name, prepared):
+    data, task = prepared(name), tasks.get(name)
+    about = data.about
+    for split in SPLITS:
+        inputs, targets = data.split(split)
+        assert inputs.shape[:2] == (about["steps"], about["sequences"][split])
+        assert targets.shape[0 if task.head == "last" else 1] == about["sequences"][split]
+        encoded = task.encode(torch.from_numpy(inputs[:, :3]), about["input_size"])
+        assert encoded.shape == (about["steps"], 3, about["input_size"])
+        assert encoded.dtype == torch.float32
+        assert encoded.isfinite().all()
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_task_says_where_it_is_from_under_which_licence_and_what_it_is(name, prepared):
+    about = prepared(name).about
+    for key in ("source", "licence", "title", "description", "metric", "hash"):
+        assert isinstance(about[key], str)
+        assert len(about[key]) >= 3
+    assert about["head"] in heads.names()
+    assert about["batch_size"] >= 1
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_tasks_hash_is_of_its_arrays(name, prepared):
+    data = prepared(name)
+    total = hashlib.sha256()
+    for key in sorted(data.arrays):
+        array = data.arrays[key]
+        total.update(f"{key} {array.dtype} {array.shape}".encode() + array.tobytes(order="C"))
+    assert data.about["hash"] == total.hexdigest()
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_loss_is_a_scalar_that_can_be_trained_on_and_metric_a_scalar(name, prepared):
+    task, about = tasks.get(name), prepared(name).about
+    inputs, targets = (torch.from_numpy(a) for a in prepared(name).split("validation"))
+    shape = (inputs.shape[1],) if task.head == "last" else inputs.shape[:2]
+    outputs = torch.randn(*shape, about["output_size"], generator=generator()).requires_grad_()
+    loss = task.loss(outputs, targets)
+    loss.backward()
+    assert loss.shape == task.metric(outputs, targets).shape == ()
+    assert loss > 0
+    assert outputs.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_no_constant_answer_near_the_one_of_chance_fits_training_better(name, prepared):
+    task = tasks.get(name)
+    data = prepared(name)
+    targets = torch.from_numpy(data.arrays["train_targets"])
+    shape = (len(targets),) if task.head == "last" else targets.shape[:2]
+    best = task.constant(targets, data.about["output_size"])
+    least = task.loss(best.expand(*shape, -1), targets)
+    for seed in range(3):
+        other = best + 0.1 * torch.randn(best.shape, generator=generator(seed))
+        assert task.loss(other.expand(*shape, -1), targets) > least
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_splits_share_no_sequence_of_inputs_and_targets(name, prepared):
+    data = prepared(name)
+    seen = {}
+    for split in SPLITS:
+        inputs, targets = data.split(split)
+        last = targets if targets.ndim == 1 else np.moveaxis(targets, 1, 0)
+        seen[split] = {
+            hashlib.sha256(x.tobytes() + y.tobytes()).hexdigest() for x, y in zip(np.moveaxis(inputs, 1, 0), last, strict=True)
+        }
+    assert not seen["train"] & seen["validation"]
+    assert not seen["train"] & seen["test"]
+    assert not seen["validation"] & seen["test"]
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_prepared_task_comes_back_from_its_file(name, prepared, tmp_path):
+    data = prepared(name)
+    data.save(tmp_path / "data.safetensors")
+    again = TaskData.load(tmp_path / "data.safetensors")
+    assert again.about == data.about
+    assert all(np.array_equal(again.arrays[k], v) and again.arrays[k].dtype == v.dtype for k, v in data.arrays.items())
+    assert data.about["hash"] in again.summary()

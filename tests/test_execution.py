@@ -1,0 +1,217 @@
+"""Work in one process and in several: the same results, whatever happens to a worker."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import work
+from conftest import ROOT
+from pipeline import execution
+from pipeline.errors import DataError, ExecutionError
+from pipeline.execution import Progress, complete, run
+
+
+def gone(process):
+    """Whether a process has ended, as a zombie or for good."""
+    try:
+        with open(f"/proc/{process}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def wait_until(condition, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_auto_is_one_process_a_core_that_may_be_used():
+    allowed = subprocess.run(["nproc"], capture_output=True, text=True, check=True, env={"PATH": os.environ["PATH"]}).stdout
+    assert execution.process_count("auto") == int(allowed)
+
+
+def test_a_number_is_that_many_processes():
+    assert execution.process_count(7) == 7
+
+
+def test_two_processes_give_what_one_gives():
+    assert list(run(work.square, range(9), processes=1)) == [n**2 for n in range(9)]
+    assert sorted(run(work.square, range(9), processes=2)) == [n**2 for n in range(9)]
+
+
+def test_work_is_spread_over_other_processes():
+    pids = set(run(work.process, range(12), processes=2))
+    assert os.getpid() not in pids
+    assert 1 <= len(pids) <= 2
+    wait_until(lambda: all(gone(p) for p in pids))
+
+
+def test_one_process_is_this_one_and_takes_what_cannot_be_sent():
+    assert set(run(lambda _: os.getpid(), range(3), processes=1)) == {os.getpid()}
+
+
+def test_a_single_piece_of_work_needs_no_other_process():
+    assert list(run(lambda _: os.getpid(), [0], processes=8)) == [os.getpid()]
+
+
+def test_no_work_gives_nothing():
+    assert list(run(work.square, [], processes=2)) == []
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_users_error_comes_through_as_it_is(processes):
+    with pytest.raises(DataError, match=r"^two is not allowed; take three$"):
+        list(run(work.refuse, range(4), processes=processes))
+
+
+def test_a_killed_worker_is_one_sentence():
+    with pytest.raises(ExecutionError, match="worker process was killed.*run the same command again") as raised:
+        list(run(work.die, range(6), processes=2))
+    assert "\n" not in str(raised.value)
+
+
+def test_workers_end_with_their_parent_however_it_dies(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import sys, work\nfrom pipeline.execution import run\n"
+        "if __name__ == '__main__':\n    list(run(work.sleep_after_noting, [sys.argv[1]] * 2, processes=2))\n"
+    )
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    parent = subprocess.Popen([sys.executable, script, notes], env=os.environ | {"PYTHONPATH": path}, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: len(list(notes.iterdir())) == 2)
+        workers = [int(p.name) for p in notes.iterdir()]
+        assert not any(gone(w) for w in workers)
+    finally:
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+    wait_until(lambda: all(gone(w) for w in workers))
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_abandoned_results_end_the_workers(attempt):
+    results = run(work.process, range(400), processes=2)  # 10 s of work
+    pid = next(results)
+    results.close()
+    wait_until(lambda: gone(pid), seconds=4)
+
+
+# complete
+
+
+def jobs(tmp_path, count=4):
+    marks = tmp_path / "marks"
+    marks.mkdir(exist_ok=True)
+    folder = tmp_path / "results"
+    return {folder / f"{n}.safetensors": (folder / f"{n}.safetensors", marks) for n in range(count)}, marks
+
+
+def finish(tmp_path, *, function=work.make, count=4, processes=1, failed=lambda path: False):
+    """Run `complete` and give the names of what was made, and of the files shown, in order."""
+    todo, marks = jobs(tmp_path, count)
+    shown = []
+
+    def on_file(path):
+        shown.append(path.stem)
+        return failed(path)
+
+    try:
+        complete(function, todo, label="toy", processes=processes, on_file=on_file)
+    finally:
+        made = sorted(p.stem for p in marks.iterdir())
+        for mark in marks.iterdir():
+            mark.unlink()
+    return made, shown
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_every_file_is_made_and_shown_once(tmp_path, processes):
+    made, shown = finish(tmp_path, processes=processes)
+    assert made == sorted(shown) == ["0", "1", "2", "3"]
+    assert sorted(p.stem for p in (tmp_path / "results").iterdir()) == ["0", "1", "2", "3"]
+
+
+def test_whole_files_are_kept_and_shown_first(tmp_path):
+    finish(tmp_path, count=2)
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "results").iterdir()}
+    made, shown = finish(tmp_path)
+    assert made == ["2", "3"]
+    assert sorted(shown[:2]) == ["0", "1"]
+    assert all(p.stat().st_mtime_ns == t for p, t in before.items())
+
+
+def test_truncated_files_are_made_again(tmp_path):
+    finish(tmp_path)
+    path = tmp_path / "results/1.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-8])
+    assert finish(tmp_path)[0] == ["1"]
+    assert path.read_bytes() == whole
+
+
+def test_strangers_are_removed(tmp_path):
+    finish(tmp_path, count=4)
+    (tmp_path / "results/.0.safetensors.abc").write_bytes(b"half")
+    assert finish(tmp_path, count=2)[0] == []
+    assert sorted(p.name for p in (tmp_path / "results").iterdir()) == ["0.safetensors", "1.safetensors"]
+
+
+def test_what_was_finished_before_an_error_is_kept(tmp_path):
+    with pytest.raises(DataError, match="third"):
+        finish(tmp_path, function=work.make_until_third)
+    assert sorted(p.stem for p in (tmp_path / "results").iterdir()) == ["0", "1"]
+    assert finish(tmp_path)[0] == ["2", "3"]
+
+
+# progress
+
+
+def lines(capsys):
+    out, err = capsys.readouterr()
+    assert err == ""
+    return out.splitlines()
+
+
+def test_without_a_terminal_there_is_a_line_at_every_tenth(capsys):
+    progress = Progress("toy", 40)
+    for n in range(40):
+        progress.advance(failed=n % 20 == 0)
+    progress.close()
+    found = lines(capsys)
+    assert [line.split()[1] for line in found] == [f"{n}/40" for n in range(4, 41, 4)]
+    assert found[0].startswith("toy: 4/40 trials, 1 failed, ")
+    assert found[0].endswith(" s left")
+    assert found[-1].startswith("toy: 40/40 trials, 2 failed, took ")
+
+
+def test_few_pieces_give_a_line_each(capsys):
+    progress = Progress("toy", 3)
+    for _ in range(3):
+        progress.advance(failed=False)
+    assert [line.split()[1] for line in lines(capsys)] == ["1/3", "2/3", "3/3"]
+
+
+def test_time_left_counts_only_what_was_done_now(capsys, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(execution.time, "monotonic", lambda: now[0])
+    progress = Progress("toy", 10)
+    for _ in range(4):
+        progress.skip(failed=True)
+    now[0] += 30
+    progress.advance(failed=False)
+    assert lines(capsys) == ["toy: 5/10 trials (4 from before), 4 failed, 150 s left"]
+
+
+def test_nothing_to_do_is_said(tmp_path, capsys):
+    finish(tmp_path)
+    lines(capsys)
+    finish(tmp_path, failed=lambda path: path.stem == "3")
+    assert lines(capsys) == ["toy: 4/4 trials (4 from before), 1 failed, nothing to do"]

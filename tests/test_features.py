@@ -1,0 +1,123 @@
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from study import result, spectra, study
+
+from pipeline.errors import ArtefactError
+from pipeline.predictor import features
+
+MANY = [[[0.5, -0.1, -0.3, -2.0], [0.7, 0.1, -0.5, -4.0]]] * 3
+
+
+def measured(exponents, steps=10):
+    return features.spectrum_features(np.array(exponents, float), 0.01, steps)
+
+
+def test_features_of_a_spectrum_worked_out_by_hand():
+    found = measured(MANY[0])  # means: .6, 0, -.4, -3
+    assert found["exponent_1"] == pytest.approx(0.6)
+    assert found["exponent_2"] == pytest.approx(0.0)
+    assert found["exponent_3"] == pytest.approx(-0.4)
+    assert found["exponents_mean"] == pytest.approx(-0.7)
+    assert found["positive_sum"] == pytest.approx(0.6)
+    assert found["kaplan_yorke_dimension"] == pytest.approx(3 + 0.2 / 3)
+    assert found["kaplan_yorke_share"] == pytest.approx((3 + 0.2 / 3) / 4)
+    assert found["share_near_zero"] == 0.25
+    assert found["share_remembering"] == 0.5  # .6 and 0 lie above -1/10
+    assert found["quantile_50"] == pytest.approx(-0.2)
+    assert found["growth_over_sequence"] == pytest.approx(6.0)
+    assert found["spread_over_sequences"] == pytest.approx(0.2 / math.sqrt(2))
+    assert found["lost_count"] == 0
+    assert found["diverged_share"] == 0
+
+
+def test_minus_infinity_is_counted_and_enters_sums_at_the_floor():
+    found = measured([[0.0, -1.0, -np.inf, -np.inf]] * 2)
+    assert found["lost_count"] == 2
+    assert found["lost_share"] == 0.5
+    assert found["exponents_mean"] == pytest.approx((-1 + 2 * features.FLOOR) / 4)
+    assert all(math.isfinite(v) for v in found.values())
+
+
+def test_a_diverged_sequence_is_left_out_and_counted():
+    found = measured([*MANY[0], [np.nan] * 4, [np.nan] * 4])
+    assert found["diverged_share"] == 0.5
+    assert found["exponent_1"] == pytest.approx(0.6)
+
+
+def test_a_spectrum_of_diverged_sequences_alone_is_empty():
+    found = measured([[np.nan] * 4] * 3)
+    assert found.pop("diverged_share") == 1
+    assert all(math.isnan(v) for v in found.values())
+
+
+def test_features_of_a_spectrum_smaller_than_three_are_defined():
+    assert measured([[-1.0], [-1.0]])["exponent_3"] == -1
+
+
+@pytest.mark.parametrize(
+    ("exponents", "dimension"),
+    [
+        ([0.9056, 0.0, -14.5723], 2.06215),  # Lorenz 1963 (Sprott 2003: 2.06215)
+        ([0.4192, -1.6231], 1.25827),  # Henon (Sprott 2003: 1.25827)
+        ([-0.1, -0.2], 0.0),
+        ([0.3, -0.1], 2.0),
+    ],
+)
+def test_kaplan_yorke_dimension_of_known_spectra(exponents, dimension):
+    assert features.kaplan_yorke_dimension(np.array(exponents)) == pytest.approx(dimension, abs=1e-4)
+
+
+def test_the_table_has_a_row_a_trial_and_checkpoint_and_every_documented_column():
+    results, measured_ = study(trials=3)
+    table = features.table(results, measured_, 0.8)
+    assert len(table) == 3 * len(results)
+    assert list(table) == [n for g in features.GROUPS.values() for n in g]
+    assert table["checkpoint"].tolist() == ["initial", "early", "final"] * len(results)
+    assert table["epoch"].tolist() == [0, 1, 3] * len(results)
+
+
+def test_changes_are_differences_to_initialisation():
+    exponents = [[[0.0, -1.0]] * 2, [[0.5, -1.5]] * 2, [[0.25, -1.0]] * 2]
+    table = features.table([result()], [spectra(exponents)], 0.8)
+    assert table["change_exponent_1"].tolist() == [0.0, 0.5, 0.25]
+
+
+def test_progress_is_that_of_the_checkpoints_epoch():
+    table = features.table([result()], [spectra(MANY)], 0.8)
+    assert table["relative_loss"].tolist() == [1.0, 0.75, 0.25]
+    assert np.isnan(table["gradient_norm"][0])
+    assert table["gradient_norm"].tolist()[1:] == [0.1, 0.3]
+
+
+def test_a_diverged_trial_is_a_row_like_any_other():
+    bad = result([2.0, np.nan, np.nan, np.nan], diverged=True, index=1)
+    nothing = [MANY[0], [[np.nan] * 4] * 2, [[np.nan] * 4] * 2]
+    table = features.table([result(), bad], [spectra(MANY), spectra(nothing, index=1)], 0.8)
+    row = table[table["trial"] == bad.trial["id"]].iloc[-1]
+    assert row["diverged"]
+    assert row["score"] == 0
+    assert not row["success"]
+    assert np.isnan(row["final_loss"])
+
+
+def test_success_is_a_score_at_or_above_the_threshold():
+    trials = [result([2, 1.5, 1, loss], index=i) for i, loss in enumerate([0.0, 0.4, 0.41])]
+    table = features.table(trials, [spectra(MANY, index=i) for i in range(3)], 0.8)
+    final = table[table["checkpoint"] == "final"]
+    assert final["success"].tolist() == [True, True, False]
+
+
+def test_a_trial_without_spectra_is_refused():
+    with pytest.raises(ArtefactError, match="counting-elman-000 has no spectra"):
+        features.table([result()], [spectra(MANY, index=1)], 0.8)
+
+
+def test_the_documentation_names_every_column_and_is_what_docs_holds():
+    text = features.documentation()
+    for group in features.GROUPS.values():
+        for name, column in group.items():
+            assert f"| `{name}` | {column.unit} | {column.meaning} |" in text
+    assert (Path(__file__).parent.parent / "docs/features.md").read_text() == text, "run `make docs`"
