@@ -12,15 +12,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from .errors import ArtefactError
+
+if TYPE_CHECKING:  # a quarter of a second to import, and most stages have no table
+    import pandas as pd
 
 Arrays = dict[str, NDArray[Any]]
 CHECKPOINTS = ("initial", "early", "final")
@@ -58,7 +60,9 @@ class TaskData:
     def summary(self) -> str:
         """What is in it, for people."""
         about = self.about
-        sizes = ", ".join(f"{count} to {use}" for use, count in zip(("train", "validate", "test"), about["sequences"].values(), strict=True))
+        sizes = ", ".join(
+            f"{count} to {use}" for use, count in zip(("train", "validate", "test"), about["sequences"].values(), strict=True)
+        )
         return (
             f"{about['task']} ({about['size']}): sequences of {about['steps']} steps, {sizes}; {about['input_size']} inputs, "
             f"{about['output_size']} outputs; loss by chance {about['chance']:.4f}\n"
@@ -142,7 +146,7 @@ class TrialSpectra:
     @property
     def diverged(self) -> bool:
         """Whether no sequence stayed finite at some checkpoint."""
-        return bool(np.isnan(self.exponents).any(axis=2).all(axis=1).any())
+        return any(np.isnan(rows).any(axis=1).all() for rows in self.exponents)
 
     def mean(self, checkpoint: str) -> NDArray[np.float64]:
         """Exponents (S,) at a checkpoint: mean over the sequences that stayed finite, NaN if none did."""
@@ -199,7 +203,7 @@ def save_text(path: Path, text: str) -> None:
         temporary.write_text(text)
 
 
-def save_table(path: Path, table: pd.DataFrame) -> None:
+def save_table(path: Path, table: "pd.DataFrame") -> None:
     """Write a table as the file's ending says, .parquet or .csv."""
     with replacing(path) as temporary:
         if path.suffix == ".parquet":
@@ -208,8 +212,10 @@ def save_table(path: Path, table: pd.DataFrame) -> None:
             table.to_csv(temporary, index=False)
 
 
-def load_table(path: Path) -> pd.DataFrame:
+def load_table(path: Path) -> "pd.DataFrame":
     """Read a Parquet table; ArtefactError if it is missing or corrupt."""
+    import pandas as pd
+
     try:
         return pd.read_parquet(path)
     except OSError as error:

@@ -81,7 +81,12 @@ def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None  # a spawned worker has one
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+    def end_with_the_parent() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_the_parent, daemon=True).start()
 
 
 class Progress:
@@ -126,5 +131,3 @@ class Progress:
     def _line(self, rest: str) -> None:
         again = f" ({self._skipped} from before)" if self._skipped else ""
         print(f"{self._label}: {self._done}/{self._total} trials{again}, {self._failures} failed, {rest}", flush=True)
-
-

@@ -19,5 +19,7 @@ def get(package: str, name: str, base: type) -> type:
     module = import_module(f".{package}.{name}", __package__)
     found = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, base) and c.__module__ == module.__name__]
     if len(found) != 1:
-        raise ConfigError(f"pipeline/{package}/{name}.py defines {len(found)} subclasses of {base.__name__}; it should define one")
+        raise ConfigError(
+            f"pipeline/{package}/{name}.py defines {len(found)} subclasses of {base.__name__}; it should define one"
+        )
     return found[0]

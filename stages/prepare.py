@@ -2,15 +2,18 @@
 
 from pathlib import Path
 
-from pipeline import config, stage, tasks
+from pipeline import config, stage, tasks, tracking
 
 
-def main(task: str) -> None:
+def main(task: str) -> dict[str, float]:
     """Write data/TASK.safetensors and say what is in it."""
     settings = config.load()
-    data = tasks.get(task).prepare(task, settings.prepare.size, settings.seed)
-    data.save(Path("data") / f"{task}.safetensors")
-    print(data.summary())
+    with tracking.stage_run("prepare", task, settings=settings) as run:
+        data = tasks.get(task).prepare(task, settings.prepare.size, settings.seed)
+        data.save(Path("data") / f"{task}.safetensors")
+        run.record(tracking.prepared(data))
+    print(data.summary(), run, sep="\n")
+    return {"tracking_seconds": run.seconds}
 
 
 if __name__ == "__main__":

@@ -1,24 +1,29 @@
 """Measures the spectra of a task's and a cell's trials: `python -m stages.spectrum TASK CELL`."""
 
+from functools import partial
 from pathlib import Path
 
-from pipeline import config, execution, stage, training
+from pipeline import config, execution, stage, tracking, training
+from pipeline.report.figures import trial_spectrum
 from pipeline.training.measure import measure, measurements
-from pipeline.artefacts import TrialSpectra, trials_in
 
 
-def main(task: str, cell: str) -> None:
+def main(task: str, cell: str) -> dict[str, float]:
     """Write spectra/TASK-CELL/, a file a trial; files that are there already are kept."""
     settings = config.load()
     data = Path("data") / f"{task}.safetensors"
     trials = Path("trials") / f"{task}-{cell}"
-    execution.complete(
-        measure,
-        measurements(trials, data, settings.spectrum, Path("spectra") / f"{task}-{cell}", training.device(settings.device)),
-        label=f"spectrum {task} {cell}",
-        processes=execution.process_count(settings.processes),
-        on_file=lambda path: TrialSpectra.load(path).diverged,
-    )
+    work = measurements(trials, data, settings.spectrum, Path("spectra") / f"{task}-{cell}", training.device(settings.device))
+    with tracking.stage_run("spectrum", task, cell, settings=settings, parts=work) as run:
+        execution.complete(
+            measure,
+            work,
+            label=f"spectrum {task} {cell}",
+            processes=execution.process_count(settings.processes),
+            on_file=partial(run.spectra, results=trials, draw=trial_spectrum),
+        )
+    print(run)
+    return {"tracking_seconds": run.seconds}
 
 
 if __name__ == "__main__":

@@ -2,24 +2,28 @@
 
 from pathlib import Path
 
-from pipeline import config, execution, stage, training
-from pipeline.artefacts import TaskData, TrialResult
+from pipeline import config, execution, stage, tracking, training
+from pipeline.artefacts import TaskData
 
 
-def main(task: str, cell: str) -> None:
+def main(task: str, cell: str) -> dict[str, float]:
     """Write trials/TASK-CELL/, a file a trial; trials that are there already are kept."""
     settings = config.load()
     data = Path("data") / f"{task}.safetensors"
     folder = Path("trials") / f"{task}-{cell}"
     about = TaskData.load(data).about
     trials = training.draw(settings.train, settings.seed, cell, about, training.device(settings.device))
-    execution.complete(
-        training.train,
-        {trial.path(folder): (trial, data, folder) for trial in trials},
-        label=f"train {task} {cell}",
-        processes=execution.process_count(settings.processes),
-        on_file=lambda path: TrialResult.load(path).outcome["diverged"],
-    )
+    work = {trial.path(folder): (trial, data, folder) for trial in trials}
+    with tracking.stage_run("train", task, cell, settings=settings, parts=work) as run:
+        execution.complete(
+            training.train,
+            work,
+            label=f"train {task} {cell}",
+            processes=execution.process_count(settings.processes),
+            on_file=run.trial,
+        )
+    print(run)
+    return {"tracking_seconds": run.seconds}
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 import pytest
 import yaml
+from conftest import ROOT
 from pydantic import ValidationError
 
-from conftest import ROOT
 from pipeline import config
 from pipeline.errors import ConfigError
 

@@ -7,9 +7,9 @@ import sys
 import time
 
 import pytest
-
 import work
 from conftest import ROOT
+
 from pipeline import execution
 from pipeline.errors import DataError, ExecutionError
 from pipeline.execution import Progress, complete, run
@@ -71,7 +71,7 @@ def test_a_users_error_comes_through_as_it_is(processes):
 
 
 def test_a_killed_worker_is_one_sentence():
-    with pytest.raises(ExecutionError, match="worker process was killed.*run the same command again") as raised:
+    with pytest.raises(ExecutionError, match=r"worker process was killed.*run the same command again") as raised:
         list(run(work.die, range(6), processes=2))
     assert "\n" not in str(raised.value)
 

@@ -81,7 +81,9 @@ def test_engines_have_one_owner(path, package):
         assert owners is None or room(path) in owners, f"{path} imports {name}"
 
 
-@pytest.mark.parametrize("name", ["predictor/features.py", "predictor/inputs.py", "predictor/model.py", "artefacts.py", "report/page.py"])
+@pytest.mark.parametrize(
+    "name", ["predictor/features.py", "predictor/inputs.py", "predictor/model.py", "artefacts.py", "report/page.py"]
+)
 def test_what_follows_the_spectra_needs_no_torch(name):
     path = ROOT / "pipeline" / name
     assert not [m for m, _ in imports(path, path.relative_to(ROOT).parent.parts) if m.split(".")[0] == "torch"]

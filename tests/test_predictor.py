@@ -138,7 +138,9 @@ def test_intervals_hold_the_measure_and_shrink_with_the_square_root_of_the_trial
     widths = []
     for size in (100, 400):
         true = random.uniform(0, 1, size)
-        rows = pd.DataFrame({"score": true, "expected_score": true + random.normal(0, 0.1, size), "success": true > 0.5, "probability": true})
+        rows = pd.DataFrame(
+            {"score": true, "expected_score": true + random.normal(0, 0.1, size), "success": true > 0.5, "probability": true}
+        )
         found = evaluation._with_intervals(rows, 1000, 0)
         assert found["mae_low"] < found["mae"] < found["mae_high"]
         widths.append(found["mae_high"] - found["mae_low"])
@@ -241,7 +243,9 @@ def test_a_network_is_assessed_before_training_and_after_an_epoch(predictor):
     with torch.no_grad():
         for p in network.parameters():
             p.mul_(1.1)
-    after = predictor.assess(network, data, initial=initial, relative_loss=0.7, gradient_norm=0.3, learning_rate=1e-3, init_scale=0.25)
+    after = predictor.assess(
+        network, data, initial=initial, relative_loss=0.7, gradient_norm=0.3, learning_rate=1e-3, init_scale=0.25
+    )
     assert set(SETS[after.based_on]) >= {"early_exponent_1"}
     for verdict in (before, after):
         assert 0 <= verdict.probability <= 1

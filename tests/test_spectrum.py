@@ -3,12 +3,12 @@
 import copy
 import math
 
+import oracles
 import pytest
 import torch
 from torch import nn
 from torch.testing import assert_close
 
-import oracles
 from pipeline import Spectrum, lyapunov_spectrum
 from pipeline.errors import ModuleError
 from pipeline.spectrum import growth, push_forward, reorthonormalise

@@ -8,7 +8,6 @@ import sys
 import time
 
 import pytest
-
 from conftest import ROOT
 
 HEAD = """
@@ -109,7 +108,8 @@ def test_other_system_errors_keep_their_traceback(tmp_path):
 def test_interrupting_is_one_sentence(tmp_path, workers):
     notes = tmp_path / "notes"
     notes.mkdir()
-    body = f"from pipeline.execution import run\nimport work\ndef main():\n    list(run(work.sleep_after_noting, ['notes'] * 2, processes={workers}))"
+    call = f"list(run(work.sleep_after_noting, ['notes'] * 2, processes={workers}))"
+    body = f"from pipeline.execution import run\nimport work\ndef main():\n    {call}"
     process = start(tmp_path, body)
     end = time.monotonic() + 30
     while len(list(notes.iterdir())) < workers:

@@ -92,7 +92,7 @@ def test_data_that_is_not_finite_is_refused(monkeypatch):
     splits = task.load("packaged", 2026)
     splits.arrays["test_inputs"][3, 2, 1] = np.nan
     monkeypatch.setattr(task, "load", lambda size, seed: splits)
-    with pytest.raises(DataError, match="fulda_runoff: test_inputs .*not finite"):
+    with pytest.raises(DataError, match=r"fulda_runoff: test_inputs .*not finite"):
         task.prepare("fulda_runoff", "packaged", 2026)
 
 
@@ -223,7 +223,7 @@ def test_driving_sequences_of_tokens_keep_their_two_axes():
 
 
 def test_too_little_data_for_a_spectrum_is_refused_with_its_size():
-    with pytest.raises(DataError, match="8 sequences of 5 steps.*spectrum.sequences = 3.*20 steps"):
+    with pytest.raises(DataError, match=r"8 sequences of 5 steps.*spectrum.sequences = 3.*20 steps"):
         driving_sequences(np.zeros((5, 8)), 3, 20)
 
 
@@ -236,7 +236,10 @@ def sentence(raised):
     return text
 
 
-BOOK = "\ufeffThe Project Gutenberg eBook of War and Peace\r\n\r\n*** START OF THE PROJECT GUTENBERG EBOOK WAR AND PEACE ***\r\n\r\n{}\r\n\r\n*** END OF THE PROJECT GUTENBERG EBOOK WAR AND PEACE ***\r\nlicence ~~~\r\n"
+BOOK = (
+    "\ufeffThe Project Gutenberg eBook of War and Peace\r\n\r\n*** START OF THE PROJECT GUTENBERG EBOOK WAR AND PEACE ***\r\n"
+    "\r\n{}\r\n\r\n*** END OF THE PROJECT GUTENBERG EBOOK WAR AND PEACE ***\r\nlicence ~~~\r\n"
+)
 
 
 def test_war_and_peace_without_network_is_one_sentence(tmp_path, monkeypatch):
@@ -246,7 +249,7 @@ def test_war_and_peace_without_network_is_one_sentence(tmp_path, monkeypatch):
         raise urllib.error.URLError("no route to host")
 
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
-    with pytest.raises(DataError, match="gutenberg.org.*no route to host.*war_and_peace.txt.*prepare.size") as raised:
+    with pytest.raises(DataError, match=r"gutenberg.org.*no route to host.*war_and_peace.txt.*prepare.size") as raised:
         tasks.get("english_characters").load("full", 1)
     sentence(raised)
 
@@ -274,7 +277,7 @@ def test_a_file_that_is_not_war_and_peace_is_one_sentence(content, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     (tmp_path / "downloads").mkdir()
     (tmp_path / "downloads/war_and_peace.txt").write_bytes(content)
-    with pytest.raises(DataError, match="war_and_peace.txt.*delete it") as raised:
+    with pytest.raises(DataError, match=r"war_and_peace.txt.*delete it") as raised:
         tasks.get("english_characters").load("full", 1)
     sentence(raised)
 
@@ -330,7 +333,7 @@ def test_no_window_of_camels_spans_missing_days(tmp_path, monkeypatch):
 def test_camels_that_is_not_there_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
-        DataError, match="CAMELS-US.*basin_dataset_public_v1p2.*01013500_streamflow_qc.txt.*prepare.size"
+        DataError, match=r"CAMELS-US.*basin_dataset_public_v1p2.*01013500_streamflow_qc.txt.*prepare.size"
     ) as raised:
         tasks.get("fulda_runoff").load("full", 1)
     sentence(raised)
@@ -342,7 +345,7 @@ def test_broken_camels_file_is_one_sentence(which, content, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     path = camels(tmp_path, 30)[which]
     path.write_text(content)
-    with pytest.raises(DataError, match="CAMELS|01013500") as raised:
+    with pytest.raises(DataError, match=r"CAMELS|01013500") as raised:
         tasks.get("fulda_runoff").load("full", 1)
     sentence(raised)
 
@@ -358,7 +361,7 @@ def fake_torchvision(monkeypatch, mnist):
 def test_mnist_without_torchvision_is_one_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision", None)
     monkeypatch.setitem(sys.modules, "torchvision.datasets", None)
-    with pytest.raises(DataError, match="torchvision.*mnist_rows.*packaged") as raised:
+    with pytest.raises(DataError, match=r"torchvision.*mnist_rows.*packaged") as raised:
         tasks.get("mnist_rows").load("full", 1)
     sentence(raised)
 
@@ -369,7 +372,7 @@ def test_mnist_without_network_is_one_sentence(error, monkeypatch):
         raise error("no route to host")
 
     fake_torchvision(monkeypatch, refuse)
-    with pytest.raises(DataError, match="MNIST.*no route to host.*prepare.size") as raised:
+    with pytest.raises(DataError, match=r"MNIST.*no route to host.*prepare.size") as raised:
         tasks.get("mnist_rows").load("full", 1)
     sentence(raised)
 

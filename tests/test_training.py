@@ -272,7 +272,7 @@ def test_first_step_of_adam_moves_each_weight_by_the_learning_rate_against_its_g
     gradients |= {f"head.{n}": p.grad for n, p in linear.named_parameters()}
     for name, gradient in gradients.items():
         moved = torch.from_numpy(result.weights["final"][name] - result.weights["initial"][name])
-        # m / (sqrt(v) + eps) = g / (|g| + 1e-8) after bias correction; float32 rounding of weights below 1, and of small gradients
+        # m / (sqrt(v) + eps) = g / (|g| + 1e-8) after bias correction; float32 rounding of weights and of small gradients
         clear = gradient.abs() > 1e-5
         assert clear.any()
         assert_close(moved[clear], -0.02 * gradient[clear].sign(), rtol=0, atol=0.02 * 1e-3 + 1e-6)
@@ -380,7 +380,7 @@ def test_other_tasks_train_too(cell, river_file, text_file, tmp_path):
 
 
 def test_missing_data_is_one_sentence(data_file, tmp_path):
-    with pytest.raises(ArtefactError, match="nowhere.safetensors"):
+    with pytest.raises(ArtefactError, match=r"nowhere.safetensors"):
         training.train((trial_of(data_file), tmp_path / "nowhere.safetensors", tmp_path))
 
 
@@ -470,5 +470,5 @@ def test_no_trials_to_measure_is_one_sentence(data_file, small_params, tmp_path)
 
 def test_too_little_validation_data_is_one_sentence(data_file, small_params, tmp_path):
     trained(trial_of(data_file, epochs=1), data_file, tmp_path / "trials")
-    with pytest.raises(DataError, match="20 sequences of 28 steps.*spectrum.sequences = 3"):
+    with pytest.raises(DataError, match=r"20 sequences of 28 steps.*spectrum.sequences = 3"):
         measured(data_file, settings_of(small_params, sequences=3, steps=300), tmp_path)

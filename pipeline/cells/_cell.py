@@ -22,8 +22,8 @@ class Cell(ABC):
     hidden_size: int
     init_scale: float | None = None  # p of uniform(-p, p); None is torch's own hidden_size ** -0.5
 
-    torch_module: ClassVar[type[nn.RNNBase] | None] = None  # the fused twin, if torch has one
-    torch_cell: ClassVar[type[nn.RNNCellBase] | None] = None  # torch's single-step twin
+    torch_module: ClassVar[type[nn.RNN] | type[nn.LSTM] | type[nn.GRU] | None] = None  # the fused twin, if torch has one
+    torch_cell: ClassVar[type[nn.RNNCell] | type[nn.LSTMCell] | type[nn.GRUCell] | None] = None  # torch's single-step twin
     gates: ClassVar[int] = 1
     state_parts: ClassVar[int] = 1  # tensors of size H in torch's form of the state
 

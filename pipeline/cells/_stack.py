@@ -35,5 +35,3 @@ class Stack:
     def output(self, state: Tensor) -> Tensor:
         """The top layer's output (B, H)."""
         return self.cells[-1].output(self.split(state)[-1])
-
-

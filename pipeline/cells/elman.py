@@ -19,7 +19,7 @@ class Elman(Cell):
     torch_cell: ClassVar = nn.RNNCell
 
     def step(self, params: Params, state: Tensor, x: Tensor) -> Tensor:
-        """h' (B, H)."""
+        """H' (B, H)."""
         drive = linear(x, params["weight_ih"], params.get("bias_ih"))
         total = drive + linear(state, params["weight_hh"], params.get("bias_hh"))
         return total.tanh() if self.nonlinearity == "tanh" else total.relu()

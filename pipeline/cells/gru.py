@@ -18,7 +18,7 @@ class GRU(Cell):
     gates: ClassVar = 3
 
     def step(self, params: Params, state: Tensor, x: Tensor) -> Tensor:
-        """h' (B, H)."""
+        """H' (B, H)."""
         r_x, z_x, n_x = linear(x, params["weight_ih"], params.get("bias_ih")).chunk(3, dim=-1)
         r_h, z_h, n_h = linear(state, params["weight_hh"], params.get("bias_hh")).chunk(3, dim=-1)
         z = (z_x + z_h).sigmoid()

@@ -28,5 +28,5 @@ class LSTM(Cell):
         return torch.cat([o.sigmoid() * c.tanh(), c], dim=-1)
 
     def output(self, state: Tensor) -> Tensor:
-        """h (B, H)."""
+        """H (B, H)."""
         return state[..., : self.hidden_size]

@@ -70,10 +70,15 @@ class StabilityPredictor:
     about: Mapping[str, Any] = field(repr=False)
 
     @classmethod
-    def fit(cls, inputs: pd.DataFrame, table: Sequence[dict[str, Any]], threshold: float, settings: PredictorSettings, seed: int) -> Self:
+    def fit(
+        cls, inputs: pd.DataFrame, table: Sequence[dict[str, Any]], threshold: float, settings: PredictorSettings, seed: int
+    ) -> Self:
         """Fit the sets SERVED to all trials; `inputs` from `trial_inputs`, `table` from `evidence`."""
         models = {
-            name: (fit_score(inputs[list(used)], inputs["score"], settings, seed), fit_success(inputs[list(used)], inputs["success"], settings, seed))
+            name: (
+                fit_score(inputs[list(used)], inputs["score"], settings, seed),
+                fit_success(inputs[list(used)], inputs["success"], settings, seed),
+            )
             for name, used in ((name, SETS[name]) for name in SERVED)
         }
         numbers = [c for name in SERVED for c in SETS[name] if c not in CATEGORIES]
@@ -123,9 +128,11 @@ class StabilityPredictor:
         Raises:
             ModuleError: the columns suffice for no set.
         """
-        name = self._best_set(known.columns)
+        name = self._best_set(list(known.columns))
         expected, probability = predict(*self.models[name], known[list(SETS[name])])
-        return pd.DataFrame({"expected_score": expected, "probability_of_success": probability, "based_on": name}, index=known.index)
+        return pd.DataFrame(
+            {"expected_score": expected, "probability_of_success": probability, "based_on": name}, index=known.index
+        )
 
     def assess(
         self,
@@ -157,8 +164,10 @@ class StabilityPredictor:
             init_scale: p of uniform(-p, p) that the recurrent weights were drawn from; before training it is measured.
             clip_norm: largest norm of a gradient, 0 for no clipping.
             relative_loss: validation loss now / loss of the best answer that ignores the input.
-            gradient_norm, gradient_norm_max: mean and largest norm of the gradients so far.
-            task, cell: names in the study, if the network's are among them.
+            gradient_norm: mean norm of the gradients so far.
+            gradient_norm_max: the largest of them.
+            task: name in the study, if the task is among those.
+            cell: name in the study; by default that of torch's module.
             steps: length of a training sequence; the length of `inputs` by default.
 
         Raises:
@@ -171,7 +180,9 @@ class StabilityPredictor:
         length = steps or int(inputs.shape[time_axis])
         known: dict[str, Any] = _spectrum_columns(now, initial, length)
         if learning_rate is not None and (init_scale is not None or initial is None):
-            known |= {"task": task, "cell": cell or _cell_name(model), "clip_norm": float(clip_norm)} | _sizes(model, learning_rate, init_scale)
+            known |= {"task": task, "cell": cell or _cell_name(model), "clip_norm": float(clip_norm)} | _sizes(
+                model, learning_rate, init_scale
+            )
         if relative_loss is not None:
             known["early_log_relative_loss"] = _log(relative_loss)
         if gradient_norm is not None:
@@ -196,7 +207,9 @@ class StabilityPredictor:
         """Of the sets whose columns are all known, the one with the best evidence on the hardest split there is."""
         possible = [name for name in self.models if set(SETS[name]) <= set(known)]
         if not possible:
-            raise ModuleError("too little is known to predict from: give the columns of one set of `rnn_stability.predictor.inputs.SETS`")
+            raise ModuleError(
+                "too little is known to predict from: give the columns of one set of `rnn_stability.predictor.inputs.SETS`"
+            )
 
         def strength(name: str) -> float:
             splits = self.about["evidence"].get(name, {})
@@ -221,8 +234,8 @@ class StabilityPredictor:
         quantiles = np.array(self.about["quantiles"][column])
         below = float(np.interp(value, quantiles, _GRID))
         place = "below all" if value < quantiles[0] else "above all" if value > quantiles[-1] else f"above {below:.0%} of the"
-        turn = "raises" if effect > 0 else "lowers"
-        return f"{column.replace('_', ' ')} is {value:.3g}, {place} trials of the study; against their median this {turn} the score by {abs(effect):.2f}"
+        turn = f"{'raises' if effect > 0 else 'lowers'} the score by {abs(effect):.2f}"
+        return f"{column.replace('_', ' ')} is {value:.3g}, {place} trials of the study; against their median this {turn}"
 
 
 def _spectrum_columns(now: "Spectrum", initial: "Spectrum | None", steps: int) -> dict[str, float]:
@@ -244,7 +257,9 @@ def _spectrum_columns(now: "Spectrum", initial: "Spectrum | None", steps: int) -
 
 def _sizes(model: "nn.Module", learning_rate: float, init_scale: float | None) -> dict[str, float]:
     """Hyper-parameters and sizes as columns of SETS."""
-    recurrent = [p.detach() for n, p in model.named_parameters() if "weight_hh" in n] or [p.detach() for p in model.parameters() if p.dim() > 1]
+    recurrent = [p.detach() for n, p in model.named_parameters() if "weight_hh" in n] or [
+        p.detach() for p in model.parameters() if p.dim() > 1
+    ]
     if not recurrent:
         raise ModuleError("learning_rate can only be used for a module with weights; leave it out for a step function")
     scale = float(recurrent[0].std()) * 3**0.5 if init_scale is None else init_scale  # std of uniform(-p, p) is p / sqrt 3
@@ -275,5 +290,7 @@ def _by_set(table: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, An
     """Evidence by set and split, without what only the report needs."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for row in table:
-        found.setdefault(row["features"], {})[row["split"]] = {k: v for k, v in row.items() if k not in ("features", "split", "by_group", "models")}
+        found.setdefault(row["features"], {})[row["split"]] = {
+            k: v for k, v in row.items() if k not in ("features", "split", "by_group", "models")
+        }
     return found

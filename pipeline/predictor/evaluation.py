@@ -79,8 +79,16 @@ def summarise(predictions: pd.DataFrame, settings: PredictorSettings, seed: int)
     """What metrics/predictor.json holds: headline figures, whether "all" is champion, what it looks at, the whole table."""
     table = evidence(predictions, settings, seed)
     best = champion(predictions, table, settings, seed)
-    headline = {row["split"]: {m: row[m] for m in ("r2", "spearman", "auc", "brier")} for row in table if row["features"] == "all"}
-    return {"all": headline, "champion": best, "gains": gains(predictions, settings, seed), "looks_at": looks_at(predictions), "table": table}
+    headline = {
+        row["split"]: {m: row[m] for m in ("r2", "spearman", "auc", "brier")} for row in table if row["features"] == "all"
+    }
+    return {
+        "all": headline,
+        "champion": best,
+        "gains": gains(predictions, settings, seed),
+        "looks_at": looks_at(predictions),
+        "table": table,
+    }
 
 
 def text(result: dict[str, Any]) -> str:
@@ -100,7 +108,9 @@ def verdict(best: dict[str, Any]) -> str:
     """Whether the spectrum helps, in one sentence."""
     gain = gain_text(best)
     if best["beats_rival"]:
-        return f"With the spectra, R2 of the score over trials changes by {gain} against {best['rival']!r}, the best without: champion."
+        return (
+            f"With the spectra, R2 over trials changes by {gain} against {best['rival']!r}, the best set without them: champion."
+        )
     return f"The spectra do not beat {best['rival']!r}, the best set without them: R2 over trials changes by {gain}. No champion."
 
 
@@ -132,7 +142,9 @@ def evidence(predictions: pd.DataFrame, settings: PredictorSettings, seed: int) 
     ]
 
 
-def champion(predictions: pd.DataFrame, table: Sequence[dict[str, Any]], settings: PredictorSettings, seed: int) -> dict[str, Any]:
+def champion(
+    predictions: pd.DataFrame, table: Sequence[dict[str, Any]], settings: PredictorSettings, seed: int
+) -> dict[str, Any]:
     """Whether "all" beats the best set without spectra: the interval of the difference in R2, over trials, is above 0."""
     over_trials = {row["features"]: row for row in table if row["split"] == SPLITS[0]}
     rival = max(WITHOUT_SPECTRA, key=lambda features: over_trials[features]["r2"] or -np.inf)
@@ -168,7 +180,11 @@ def looks_at(predictions: pd.DataFrame) -> list[dict[str, Any]]:
     rows = predictions[(predictions["split"] == SPLITS[0]) & (predictions["features"] == "all")]
     folds_ = rows.groupby("group").first()
     return [
-        {"family": family, "drop_r2": float(folds_[f"drop {family}"].mean()), "spread": float(folds_[f"drop {family}"].std(ddof=0))}
+        {
+            "family": family,
+            "drop_r2": float(folds_[f"drop {family}"].mean()),
+            "spread": float(folds_[f"drop {family}"].std(ddof=0)),
+        }
         for family in FAMILIES
     ]
 

@@ -143,7 +143,7 @@ def spectrum_features(per_sequence: NDArray[np.float64], standard_error: float, 
 
 
 def kaplan_yorke_dimension(exponents: NDArray[np.float64]) -> float:
-    """j + (sum of the first j) / -(the next), j the most exponents whose sum is not negative; largest first."""
+    """J + (sum of the first j) / -(the next), j the most exponents whose sum is not negative; largest first."""
     sums = np.cumsum(exponents)
     below = np.flatnonzero(sums < 0)
     if not len(below):
@@ -213,7 +213,10 @@ def _rows(result: TrialResult, spectra: TrialSpectra, outcome: dict[str, Any]) -
     for checkpoint, spectrum in zip(CHECKPOINTS, features, strict=True):
         epoch = result.epoch_of(checkpoint)
         rows.append(
-            {name: trial[name] for name in ("task", "cell", "index", "init_scale", "learning_rate", "hidden_size", "clip_norm", "steps")}
+            {
+                name: trial[name]
+                for name in ("task", "cell", "index", "init_scale", "learning_rate", "hidden_size", "clip_norm", "steps")
+            }
             | {"trial": trial["id"], "checkpoint": checkpoint, "epoch": epoch}
             | {"parameter_count": result.outcome["parameter_count"], "state_size": spectra.exponents.shape[-1]}
             | {"relative_loss": result.curves["validation_loss"][epoch] / trial["chance"]}

@@ -39,7 +39,13 @@ WITHOUT_SPECTRA = (
     "all but spectra",
 )
 # What the registered predictor can answer from: the sets that hold a whole spectrum.
-SERVED = ("spectrum at initialisation", "hyper-parameters and initial spectrum", "early spectrum", "early loss and early spectrum", "all")
+SERVED = (
+    "spectrum at initialisation",
+    "hyper-parameters and initial spectrum",
+    "early spectrum",
+    "early loss and early spectrum",
+    "all",
+)
 _SMALLEST, _LARGEST = 1e-12, 1e12  # where logarithms are cut
 
 
@@ -66,4 +72,4 @@ def hyper_parameters(known: pd.DataFrame) -> dict[str, pd.Series]:
 
 def log10(values: pd.Series) -> pd.Series:
     """Decimal logarithm, cut to +-12; NaN stays."""
-    return np.log10(values.astype(float).clip(_SMALLEST, _LARGEST))
+    return values.astype(float).clip(_SMALLEST, _LARGEST).map(np.log10)

@@ -33,7 +33,7 @@ def fit_score(x: pd.DataFrame, score: pd.Series, settings: PredictorSettings, se
         {"model": [trees]},
     ]
     folds = KFold(settings.inner_folds, shuffle=True, random_state=seed)
-    search = GridSearchCV(_pipeline(x.columns), candidates, scoring="neg_mean_squared_error", cv=folds, error_score="raise")
+    search = GridSearchCV(_pipeline(list(x.columns)), candidates, scoring="neg_mean_squared_error", cv=folds, error_score="raise")
     return search.fit(x, score).best_estimator_
 
 
@@ -51,7 +51,7 @@ def fit_success(x: pd.DataFrame, success: pd.Series, settings: PredictorSettings
         {"model": [trees]},
     ]
     folds = StratifiedKFold(settings.inner_folds, shuffle=True, random_state=seed)
-    search = GridSearchCV(_pipeline(x.columns), candidates, scoring="neg_log_loss", cv=folds, error_score="raise")
+    search = GridSearchCV(_pipeline(list(x.columns)), candidates, scoring="neg_log_loss", cv=folds, error_score="raise")
     best = search.fit(x, success).best_estimator_
     return CalibratedClassifierCV(best, method="sigmoid", cv=folds, ensemble=False).fit(x, success)
 
@@ -76,7 +76,10 @@ def _pipeline(columns: Sequence[str]) -> Pipeline:
     numbers = [c for c in columns if c not in CATEGORIES]
     categories = [c for c in columns if c in CATEGORIES]
     prepare = make_column_transformer(
-        (make_pipeline(SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True), StandardScaler()), numbers),
+        (
+            make_pipeline(SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True), StandardScaler()),
+            numbers,
+        ),
         (OneHotEncoder(handle_unknown="ignore", sparse_output=False), categories),
     )
     return Pipeline([("prepare", prepare), ("model", None)])

@@ -87,8 +87,8 @@ def _kind(model: nn.Module) -> type[Cell]:
 
 
 def _cell(kind: type[Cell], model: nn.RNNBase | nn.RNNCellBase, input_size: int) -> Cell:
-    nonlinearity = {"nonlinearity": model.nonlinearity} if hasattr(model, "nonlinearity") else {}
-    return kind(input_size, model.hidden_size, **nonlinearity)
+    options: dict[str, Any] = {"nonlinearity": model.nonlinearity} if hasattr(model, "nonlinearity") else {}
+    return kind(input_size, model.hidden_size, **options)
 
 
 def _params(model: nn.Module, like: Tensor, suffix: str) -> dict[str, Tensor]:
@@ -130,9 +130,8 @@ def _module(model: nn.Module, inputs: Tensor, state: Any) -> Adapted:
 
 def _flat(answer: Any, number: int, single: bool) -> Tensor:
     """The new state, end to end, from what a module's forward gave."""
-    if not isinstance(answer, Tensor) and not single and len(answer) == 2 and not isinstance(answer[1], Tensor):
-        answer = answer[1]
-    elif not isinstance(answer, Tensor) and single:
+    gives_output_too = single or (len(answer) == 2 and not isinstance(answer[1], Tensor))
+    if not isinstance(answer, Tensor) and gives_output_too:
         answer = answer[1]
     pieces: Sequence[Tensor] = [answer] if isinstance(answer, Tensor) else answer
     if len(pieces) != number:

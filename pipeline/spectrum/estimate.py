@@ -61,7 +61,7 @@ class Spectrum:
 
 
 def kaplan_yorke_dimension(exponents: list[float]) -> float:
-    """j + (sum of the first j) / -(the next), j the most exponents whose sum is not negative; largest first."""
+    """J + (sum of the first j) / -(the next), j the most exponents whose sum is not negative; largest first."""
     if any(math.isnan(e) for e in exponents):
         return math.nan
     total = 0.0

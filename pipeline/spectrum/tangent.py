@@ -10,7 +10,8 @@ def push_forward(step: Callable[[Tensor], Tensor], state: Tensor, deviations: Te
     """One step of the state (B, S) and, by that step's Jacobian, of the deviations (k, B, S)."""
 
     def along(deviation: Tensor) -> tuple[Tensor, Tensor]:
-        return jvp(step, (state,), (deviation,))
+        moved = jvp(step, (state,), (deviation,))
+        return moved[0], moved[1]
 
     states, pushed = vmap(along)(deviations)  # rows, not columns: ten times faster under vmap over models
     return states[0], pushed

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -69,6 +68,8 @@ def _windows(series: NDArray[Any], years: list[slice], stride: int) -> NDArray[A
 def _packaged() -> tuple[NDArray[Any], NDArray[Any], str, str]:
     from importlib.util import find_spec
 
+    import pandas as pd
+
     spec = find_spec("spotpy")
     if spec is None or not spec.origin:
         raise DataError("fulda_runoff needs spotpy, which carries the data: `make .venv` installs it")
@@ -84,6 +85,8 @@ def _packaged() -> tuple[NDArray[Any], NDArray[Any], str, str]:
 
 def _full() -> tuple[NDArray[Any], NDArray[Any], str, str]:
     """One basin of CAMELS-US in its published layout: forcing (Daymet) and streamflow, joined by date."""
+    import pandas as pd
+
     forcing = CAMELS / f"basin_mean_forcing/daymet/{GAUGE[:2]}/{GAUGE}_lump_cida_forcing_leap.txt"
     flow = CAMELS / f"usgs_streamflow/{GAUGE[:2]}/{GAUGE}_streamflow_qc.txt"
     try:
@@ -91,8 +94,8 @@ def _full() -> tuple[NDArray[Any], NDArray[Any], str, str]:
         runoff = pd.read_csv(flow, sep=r"\s+", header=None)
     except OSError:
         raise DataError(
-            f"prepare.size = full needs CAMELS-US (Newman et al. 2015) unpacked as {CAMELS}, with {forcing.name} and {flow.name}; "
-            "download it from its data repository, or set prepare.size to packaged"
+            f"prepare.size = full needs CAMELS-US (Newman et al. 2015) unpacked as {CAMELS}, with {forcing.name} and "
+            f"{flow.name}; download it from its data repository, or set prepare.size to packaged"
         ) from None
     weather.index = pd.to_datetime(dict(year=weather[0], month=weather[1], day=weather[2]))
     runoff.index = pd.to_datetime(dict(year=runoff[1], month=runoff[2], day=runoff[3]))

@@ -69,7 +69,9 @@ def _full() -> tuple[NDArray[Any], NDArray[Any], str, str]:
     try:
         from torchvision.datasets import MNIST
     except ImportError:
-        raise DataError("prepare.size = full needs torchvision for mnist_rows: `pip install torchvision`, or set packaged") from None
+        raise DataError(
+            "prepare.size = full needs torchvision for mnist_rows: `pip install torchvision`, or set packaged"
+        ) from None
     try:
         parts = [MNIST(DOWNLOADS, train=train, download=True) for train in (True, False)]
     except (OSError, RuntimeError) as error:

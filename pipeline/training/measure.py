@@ -19,7 +19,6 @@ from ..errors import ArtefactError
 from .network import Network
 from .trial import Trial, code_hash
 
-
 Work = tuple[Path, Path, SpectrumSettings, str, Path]
 
 

@@ -68,7 +68,7 @@ class StepLoop(nn.Module):
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs (T, B, H) and the last state (B, S)."""
-        params = dict(self.named_parameters())
+        params: dict[str, Tensor] = dict(self.named_parameters())
         state = inputs.new_zeros(inputs.shape[1], self.step_of.state_size)
         outputs = []
         for x in inputs:

@@ -5,11 +5,9 @@ import zlib
 from typing import Any, TypeVar
 
 import numpy as np
-from scipy.stats import qmc
 
 from ..config import Range, Train
 from .trial import Trial, code_hash
-
 
 T = TypeVar("T")
 
@@ -63,6 +61,8 @@ def draw(settings: Train, seed: int, cell: str, about: dict[str, Any], device: s
 
 def _sobol(count: int, sources: np.random.SeedSequence) -> np.ndarray:
     """`count` points (count, 4) of the unit cube."""
+    from scipy.stats import qmc  # half a second to import, which the workers need not spend
+
     engine = qmc.Sobol(4, scramble=True, rng=np.random.default_rng(sources))
     return engine.random_base2(math.ceil(math.log2(count)))[:count]
 
