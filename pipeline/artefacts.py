@@ -169,7 +169,8 @@ def keep_only(folder: Path, wanted: Iterable[Path]) -> None:
     """Remove the files of a folder that are not wanted: results of other settings, and half-written ones."""
     folder.mkdir(parents=True, exist_ok=True)
     for path in set(folder.iterdir()) - set(wanted):
-        path.unlink(missing_ok=True)
+        if not path.is_dir():
+            path.unlink(missing_ok=True)
 
 
 def is_whole(path: Path) -> bool:

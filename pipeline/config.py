@@ -113,9 +113,11 @@ class Config(_Section):
 def load(path: str | Path = "params.yaml") -> Config:
     """The checked contents of params.yaml; ConfigError names every key that is wrong."""
     try:
-        text = Path(path).read_text()
+        text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}; run from the folder that holds it") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not text in UTF-8: {error.reason} at byte {error.start}") from None
     try:
         raw = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
@@ -152,6 +154,7 @@ def _sentence(path: str | Path, item: Any) -> str:
         return f"{path}: {where} is missing; {_choices(item['loc'][:-1])}"
     if item["type"] == "extra_forbidden":
         return f"{path}: {where} is unknown; {_choices(item['loc'][:-1], str(item['loc'][-1]))}"
+    where = ".".join(str(part) for part in item["loc"] if isinstance(part, int) or part.isidentifier())
     message = item["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
     if item["type"] == "value_error":
         return f"{path}: {where + ': ' if where else ''}{message}"

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -41,14 +41,18 @@ def run(function: Callable[[T], R], work: Iterable[T], *, processes: int) -> Ite
         return
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(min(processes, len(items)), mp_context=context, initializer=_start_worker)
+    futures: list[Future[R]] = []
     try:
-        for future in as_completed([pool.submit(function, item) for item in items]):
+        futures = [pool.submit(function, item) for item in items]
+        for future in as_completed(futures):
             yield future.result()
     except BrokenProcessPool:
         raise ExecutionError(
             "a worker process was killed (out of memory?); what had finished is kept, run the same command again"
         ) from None
     finally:
+        for future in futures:
+            future.cancel()  # the pool's own cancel_futures is lost if the pool is collected first
         pool.shutdown(wait=False, cancel_futures=True)
 
 

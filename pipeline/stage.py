@@ -2,12 +2,14 @@
 
 import errno
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch and NumPy load; workers inherit it
+os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")  # its lines after an interrupted sweep
 
 from .artefacts import save_json
 from .errors import PipelineError
@@ -27,6 +29,7 @@ def main(stage: Callable[..., dict[str, float] | None]) -> None:
     if len(words) != len(expected):
         _stop(f"usage: python -m stages.{name} {' '.join(w.upper() for w in expected)}".rstrip(), 2)
     begin = time.time()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         figures = stage(*words) or {}
         instance = "-".join([name, *words])

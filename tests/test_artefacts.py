@@ -198,6 +198,17 @@ def test_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     assert path.exists()
 
 
+def test_reader_of_the_old_file_is_not_disturbed_by_a_new_one(tmp_path):
+    path = tmp_path / "a.safetensors"
+    task_data().save(path)
+    before = path.read_bytes()
+    with path.open("rb") as reader:
+        head = reader.read(10)
+        trial_result().save(path)
+        assert head + reader.read() == before
+    assert path.read_bytes() != before
+
+
 def test_temporary_file_is_no_result(tmp_path, monkeypatch):
     """A writer that was killed leaves its temporary file: no reader may take it for a result."""
     trial_result().save(tmp_path / "a.safetensors")

@@ -249,13 +249,15 @@ def test_exponents_sum_to_the_mean_log_determinant(kind, layers):
 def test_module_has_the_spectrum_of_its_dense_jacobians(kind, layers, bias, batch_first):
     module = module_of(kind, 2, 3, layers, scale=0.9, bias=bias, batch_first=batch_first)
     inputs = noise(10, 2, 2)
-    found = lyapunov_spectrum(module, inputs.transpose(0, 1) if batch_first else inputs, transient=3)
+    start = noise(2 if kind is nn.LSTM else 1, layers, 2, 3, seed=8)  # h, or h and c: (layers, B, H) as torch takes them
+    given = tuple(start) if kind is nn.LSTM else start[0]
+    found = lyapunov_spectrum(module, inputs.transpose(0, 1) if batch_first else inputs, state=given, transient=3)
     size = found.exponents.shape[0]
     assert size == (6 if kind is nn.LSTM else 3) * layers
     basis = _random_basis(size, size, inputs).T  # same start: what is compared is all that follows
-    rest = torch.zeros(size, dtype=torch.float64)
-    dense = [oracles.dense_spectrum(oracles.one_step(module), rest, x, basis, transient=3) for x in inputs.unbind(1)]
-    dense = torch.stack(dense)
+    flat = start.permute(2, 1, 0, 3).reshape(2, size)
+    step = oracles.one_step(module)
+    dense = torch.stack([oracles.dense_spectrum(step, flat[b], inputs[:, b], basis, transient=3) for b in range(2)])
     # rounding in a basis grows by the ratio of neighbouring growths, at most a few powers of ten over 10 steps
     assert_close(found.per_sequence, dense[:, dense.mean(0).argsort(descending=True)], rtol=0, atol=1e-9)
 

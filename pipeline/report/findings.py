@@ -52,13 +52,18 @@ def headline(champion: Mapping[str, Any]) -> str:
 
 def sentences(found: pd.DataFrame) -> list[str]:
     """One sentence a pair: under which splits its spectra raise R2, lower it, or do nothing that can be measured."""
-    return [f"Added to {_set(base)}, spectra {_turns(own)}." for base, own in found.groupby("base", sort=False)]
+    return [f"Added to {_set(str(base))}, spectra {_turns(own)}." for base, own in found.groupby("base", sort=False)]
 
 
 def ranking(table: Sequence[Mapping[str, Any]]) -> str:
     """What spectra do to the AUC of success over all splits and pairs, or an empty text; the score is not all."""
-    auc = {(row["split"], row["features"]): row["auc"] for row in table}
-    pairs = [(auc[split, with_] - auc[split, without], split, without) for without, with_ in PAIRS for split in SPLITS if auc.get((split, with_))]
+    auc = {(row["split"], row["features"]): row["auc"] for row in table if row["auc"] is not None}
+    pairs = [
+        (auc[split, with_] - auc[split, without], split, without)
+        for without, with_ in PAIRS
+        for split in SPLITS
+        if (split, with_) in auc and (split, without) in auc
+    ]
     if not pairs:
         return ""
     change, split, without = max(pairs, key=lambda pair: abs(pair[0]))
@@ -101,7 +106,7 @@ def extremes(groups: pd.DataFrame, titles: Mapping[str, str]) -> str:
     """Pairs of cell and task in which no trial or every trial succeeded, or an empty text."""
     parts = []
     for text, mask in (("No", groups["successes"] == 0), ("Every", groups["successes"] == groups["trials"])):
-        names = [f"{row.cell} on {titles[row.task]}" for row in groups[mask].itertuples()]
+        names = [f"{cell} on {titles[task]}" for task, cell in zip(groups["task"][mask], groups["cell"][mask], strict=True)]
         if names:
             parts.append(f"{text} trial succeeded with {'; '.join(names)}.")
     return " ".join(parts)

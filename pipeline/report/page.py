@@ -11,7 +11,8 @@ import pandas as pd
 from ..artefacts import keep_only, replacing, save_text
 from ..predictor import evaluation
 from ..predictor.inputs import WITHOUT_SPECTRA
-from . import figures, findings
+from . import findings
+from .figures import png
 from .plates import plates
 from .study import Study, time_by_kind, trials_by_group
 
@@ -30,7 +31,7 @@ def write(study: Study, facts: Mapping[str, str], folder: Path) -> None:
     gains = findings.gains(study.result)
     shown = {}
     for plate in plates(study, gains):
-        image = figures.png(plate.figure)
+        image = png(plate.figure)
         with replacing(folder / "figures" / f"{plate.name}.png") as temporary:
             temporary.write_bytes(image)
         shown[plate.name] = {"alt": plate.alt, "caption": plate.caption, "data": base64.b64encode(image).decode()}
@@ -41,10 +42,18 @@ def write(study: Study, facts: Mapping[str, str], folder: Path) -> None:
 def html(study: Study, facts: Mapping[str, str], gains: pd.DataFrame, shown: Mapping[str, Mapping[str, str]]) -> str:
     """The page; `shown` holds alt, caption and data (base64) of each figure by name."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters |= {"signed": findings.signed, "number": number, "duration": duration}
     return environment.get_template("page.html.j2").render(
-        **_finding(study, gains), **_tables(study), study=study, settings=study.settings, titles=study.titles, facts=facts, figures=shown
+        **_finding(study, gains),
+        **_tables(study),
+        study=study,
+        settings=study.settings,
+        titles=study.titles,
+        facts=facts,
+        figures=shown,
     )
 
 
@@ -58,10 +67,7 @@ def evidence_tables(table: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[s
             {
                 "features": row["features"],
                 "spectral": row["features"] not in WITHOUT_SPECTRA,
-                "measures": [
-                    {"value": row[m], "low": row[f"{m}_low"], "high": row[f"{m}_high"], "best": row[m] is not None and row[m] == best[m]}
-                    for m in MEASURES
-                ],
+                "measures": [_measure(row, m, best[m]) for m in MEASURES],
             }
             for row in rows
         ]
@@ -78,14 +84,17 @@ def group_tables(table: Sequence[Mapping[str, Any]], order: Sequence[str]) -> di
         rows = _by_r2(table, split)
         names = sorted({name for row in rows for name in row["by_group"]}, key=list(order).index)
         best = {name: _best([row["by_group"].get(name, {}).get("r2") for row in rows], "r2") for name in names}
-        found[split] = names, [
-            {
-                "features": row["features"],
-                "spectral": row["features"] not in WITHOUT_SPECTRA,
-                "groups": [_group(row["by_group"].get(name, {}), best[name]) for name in names],
-            }
-            for row in rows
-        ]
+        found[split] = (
+            names,
+            [
+                {
+                    "features": row["features"],
+                    "spectral": row["features"] not in WITHOUT_SPECTRA,
+                    "groups": [_group(row["by_group"].get(name, {}), best[name]) for name in names],
+                }
+                for row in rows
+            ],
+        )
     return found
 
 
@@ -128,11 +137,11 @@ def _finding(study: Study, gains: pd.DataFrame) -> dict[str, Any]:
 
 
 def _tables(study: Study) -> dict[str, Any]:
-    groups = trials_by_group(study.table)
-    groups = groups.sort_values(["task", "cell"], key=lambda c: c.map([*study.settings.tasks, *study.settings.cells].index), ignore_index=True)
+    order = [*study.settings.tasks, *study.settings.cells]
+    groups = trials_by_group(study.table).sort_values(["task", "cell"], key=lambda names: names.map(order.index))
     final = study.final
     return {
-        "groups": groups.to_dict("records"),
+        "groups": {task: rows.to_dict("records") for task, rows in groups.groupby("task", sort=False)},
         "extremes": findings.extremes(groups, study.titles),
         "trials": len(final),
         "successes": int(final["success"].sum()),
@@ -143,6 +152,11 @@ def _tables(study: Study) -> dict[str, Any]:
         "times": time_by_kind(study.timings, study.settings).to_dict("records"),
         "parameters": parameters(study.settings.model_dump()),
     }
+
+
+def _measure(row: Mapping[str, Any], name: str, best: float | None) -> dict[str, Any]:
+    value = row[name]
+    return {"value": value, "low": row[f"{name}_low"], "high": row[f"{name}_high"], "best": value is not None and value == best}
 
 
 def _group(measures: Mapping[str, float | None], best: float | None) -> dict[str, Any]:

@@ -8,9 +8,8 @@ from matplotlib.figure import Figure
 
 from ..predictor.evaluation import SPLITS
 from ..predictor.inputs import WITHOUT_SPECTRA
-from . import figures, findings
-from .figures.dynamics import DEEPEST, LINEAR, WORST
-from .figures.evidence import reliability
+from . import durations, dynamics, evidence, findings
+from .figures import DEEPEST, LINEAR
 from .study import Study, timing_rows
 
 
@@ -31,7 +30,7 @@ def plates(study: Study, gains: pd.DataFrame) -> Iterator[Plate]:
     rows = timing_rows(study.timings, study.settings)
     if len(rows):
         yield Plate(
-            "time", figures.time_spent(rows, study.settings.cells),
+            "time", durations.time_spent(rows, study.settings.cells),
             "Bars of the wall time of each kind of stage, split by cell.",
             "Wall time of each kind of stage, split by instance and coloured by cell.",
         )  # fmt: skip
@@ -40,32 +39,35 @@ def plates(study: Study, gains: pd.DataFrame) -> Iterator[Plate]:
 def _dynamics(study: Study) -> Iterator[Plate]:
     settings, titles, cells = study.settings, study.titles, study.settings.cells
     success = dict(zip(study.final["trial"], study.final["success"].astype(bool), strict=True))
-    for checkpoint, when in (("early", f"after epoch {settings.train.early_epoch}, as the predictor sees them"), ("final", "at the end of training")):
+    for checkpoint, when in (
+        ("early", f"after epoch {settings.train.early_epoch}, as the predictor sees them"),
+        ("final", "at the end of training"),
+    ):
         yield Plate(
-            f"spectra_{checkpoint}", figures.spectra(study.spectra, success, checkpoint, titles, cells),
+            f"spectra_{checkpoint}", dynamics.spectra(study.spectra, success, checkpoint, titles, cells),
             f"Grid of spectra {when}, a row a task, a column a cell, coloured by success and failure.",
             f"The spectra of all trials {when}, one line a network, largest exponent at the left. The axis is linear within "
-            f"{LINEAR:g} of 0 and logarithmic beyond; lines that leave at the bottom go below {findings.signed(DEEPEST)} or to minus infinity "
-            f"(a direction that is lost). Compare where the blue lines begin with where the others do.",
+            f"{LINEAR:g} of 0 and logarithmic beyond; lines that leave at the bottom go below {DEEPEST:.0f} or to minus "
+            f"infinity (a direction that is lost). Compare where the blue lines begin with where the others do.",
         )  # fmt: skip
     yield Plate(
-        "training", figures.training_curves(study.trials, study.table, titles, cells, settings.success.threshold),
+        "training", dynamics.training_curves(study.trials, study.table, titles, cells, settings.success.threshold),
         "Grid of validation losses over epochs, a row a task, a column a cell, coloured by success and failure.",
-        f"Validation loss of all trials relative to chance. A trial is a success if it ends below the dotted line, which is "
-        f"the same for all cells of a task. Losses above {WORST:g} times chance leave at the top; a line that ends early diverged.",
+        "Validation loss of all trials relative to chance. A trial is a success if it ends below the dotted line, which is "
+        "the same for all cells of a task. Losses far above chance leave at the top; a line that ends early diverged.",
     )  # fmt: skip
     yield Plate(
-        "largest_exponent", figures.largest_exponent(study.table, titles, cells),
+        "largest_exponent", dynamics.largest_exponent(study.table, titles, cells),
         "Above, the largest exponent of each trial at three checkpoints; below, scores against it at the early checkpoint.",
         "Above: the largest exponent of each trial before, early in and after training. Below: the score that a trial "
-        "reaches in the end against its largest exponent early on. Right of 0 perturbations grow; far to the left they die at once.",
+        "reaches in the end against its largest exponent early on. Right of 0 perturbations grow; far to the left they die.",
     )  # fmt: skip
 
 
 def _evidence(study: Study, gains: pd.DataFrame) -> Iterator[Plate]:
     if len(gains):
         yield Plate(
-            "additions", figures.additions(gains),
+            "additions", evidence.additions(gains),
             "Dots with intervals: change of R2 when spectra are added to three sets of inputs, under each split.",
             "What spectra add to what else is known, on trials that were held out. Right of 0 the spectra help. "
             f"{findings.quoted('all but spectra')} is hyper-parameters, size, early loss and early gradient norms together. "
@@ -74,7 +76,7 @@ def _evidence(study: Study, gains: pd.DataFrame) -> Iterator[Plate]:
     table = pd.DataFrame(study.result["table"]).assign(with_spectra=lambda rows: ~rows["features"].isin(WITHOUT_SPECTRA))
     measures = ["r2", "r2_low", "r2_high"]
     yield Plate(
-        "strength", figures.strength(table.astype(dict.fromkeys(measures, float))),
+        "strength", evidence.strength(table.astype(dict.fromkeys(measures, float))),
         "Dots with intervals: R2 of each set of inputs under each split, sets with spectra above, those without below.",
         "How well the score is predicted from each set of inputs; the best value of each column is bold. Sets with spectra stand "
         "above, those without below; the dashed line marks the best of those without. 1 is perfect, 0 no better than the mean.",
@@ -84,21 +86,21 @@ def _evidence(study: Study, gains: pd.DataFrame) -> Iterator[Plate]:
     known = everything[everything["split"] == SPLITS[0]]
     within = {str(task): findings.r2(part) for task, part in known.groupby("task")}
     yield Plate(
-        "predictions", figures.predictions(known, within, study.titles, study.settings.cells, study.settings.success.threshold),
+        "predictions", evidence.predictions(known, within, study.titles, study.settings.cells, study.settings.success.threshold),
         "Scatter of true against predicted scores, a column a task, coloured by cell.",
         f"Each dot is a trial that the predictor (all inputs, split over trials) had not seen. On the diagonal it is right. "
         f"R2 over all tasks is {_number(findings.r2(known))}; within a task it differs, as printed.",
     )  # fmt: skip
-    bins = reliability(known["probability"].to_numpy(float), known["success"].to_numpy(bool))
+    bins = evidence.reliability(known["probability"].to_numpy(float), known["success"].to_numpy(bool))
     yield Plate(
-        "calibration", figures.calibration(everything),
+        "calibration", evidence.calibration(everything),
         "Shares of successes against predicted probabilities with intervals, a column a split.",
         f"Trials are grouped by their predicted probability of success (all inputs). If the predictor is honest, dots lie on the "
         f"diagonal: over trials {findings.calibrated(bins)}. Intervals are Wilson's.",
     )  # fmt: skip
     spectral = [row["family"] for row in study.result["looks_at"] if "spectrum" in row["family"]]
     yield Plate(
-        "looks_at", figures.looks_at(study.result["looks_at"], spectral),
+        "looks_at", evidence.looks_at(study.result["looks_at"], spectral),
         "Dots with spreads: fall of R2 when each family of inputs is shuffled.",
         "How much R2 falls when one family of inputs is shuffled among held-out trials (all inputs, split over trials). "
         "Families share information, so a small fall does not mean that a family knows nothing.",

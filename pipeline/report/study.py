@@ -63,10 +63,10 @@ def trials_by_group(table: pd.DataFrame) -> pd.DataFrame:
     ).reset_index()
 
 
-def timings_in(folder: Path, began: float) -> list[dict[str, Any]]:
+def timings_in(folder: Path, began: float, tracking_seconds: float = 0.0) -> list[dict[str, Any]]:
     """The timings of all stages that have run, and of the report, which has run since `began` (seconds since 1970)."""
     others = [load_json(path) for path in sorted(folder.glob("*.json")) if path.stem != "report"]
-    return [*others, {"stage": "report", "began": began, "seconds": time.time() - began}]
+    return [*others, {"stage": "report", "began": began, "seconds": time.time() - began, "tracking_seconds": tracking_seconds}]
 
 
 def timing_rows(timings: Sequence[Mapping[str, Any]], settings: Config) -> pd.DataFrame:
@@ -90,15 +90,19 @@ def time_by_kind(timings: Sequence[Mapping[str, Any]], settings: Config) -> pd.D
     """Where the time goes: stage, instances, seconds, share, tracking (seconds, contained in the former); the sum last."""
     rows = timing_rows(timings, settings)
     kinds = rows.groupby("kind", sort=False)
-    found = pd.DataFrame({"instances": kinds.size(), "seconds": kinds["seconds"].sum(), "tracking": kinds["tracking_seconds"].sum()})
+    found = pd.DataFrame(
+        {"instances": kinds.size(), "seconds": kinds["seconds"].sum(), "tracking": kinds["tracking_seconds"].sum()}
+    )
     found.loc["sum"] = found.sum()
-    found.insert(2, "share", found["seconds"] / found.loc["sum", "seconds"])
+    found.insert(2, "share", found["seconds"] / rows["seconds"].sum())
     return found.astype({"instances": int}).reset_index(names="stage")
 
 
 def time_text(timings: Sequence[Mapping[str, Any]], settings: Config) -> str:
     """The table of where the time goes, for a terminal."""
     found = time_by_kind(timings, settings)
-    shown = found.to_string(index=False, formatters={"seconds": "{:.1f}".format, "share": "{:.1%}".format, "tracking": "{:.1f}".format})
+    shown = found.to_string(
+        index=False, formatters={"seconds": "{:.1f}".format, "share": "{:.1%}".format, "tracking": "{:.1f}".format}
+    )
     total = found.iloc[-1]
     return f"{shown}\nWall time in seconds; tracking is part of it: {total['tracking'] / total['seconds']:.1%} of the sum."

@@ -24,13 +24,9 @@ class Adapted:
     inputs: Tensor
 
 
-def adapt(model: nn.Module | Step, inputs: Tensor, state: Any, dtype: torch.dtype, device: torch.device) -> Adapted:
+def adapt(model: nn.Module | Step, inputs: Tensor, state: Any, dtype: torch.dtype, device: torch.device | str | None) -> Adapted:
     """The model as a driven map in the given dtype on the given device; ModuleError says what cannot be done."""
-    if not isinstance(inputs, Tensor) or not inputs.dim():
-        raise ModuleError(f"inputs should be a tensor (T, B, I), found {type(inputs).__name__}")
-    inputs = inputs.detach().to(device=device, dtype=dtype)
-    if not inputs.isfinite().all():
-        raise ModuleError("inputs should be finite, found NaN or infinite values")
+    inputs = _usable(inputs, state, dtype, device)
     if isinstance(model, nn.RNNBase):
         adapted = _recurrent(model, inputs, state)
     elif isinstance(model, nn.RNNCellBase):
@@ -43,6 +39,20 @@ def adapt(model: nn.Module | Step, inputs: Tensor, state: Any, dtype: torch.dtyp
         raise ModuleError(f"the model should be a torch.nn.Module or a function, found {type(model).__name__}")
     _check(adapted)
     return adapted
+
+
+def _usable(inputs: Any, state: Any, dtype: torch.dtype, device: torch.device | str | None) -> Tensor:
+    """The inputs in the given dtype on the given device, by default their own, if they and the state can be used."""
+    if not isinstance(inputs, Tensor) or not inputs.dim():
+        raise ModuleError(f"inputs should be a tensor (T, B, I), found {type(inputs).__name__}")
+    if dtype not in (torch.float32, torch.float64):
+        raise ModuleError(f"dtype is {dtype}; it should be torch.float64 or torch.float32")
+    if not all(isinstance(part, Tensor) for part in _as_list(state)):
+        raise ModuleError(f"state should be a tensor or a tuple of tensors, found {type(state).__name__}")
+    inputs = inputs.detach().to(device=inputs.device if device is None else device, dtype=dtype)
+    if not inputs.isfinite().all():
+        raise ModuleError("inputs should be finite, found NaN or infinite values")
+    return inputs
 
 
 def _recurrent(model: nn.RNNBase, inputs: Tensor, state: Any) -> Adapted:
@@ -101,7 +111,7 @@ def _parts(state: Any, inputs: Tensor, number: int, shape: tuple[int, ...]) -> l
     """The tensors of torch's own initial state, zeros if none was given."""
     if state is None:
         return [inputs.new_zeros(shape) for _ in range(number)]
-    parts = [p.detach().to(inputs) for p in ([state] if isinstance(state, Tensor) else list(state))]
+    parts = [p.detach().to(inputs) for p in _as_list(state)]
     for i, part in enumerate(parts):
         if part.dim() == len(shape) - 1 and shape[-2] == 1:
             parts[i] = part.unsqueeze(-2)
@@ -114,11 +124,12 @@ def _module(model: nn.Module, inputs: Tensor, state: Any) -> Adapted:
     """A copy of a module of the user's own, forward(x, state) -> state or (output, state)."""
     if any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p and m.training for m in model.modules()):
         raise ModuleError("active dropout makes each step random; call model.eval() first")
+    if any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in model.modules()):
+        raise ModuleError("batch normalisation in training mode mixes the sequences; call model.eval() first")
     own = copy.deepcopy(model).to(inputs)
     if state is None:
         raise ModuleError("a module of one's own needs `state=`: a tensor (B, S) or a tuple of such tensors")
-    parts = [state] if isinstance(state, Tensor) else list(state)
-    parts = [p.detach().to(inputs) for p in parts]
+    parts = [p.detach().to(inputs) for p in _as_list(state)]
     sizes = [p.shape[-1] for p in parts]
 
     def step(flat: Tensor, x: Tensor) -> Tensor:
@@ -145,15 +156,27 @@ def _function(step: Step, inputs: Tensor, state: Any) -> Adapted:
     return Adapted(step, state.detach().to(inputs), inputs)
 
 
+def _as_list(state: Any) -> list[Any]:
+    """The parts of a state as a module takes it; none if there is no state."""
+    if state is None:
+        return []
+    return list(state) if isinstance(state, (tuple, list)) else [state]
+
+
 def _check(adapted: Adapted) -> None:
     if adapted.state.dim() != 2 or adapted.inputs.dim() < 2 or adapted.inputs.shape[1] != adapted.state.shape[0]:
         shapes = f"inputs {tuple(adapted.inputs.shape)} and state {tuple(adapted.state.shape)}"
         raise ModuleError(f"inputs should be (T, B, I) and state (B, S) with the same B, found {shapes}")
     if not len(adapted.inputs):
         raise ModuleError("inputs hold no step")
+    if not len(adapted.state):
+        raise ModuleError("inputs hold no sequence")
     if not adapted.state.isfinite().all():
         raise ModuleError("state should be finite, found NaN or infinite values")
-    if adapted.step(adapted.state, adapted.inputs[0]).shape != adapted.state.shape:
+    new = adapted.step(adapted.state, adapted.inputs[0])
+    if not isinstance(new, Tensor):
+        raise ModuleError(f"a step should give the new state, a tensor, found {type(new).__name__}")
+    if new.shape != adapted.state.shape:
         raise ModuleError(f"a step should keep the state's shape {tuple(adapted.state.shape)}")
 
 

@@ -51,7 +51,7 @@ def lyapunov_spectrum(
     Raises:
         ModuleError: the model, state, inputs or an option cannot be used, with what would be right.
     """
-    adapted = adapt(model, inputs, state, dtype, torch.device(device) if device is not None else inputs.device)
+    adapted = adapt(model, inputs, state, dtype, device)
     steps, size = len(adapted.inputs), adapted.state.shape[-1]
     count = size if count is None else count
     transient = steps // 5 if transient is None else transient

@@ -82,7 +82,21 @@ def _packaged() -> tuple[str, str, str]:
     from pydoc_data.topics import topics
 
     source = f"pydoc_data.topics of CPython {platform.python_version()}, topics in sorted order"
-    return "\n".join(topics[name] for name in sorted(topics)), source, "PSF-2.0"
+    return _each_line_once("\n".join(topics[name] for name in sorted(topics))), source, "PSF-2.0"
+
+
+def _each_line_once(text: str) -> str:
+    """The text less every line of 20 characters or more that it had before.
+
+    Topics repeat one another's sections: 38 % of the validation passages would stand word for word in the training text.
+    """
+    seen: set[str] = set()
+    kept = []
+    for line in text.split("\n"):
+        if len(line) < 20 or line not in seen:
+            kept.append(line)
+        seen.add(line)
+    return "\n".join(kept)
 
 
 def _full() -> tuple[str, str, str]:
@@ -98,7 +112,10 @@ def _full() -> tuple[str, str, str]:
                 f"cannot download War and Peace from {WAR_AND_PEACE} ({error}); connect to the network, save it as {path}, "
                 "or set prepare.size to packaged"
             ) from None
-    text = path.read_text(encoding="utf-8-sig")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        text = ""  # refused below, like any other file that is not the book
     start, end = text.find("*** START"), text.find("*** END")
     if start < 0 or end < start:
         raise DataError(f"{path} is not Project Gutenberg's text 2600; delete it to download it again")

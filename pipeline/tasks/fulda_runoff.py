@@ -92,14 +92,20 @@ def _full() -> tuple[NDArray[Any], NDArray[Any], str, str]:
     try:
         weather = pd.read_csv(forcing, sep=r"\s+", skiprows=4, header=None)
         runoff = pd.read_csv(flow, sep=r"\s+", header=None)
+        weather.index = pd.to_datetime(dict(year=weather[0], month=weather[1], day=weather[2]))
+        runoff.index = pd.to_datetime(dict(year=runoff[1], month=runoff[2], day=runoff[3]))
+        joined = weather[[5, 6, 8, 9]].join(runoff[4].rename("flow"), how="inner").astype(float)
     except OSError:
         raise DataError(
             f"prepare.size = full needs CAMELS-US (Newman et al. 2015) unpacked as {CAMELS}, with {forcing.name} and "
             f"{flow.name}; download it from its data repository, or set prepare.size to packaged"
         ) from None
-    weather.index = pd.to_datetime(dict(year=weather[0], month=weather[1], day=weather[2]))
-    runoff.index = pd.to_datetime(dict(year=runoff[1], month=runoff[2], day=runoff[3]))
-    joined = weather[[5, 6, 8, 9]].join(runoff[4].rename("flow"), how="inner").astype(float)
+    except (KeyError, ValueError) as error:
+        raise DataError(
+            f"{forcing} or {flow.name} is not in the layout of CAMELS-US 1.2 ({' '.join(str(error).split())}); unpack it again"
+        ) from None
     joined = joined[joined["flow"] >= 0]
+    stretch = (joined.index.to_series().diff() != pd.Timedelta(days=1)).cumsum()
+    joined = joined[stretch == stretch.mode()[0]]  # the longest without a gap
     values = joined.to_numpy()
     return values[:, :4], values[:, 4], f"CAMELS-US, gauge {GAUGE}, Daymet forcing", "public domain (USGS, NCAR)"

@@ -5,29 +5,44 @@ What is tracked is a projection of the artefacts: live while the stages work, an
 nothing of it is loaded before a name of this room is used.
 """
 
+import time
 from importlib import import_module
 from typing import Any
 
 _PUBLIC = {
     "stage_run": "runs",
     "StageRun": "runs",
+    "files": "runs",
     "Content": "content",
     "prepared": "content",
     "tabulated": "content",
-    "predicted": "content",
     "reported": "content",
+    "from_disk": "disk",
     "register": "registry",
     "fetch_model": "registry",
-    "links": "views",
+    "links": "store",
 }
 __all__ = sorted(_PUBLIC)
+
+
+_loading: list[float] = []  # seconds
 
 
 def __getattr__(name: str) -> Any:
     """Load a public name on first use."""
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_PUBLIC[name]}", __name__), name)
+    begin = time.perf_counter()
+    value = getattr(import_module(f".{_PUBLIC[name]}", __name__), name)
+    _loading.append(time.perf_counter() - begin)
+    return value
+
+
+def loading_seconds() -> float:
+    """The time that loading this room took, the first time it is asked for; 0 later."""
+    seconds = sum(_loading)
+    _loading.clear()
+    return seconds
 
 
 def __dir__() -> list[str]:

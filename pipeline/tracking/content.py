@@ -80,7 +80,11 @@ def swept(tracked: Sequence[tuple[str, Mapping[str, float]]]) -> Content:
     medians = {f"median_{name}": table[name].median() for name in table}
     best = {f"best_{name}": table[name].min() for name in table if name.endswith("loss")}
     note = f"{len(table)} trials, {int(diverged.sum())} of them diverged."
-    return Content(hashlib.sha256("".join(marks).encode()).hexdigest()[:12], {"trials": len(table), "diverged": diverged.sum(), **medians, **best}, note)
+    return Content(
+        hashlib.sha256("".join(marks).encode()).hexdigest()[:12],
+        {"trials": len(table), "diverged": diverged.sum(), **medians, **best},
+        note,
+    )
 
 
 def tabulated(path: Path) -> Content:

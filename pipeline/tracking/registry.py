@@ -1,6 +1,5 @@
 """The predictor in MLflow's registry: put there once, with the alias `champion` if it earned it, and fetched again."""
 
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -11,11 +10,12 @@ from typing import Any
 import mlflow
 import pandas as pd
 from mlflow import MlflowClient
+from mlflow.entities import LoggedModelOutput
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.models import ModelSignature
+from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
 
-from ..artefacts import digest
+from ..artefacts import digest, load_table
 from ..errors import TrackingError
 from ..predictor import evaluation, inputs
 from . import store
@@ -26,7 +26,7 @@ FILES = ("model.skops", "about.json")
 _REQUIREMENTS = ("mlflow", "numpy", "pandas", "scipy", "scikit-learn", "skops", "pydantic", "pyyaml", "safetensors")
 
 
-def register(opened: store.Store, run: str, folder: Path, example: pd.DataFrame, result: Mapping[str, Any]) -> str:
+def register(opened: store.Store, run: str, folder: Path, features: Path, result: Mapping[str, Any]) -> str:
     """Register the predictor in a folder as NAME, unless it is there, and return its version.
 
     The alias `champion` moves to it if it beats the best baseline without spectra; otherwise it stays where it is.
@@ -35,22 +35,27 @@ def register(opened: store.Store, run: str, folder: Path, example: pd.DataFrame,
         opened: the store.
         run: id of the run that it belongs to.
         folder: holds FILES.
-        example: a few rows of `trial_inputs`.
+        features: the feature table, for an example of the input.
         result: what metrics/predictor.json holds.
     """
     mark, client = digest(*(folder / name for name in FILES)), opened.client
     found = _versions(client, mark)
     if not found:
-        source = _log(opened, run, folder, example)
         _ensure_model(client)
-        found = [client.create_model_version(NAME, source, run, tags={"digest": mark})]
+        model = _log(opened, run, folder, inputs.trial_inputs(load_table(features)).head(3))
+        found = [client.create_model_version(NAME, f"models:/{model}", run, tags={"digest": mark}, model_id=model)]
     number = str(found[0].version)
     best = result["champion"]
     if best["beats_rival"]:
         client.set_registered_model_alias(NAME, CHAMPION, number)
     client.set_model_version_tag(NAME, number, "beats_rival", "yes" if best["beats_rival"] else "no")
-    client.update_model_version(NAME, number, f"{evaluation.verdict(best)}{_standing(client, number)}")
+    client.update_model_version(NAME, number, f"{verdict(result)}{_standing(client, number)}")
     return number
+
+
+def verdict(result: Mapping[str, Any]) -> str:
+    """Whether the spectra help, in one sentence."""
+    return evaluation.verdict(result["champion"])
 
 
 def fetch_model(uri: str) -> Path:
@@ -63,7 +68,9 @@ def fetch_model(uri: str) -> Path:
         try:
             folder = Path(mlflow.artifacts.download_artifacts(uri, tracking_uri=place))
         except mlflow.MlflowException as error:
-            raise TrackingError(f"there is no model {uri} in {store.readable(place)}{_what_there_is(place, uri, error)}") from None
+            raise TrackingError(
+                f"there is no model {uri} in {store.readable(place)}{_what_there_is(place, uri, error)}"
+            ) from None
     found = next((p.parent for p in folder.rglob(FILES[0])), None)
     if found is None:
         raise TrackingError(f"{uri} is another model: it lacks {FILES[0]}; models:/{NAME}/latest is this project's")
@@ -79,28 +86,44 @@ def signature() -> ModelSignature:
 
 
 def _log(opened: store.Store, run: str, folder: Path, example: pd.DataFrame) -> str:
-    """Log the model with a copy of this package; its address."""
+    """Log the model as an output of the run; its id.
+
+    `mlflow.pyfunc.log_model` would do it too, and load the model into this process to try it: 13 of 16 seconds.
+    """
+    client = opened.client
+    model = client.create_logged_model(opened.experiments[store.STAGES], NAME, run)
+    with tempfile.TemporaryDirectory() as place:
+        about = Model(artifact_path=model.artifact_location, model_uuid=model.model_id, run_id=run, model_id=model.model_id)
+        save_pyfunc(Path(place) / "model", folder, example, about)
+        client.log_model_artifacts(model.model_id, str(Path(place) / "model"))
+    client.finalize_logged_model(model.model_id, "READY")
+    client.log_outputs(run, [LoggedModelOutput(model.model_id, 0)])
+    return str(model.model_id)
+
+
+def save_pyfunc(place: Path, folder: Path, example: pd.DataFrame, about: Model) -> None:
+    """Write the predictor in a folder as an MLflow model that brings this package along."""
     package = Path(__file__).parent.parent
-    columns = signature().inputs.input_names()
-    mlflow.set_tracking_uri(opened.address)
-    with tempfile.TemporaryDirectory() as place, mlflow.start_run(run_id=run):
-        code = Path(place) / PACKAGE
+    with tempfile.TemporaryDirectory() as other:
+        code = Path(other) / PACKAGE
         shutil.copytree(package, code, ignore=shutil.ignore_patterns("__pycache__"))
-        return mlflow.pyfunc.log_model(
-            name=NAME,
+        mlflow.pyfunc.save_model(
+            place,
             python_model=str(package / "tracking" / "served.py"),
-            artifacts={name: str(folder / name) for name in FILES},
+            artifacts={name: str((folder / name).resolve()) for name in FILES},
             code_paths=[str(code)],
             signature=signature(),
-            input_example=example[columns],
+            input_example=example[signature().inputs.input_names()],
             pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
-        ).model_uri
+            mlflow_model=about,
+        )
 
 
 def _ensure_model(client: MlflowClient) -> None:
     if not client.search_registered_models(f"name = '{NAME}'"):
         client.create_registered_model(
-            NAME, description="Predicts from Lyapunov spectra, measured early, whether a recurrent network's training will succeed."
+            NAME,
+            description="Predicts from Lyapunov spectra, measured early, whether a recurrent network's training will succeed.",
         )
 
 
@@ -127,5 +150,5 @@ def _what_there_is(place: str, uri: str, error: Exception) -> str:
     if not numbers:
         return f": no {NAME} is registered; run `dvc repro` to make one"
     if uri.endswith(f"@{CHAMPION}") and _champion(client) is None:
-        return f": there is no champion, since the spectra did not beat the best baseline; models:/{NAME}/latest is version {numbers[-1]}"
+        return f": there is no champion, for the spectra did not beat the best baseline; load models:/{NAME}/latest"
     return f": there are versions {', '.join(map(str, numbers))}; models:/{NAME}/latest is the newest"

@@ -12,11 +12,11 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
-from ..artefacts import TrialResult, TrialSpectra, digest, load_json
+from ..artefacts import TrialResult, TrialSpectra, digest, load_json, load_table
 from ..config import Config
 from ..errors import TrackingError
-from . import provenance, registry, store, trial_runs, trials
-from .content import Content, Source, swept
+from . import loading_seconds, provenance, store, trial_runs, trials
+from .content import Content, Source, predicted, swept
 from .trial_runs import Draw, TrialRuns
 
 # The parts of params.yaml that a stage depends on.
@@ -30,13 +30,16 @@ _SECTIONS = {
 
 
 @contextmanager
-def stage_run(stage: str, *words: str, settings: Config, parts: Iterable[str] = (), timing: Path | None = None) -> Iterator["StageRun"]:
+def stage_run(
+    stage: str, *words: str, settings: Config, parts: Iterable[str | Path] = (), timing: Path | None = None
+) -> Iterator["StageRun"]:
     """The run of one stage instance, open as long as the block.
 
     A failure of the store within the block is kept: what follows is not tracked, and the block ends with the error.
 
     Args:
-        stage, words: the instance, as on the command line.
+        stage: its name.
+        *words: of the command line.
         settings: of the study.
         parts: what the instance works on (names, hashes); with its parameters they are the run's key.
         timing: the file timings/<instance>.json, when artefacts of an earlier time are tracked.
@@ -67,20 +70,25 @@ class StageRun:
         error: the first failure of the store, after which nothing is tracked.
     """
 
-    def __init__(self, stage: str, words: tuple[str, ...], settings: Config, parts: Iterable[str], timing: Path | None) -> None:
+    def __init__(
+        self, stage: str, words: tuple[str, ...], settings: Config, parts: Iterable[str | Path], timing: Path | None
+    ) -> None:
         begin = time.perf_counter()
-        self.seconds, self.error = 0.0, None
+        self.error: TrackingError | None = None
         self._store = store.connect()
         self._began, self._ended = _span(timing)
         self._name = " ".join([stage, *words])
         self._parameters = _parameters(settings, _SECTIONS.get(stage, ()))
         self._tags = provenance.tags(stage, words) | dict(zip(("task", "cell"), words, strict=False))
-        self._tags |= {"key": _hash([self._name, self._parameters, sorted(parts)]), "parameters.hash": _hash(self._parameters)}
+        self._tags |= {
+            "key": _hash([self._name, self._parameters, sorted(map(str, parts))]),
+            "parameters.hash": _hash(self._parameters),
+        }
         self._tracked: list[tuple[str, dict[str, float]]] = []  # digest and figures of each trial
         with store.speaking(self._store.address):
             self._open()
-            self._trials = TrialRuns(self._store, self._tags)
-        self.seconds += time.perf_counter() - begin
+            self._trials = TrialRuns(self._store, words)
+        self.seconds = time.perf_counter() - begin + loading_seconds()
 
     @property
     def _client(self) -> MlflowClient:
@@ -107,13 +115,20 @@ class StageRun:
         """Show what the stage made, unless the run shows it already."""
         self._attempt(lambda: self._record(content))
 
-    def scores(self, predictions: pd.DataFrame) -> None:
-        """Show on each trial's run its score, and what the predictor that had not seen it expected."""
-        self._attempt(lambda: trial_runs.score(self._store, predictions))
+    def predictor(self, folder: Path, features: Path, result: Mapping[str, Any]) -> None:
+        """Show the predictor's evidence, and on each trial's run what was expected of it; register the predictor.
 
-    def register(self, folder: Path, example: pd.DataFrame, result: Mapping[str, Any]) -> None:
-        """Register the predictor in a folder; see `registry.register`."""
-        self._attempt(lambda: registry.register(self._store, self.id, folder, example, result))
+        Args:
+            folder: of the predictor.
+            features: the feature table.
+            result: what metrics/predictor.json holds.
+        """
+        from . import registry  # imports scikit-learn, which the other stages need not wait for
+
+        predictions = load_table(folder / "predictions.parquet")
+        self.record(predicted(result, folder, features, registry.verdict(result)))
+        self._attempt(lambda: trial_runs.score(self._store, predictions))
+        self._attempt(lambda: registry.register(self._store, self.id, folder, features, result))
 
     def close(self, status: str) -> None:
         """End the run."""
@@ -162,7 +177,8 @@ class StageRun:
             self._client.delete_run(self.id)
             self._settled = False
             self._make()
-            self._trials.adopt_all(self.id) if self._name.startswith("train") else None
+            if self._tags["stage"] == "train":
+                self._trials.adopt_all(self.id)
         self._show(content)
         self._shown = content.digest
 
@@ -182,6 +198,11 @@ class StageRun:
         end = self._ended or int(time.time() * 1000)
         self._client.log_batch(self.id, [Metric("stage_seconds", (end - self._began) / 1000, end, 0)])
         self._client.set_terminated(self.id, status, end)
+
+
+def files(*folders: Path) -> list[Path]:
+    """The files of results in folders."""
+    return sorted(path for folder in folders for path in folder.glob("*.safetensors"))
 
 
 def _span(timing: Path | None) -> tuple[int, int]:

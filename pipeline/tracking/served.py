@@ -17,7 +17,9 @@ class ServedPredictor(PythonModel):
 
         self.predictor = StabilityPredictor.load(Path(context.artifacts["model.skops"]).parent)
 
-    def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
         """A row for each row; a column that is empty in all rows counts as unknown."""
         return self.predictor.predict(model_input.dropna(axis="columns", how="all"))
 

@@ -30,12 +30,22 @@ from . import views
 
 TRIALS, STAGES = views.TRIALS, views.STAGES
 FAILURES = (MlflowException, SQLAlchemyError, CommandError, sqlite3.Error, OSError)
-# A server that does not answer: mlflow alone would try for minutes.
-_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "15"}
+# Unless the user chose otherwise: mlflow alone would ask a server that does not answer for minutes.
+_MANNERS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
 _ELSEWHERE = "or set MLFLOW_TRACKING_URI to another store"
 # What an error's text holds -> what is wrong and what would be right, the first that fits.
 _SENTENCES = {
-    ("readonly", "read-only", "permission denied", "unable to open", "not a directory"): f"cannot be written; allow it, {_ELSEWHERE}",
+    (
+        "readonly",
+        "read-only",
+        "permission denied",
+        "unable to open",
+        "not a directory",
+    ): f"cannot be written; allow it, {_ELSEWHERE}",
     ("is full", "no space left", "quota"): f"is on a full disk; make room, {_ELSEWHERE}",
     ("not a database", "malformed", "no such table"): (
         "is corrupt or no MLflow database; move it away and run `python -m stages.track` to fill a new one"
@@ -46,8 +56,6 @@ _SENTENCES = {
         "does not answer; start the server, or unset MLFLOW_TRACKING_URI to use mlflow.db"
     ),
 }
-logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it reports each table that it makes
-logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True)
@@ -84,10 +92,15 @@ def connect() -> Store:
     return _connect(address())
 
 
+def links(base: str = "http://127.0.0.1:5000") -> str:
+    """The addresses of the good views in the UI at `base`, for people."""
+    return views.page(connect().experiments, base)
+
+
 @contextmanager
 def speaking(uri: str) -> Iterator[None]:
     """A block in which a failure of the store becomes a TrackingError, soon and in one sentence."""
-    missing = {name: value for name, value in _PATIENCE.items() if name not in os.environ}
+    missing = {name: value for name, value in _MANNERS.items() if name not in os.environ}
     os.environ.update(missing)
     try:
         yield
@@ -106,6 +119,8 @@ def readable(uri: str) -> str:
 
 @lru_cache
 def _connect(uri: str) -> Store:
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # they tell of every table they make
     with speaking(uri):
         path = database(uri)
         if path is not None:
@@ -147,12 +162,17 @@ def _check(path: Path) -> None:
         connection.rollback()
 
 
+def artifacts(uri: str) -> Path:
+    """The folder of the artifacts of a store that is no server."""
+    path = database(uri)
+    return (path.parent if path else root()) / "mlartifacts"
+
+
 def _artifacts(uri: str, name: str) -> str | None:
     """Where an experiment's artifacts lie; a server has its own place."""
     if urlsplit(uri).scheme in ("http", "https"):
         return None
-    path = database(uri)
-    return ((path.parent if path else root()) / "mlartifacts" / name.replace(" ", "-")).as_uri()
+    return (artifacts(uri) / name.replace(" ", "-")).as_uri()
 
 
 def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
@@ -166,7 +186,9 @@ def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
                 raise
         found = client.get_experiment_by_name(name)
     if found.lifecycle_stage != "active":
-        raise TrackingError(f"the MLflow experiment {name!r} was deleted; run `mlflow experiments restore -x {found.experiment_id}`")
+        raise TrackingError(
+            f"the MLflow experiment {name!r} was deleted; run `mlflow experiments restore -x {found.experiment_id}`"
+        )
     for tag, value in views.tags(name).items():
         if found.tags.get(tag) != value:
             client.set_experiment_tag(found.experiment_id, tag, value)

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +11,13 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from ..artefacts import TrialResult, TrialSpectra, digest
-from . import trials
+from . import provenance, trials
 from .store import TRIALS, Store
 from .trials import Part
 
 PARENT = "mlflow.parentRunId"
+# Column of the predictions -> metric of a trial's run.
+_SCORES = {"score": "score", "success": "success", "expected_score": "expected_score", "probability": "probability_of_success"}
 Draw = Callable[[TrialResult, TrialSpectra], bytes]
 
 
@@ -29,25 +31,16 @@ class _Known:
 
 
 class TrialRuns:
-    """The runs of the trials of one task and cell.
+    """The runs of one task's and one cell's trials."""
 
-    Attributes:
-        store: where they are.
-        origin: tags of the code and the command that new runs come from; task and cell among them.
-    """
-
-    def __init__(self, store: Store, origin: Mapping[str, str]) -> None:
-        self.store, self.origin = store, {k: v for k, v in origin.items() if k not in ("key", "parameters.hash")}
+    def __init__(self, store: Store, words: tuple[str, ...]) -> None:
+        """Find them; `words` are task and cell, and without them there is nothing to find."""
+        self._store = store
         self._known: dict[str, _Known] = {}
-        where = " and ".join(f"tags.{name} = '{origin[name]}'" for name in ("task", "cell"))
-        for run in found(store, TRIALS, where):
-            trial, tags = run.data.tags["trial.id"], dict(run.data.tags)
-            if run.info.status != "FINISHED":
-                tags.pop("digest", None)
-            if trial in self._known:  # two processes made it at once
-                store.client.delete_run(run.info.run_id)
-            else:
-                self._known[trial] = _Known(run.info.run_id, run.info.artifact_uri, tags)
+        if len(words) == 2:
+            self._origin = provenance.tags("train", words)
+            for run in found(store, TRIALS, f"tags.task = '{words[0]}' and tags.cell = '{words[1]}'"):
+                self._note(run)
 
     def train(self, path: Path, result: TrialResult, parent: str) -> None:
         """Make a trial's run below its sweep's, unless it is there."""
@@ -77,14 +70,23 @@ class TrialRuns:
         for known in self._known.values():
             self._adopt(known, parent)
 
+    def _note(self, run: Run) -> None:
+        trial, tags = run.data.tags["trial.id"], dict(run.data.tags)
+        if trial in self._known:  # two processes made it at once
+            self._store.client.delete_run(run.info.run_id)
+            return
+        if run.info.status != "FINISHED":  # half made
+            tags.pop("digest", None)
+        self._known[trial] = _Known(run.info.run_id, run.info.artifact_uri, tags)
+
     def _make(self, path: Path, result: TrialResult, mark: str, parent: str | None) -> _Known:
-        trial, client = result.trial, self.store.client
+        trial, client = result.trial, self._store.client
         if trial["id"] in self._known:
             client.delete_run(self._known[trial["id"]].run)
         part, end = trials.trained(result, mark), milliseconds(path)
-        tags = self.origin | part.tags | ({PARENT: parent} if parent else {})
+        tags = self._origin | part.tags | ({PARENT: parent} if parent else {})
         begin = end - round(1000 * result.outcome["seconds"])
-        info = client.create_run(self.store.experiments[TRIALS], begin, tags, trials.name(trial)).info
+        info = client.create_run(self._store.experiments[TRIALS], begin, tags, trials.name(trial)).info
         known = _Known(info.run_id, info.artifact_uri, tags)
         self._write(known, Part(part.points, part.parameters), path)
         data = Dataset(trial["task"], trial["data_hash"][:12], "local", f"data/{trial['task']}.safetensors")
@@ -98,7 +100,7 @@ class TrialRuns:
         when = milliseconds(path)
         metrics = [Metric(name, value, when, step) for name, value, step in part.points]
         params = [Param(*item) for item in part.parameters.items()]
-        self.store.client.log_batch(known.run, metrics, params, [RunTag(*item) for item in part.tags.items()])
+        self._store.client.log_batch(known.run, metrics, params, [RunTag(*item) for item in part.tags.items()])
 
     def _picture(self, known: _Known, png: bytes) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -107,16 +109,14 @@ class TrialRuns:
             get_artifact_repository(known.artifacts).log_artifact(str(file))
 
     def _adopt(self, known: _Known, parent: str) -> None:
-        self.store.client.set_tag(known.run, PARENT, parent)
+        self._store.client.set_tag(known.run, PARENT, parent)
         known.tags[PARENT] = parent
 
 
 def score(store: Store, predictions: pd.DataFrame) -> None:
-    """Show on each trial's run its score and what a predictor that had not seen it expected, unless it shows just that.
-
-    Columns: trial, score, success, expected_score, probability_of_success.
-    """
-    rows = predictions.set_index("trial").astype(float).to_dict(orient="index")
+    """Show on each trial's run its score, and what the predictor that had not seen it expected, unless it shows just that."""
+    own = predictions[(predictions["split"] == "over trials") & (predictions["features"] == "all")].set_index("trial")
+    rows = own[list(_SCORES)].rename(columns=_SCORES).astype(float).to_dict(orient="index")
     now = int(time.time() * 1000)
     for run in found(store, TRIALS, ""):
         values = rows.get(run.data.tags["trial.id"], {})

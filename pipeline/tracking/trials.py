@@ -70,7 +70,9 @@ def measured(result: TrialResult, spectra: TrialSpectra, digest: str) -> Part:
         exponents = np.maximum(spectra.mean(checkpoint), FLOOR)
         points += [(f"spectrum/{checkpoint}", float(x), number) for number, x in enumerate(exponents, start=1)]
         summary = spectrum_features(spectra.exponents[place], float(spectra.standard_error[place, 0]), spectra.trial["steps"])
-        points += [(ours, summary[theirs], result.epoch_of(checkpoint)) for ours, theirs in SUMMARIES.items() if theirs in summary]
+        points += [
+            (ours, summary[theirs], result.epoch_of(checkpoint)) for ours, theirs in SUMMARIES.items() if theirs in summary
+        ]
     points.append(("spectrum_seconds", spectra.settings["seconds"], 0))
     note = f"{_trained_note(result)}\n\n{_measured_note(result, spectra)}"
     return Part(finite(points), tags={"mlflow.note.content": note, "spectra.digest": digest})
@@ -97,7 +99,7 @@ def _trained_note(result: TrialResult) -> str:
     trial, outcome = result.trial, result.outcome
     clip = f"gradients clipped at {trial['clip_norm']:g}" if trial["clip_norm"] else "no clipping"
     made = (
-        f"{trial['cell']} with {trial['hidden_size']} units on {trial['task']}; weights uniform within +-{trial['init_scale']:.3g}, "
+        f"{trial['cell']} with {trial['hidden_size']} units on {trial['task']}; weights within +-{trial['init_scale']:.3g}, "
         f"Adam at {trial['learning_rate']:.3g}, {clip}, {trial['epochs']} epochs."
     )
     if outcome["diverged"]:
@@ -111,5 +113,7 @@ def _measured_note(result: TrialResult, spectra: TrialSpectra) -> str:
     for checkpoint in CHECKPOINTS:
         exponents = spectra.mean(checkpoint)
         shown = "not finite" if np.isnan(exponents).any() else f"{exponents.max():.4f}"
-        lines.append(f"| {checkpoint} | {result.epoch_of(checkpoint)} | {shown} | {int((exponents > 0).sum())} of {len(exponents)} |")
+        lines.append(
+            f"| {checkpoint} | {result.epoch_of(checkpoint)} | {shown} | {int((exponents > 0).sum())} of {len(exponents)} |"
+        )
     return "\n".join(lines)

@@ -1,15 +1,168 @@
-"""What the UI shows first: the experiments' descriptions, named views of their runs, and the links to them."""
+"""What the UI shows first: each experiment's description and saved views, and the links that open them.
+
+MLflow's UI hides the columns of metrics and parameters, and draws one chart a metric. A saved view is a tag of the
+experiment that the UI reads, with the columns, the order and the charts that answer the study's questions.
+"""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 TRIALS, STAGES = "rnn-stability trials", "rnn-stability stages"
+_SINCE = 1_700_000_000_000  # a view's date is part of the tag; fixed, so that the tag changes only with the view
+
+
+@dataclass(frozen=True)
+class View:
+    """A saved view.
+
+    Attributes:
+        key: its part of the address.
+        name: in the menu of saved views.
+        columns: of the table, such as "metrics.score" or "params.cell".
+        order: column to sort by, descending if it begins with "-".
+        sections: title -> charts; a view with charts opens them instead of the table.
+        where: filter of runs.
+    """
+
+    key: str
+    name: str
+    columns: Sequence[str]
+    order: str
+    sections: dict[str, list[dict[str, Any]]]
+    where: str = ""
+
+
+def line(metric: str, **options: Any) -> dict[str, Any]:
+    """A chart of a metric over its steps, a line a run."""
+    return {"type": "LINE", "metricKey": metric, "selectedMetricKeys": [metric], **options}
+
+
+def scatter(x: str, y: str, title: str) -> dict[str, Any]:
+    """A chart with a dot a run; x and y are columns."""
+    return {"type": "SCATTER", "xaxis": _axis(x), "yaxis": _axis(y), "displayName": title, "runsCountToCompare": 1000}
+
+
+def parallel(params: Sequence[str], metrics: Sequence[str], title: str) -> dict[str, Any]:
+    """A chart with a polyline a run over parallel axes."""
+    return {"type": "PARALLEL", "selectedParams": params, "selectedMetrics": metrics, "displayName": title, "showAllRuns": True}
+
+
+def _axis(column: str) -> dict[str, str]:
+    kind, _, key = column.partition(".")
+    return {"key": key, "type": {"metrics": "METRIC", "params": "PARAM"}[kind]}
+
+
+_OUTCOME = ("metrics.score", "metrics.expected_score", "metrics.success", "metrics.diverged", "metrics.test_metric")
+_EXPONENTS = ("metrics.largest_exponent", "metrics.kaplan_yorke_dimension")
+_CHOICES = ("params.learning_rate", "params.init_scale", "params.hidden_size", "params.clip_norm")
+_SPECTRA = {
+    "Spectra: nats per step by the exponent's number": [
+        line("spectrum/initial"),
+        line("spectrum/early"),
+        line("spectrum/final"),
+    ],
+    "Summaries by epoch": [
+        line("largest_exponent", displayPoints=True),
+        line("kaplan_yorke_dimension", displayPoints=True),
+        line("lost_exponents", displayPoints=True),
+    ],
+}
+_CURVES = {
+    "Learning": [
+        line("validation_loss", scaleType="log"),
+        line("train_loss", scaleType="log"),
+        line("validation_metric"),
+    ],
+    "Gradients": [
+        line("gradient_norm", scaleType="log"),
+        line("gradient_norm_max", scaleType="log"),
+    ],
+}
+_SUCCESS = {
+    "Which trainings succeed": [
+        scatter("metrics.expected_score", "metrics.score", "score: expected (x) and reached (y)"),
+        scatter("metrics.largest_exponent", "metrics.score", "score by largest exponent at the end"),
+        parallel(["learning_rate", "init_scale", "hidden_size"], ["largest_exponent", "score"], "choices, exponent, score"),
+    ],
+}
+_TABLE = ("params.task", "params.cell", *_OUTCOME, *_EXPONENTS, *_CHOICES)
+_SPLITS = ("over_trials", "one_cell_left_out", "one_task_left_out")
+_EVIDENCE = (*(f"metrics.{split}/{m}" for split in _SPLITS for m in ("r2", "r2_without_spectra", "spearman")), "metrics.gain_r2")
+VIEWS = {
+    TRIALS: (
+        View("trials", "Trials, best first", _TABLE, "-metrics.score", {}),
+        View("diverged", "Trials that diverged", _TABLE, "-metrics.diverged", {}, "metrics.diverged = 1"),
+        View("spectra", "Spectra", _TABLE, "-metrics.score", _SPECTRA),
+        View("curves", "Learning curves", _TABLE, "-metrics.score", _CURVES),
+        View("success", "What makes a trial succeed", _TABLE, "-metrics.score", _SUCCESS),
+    ),
+    STAGES: (
+        View(
+            "stages",
+            "Stages",
+            ("tags.stage", "params.task", "metrics.trials", "metrics.diverged", "metrics.stage_seconds", "attributes.Duration"),
+            "-attributes.start_time",
+            {},
+        ),
+        View("evidence", "The predictor's evidence", _EVIDENCE, "-attributes.start_time", {}, "tags.stage = 'predictor'"),
+    ),
+}
+_NOTES = {
+    TRIALS: """Every trial of the study: a recurrent network with its hyper-parameters, its learning curves, what became of it,
+and its Lyapunov spectra before training, after the early checkpoint and at the end. The menu of saved views has the trials as a
+table, their spectra, their curves, and what makes a trial succeed.
+
+`score` is the share of the gap between chance and the task's best trial that the training closed; `expected_score` is what the
+predictor expected of the trial without having seen it. Exponents are in nats per step.""",
+    STAGES: """Every stage of the study: the data that it prepared, the sweeps that it trained and measured, the feature table,
+the predictor with its evidence and its registered model, the report. The trials themselves are in the other experiment.""",
+}
 
 
 def tags(experiment: str) -> dict[str, str]:
-    return {}
+    """Tags of an experiment: its description, its kind, which decides on the UI's mode, and its views."""
+    views = {f"mlflow.sharedViewState.{view.key}": _saved(view) for view in VIEWS[experiment]}
+    return {"mlflow.note.content": _NOTES[experiment], "mlflow.experimentKind": "custom_model_development", **views}
 
 
-def links(base="http://127.0.0.1:5000"):
-    return []
+def address(base: str, experiment: str, view: View) -> str:
+    """Where the UI at `base` shows a view of the experiment with an id."""
+    mode = "CHART" if view.sections else "TABLE"
+    query = {"workflowType": "machine_learning", "viewStateShareKey": view.key, "compareRunsMode": mode}
+    return f"{base}/#/experiments/{experiment}/runs?{urlencode(query)}"
+
+
+def _saved(view: View) -> str:
+    """The view as the UI stores it."""
+    sections = [{"uuid": title, "name": title, "display": True, "isReordered": True} for title in view.sections]
+    charts = [
+        {"uuid": f"{title} {place}", "metricSectionId": title, "deleted": False, "isGenerated": False, **chart}
+        for title, charts in view.sections.items()
+        for place, chart in enumerate(charts)
+    ]
+    state = {
+        "searchFilter": view.where,
+        "orderByKey": _column(view.order.removeprefix("-")) if "attributes" not in view.order else view.order.removeprefix("-"),
+        "orderByAsc": not view.order.startswith("-"),
+        "selectedColumns": [_column(column) for column in view.columns],
+        "runsHiddenMode": "FIRST_20_RUNS" if "spectra" in view.key or "curves" in view.key else "SHOW_ALL",
+        "columnOrder": [_column(column) for column in view.columns],
+        "hideEmptyCharts": True,
+        "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
+    } | ({"compareRunCharts": charts, "compareRunSections": sections, "isAccordionReordered": True} if charts else {})
+    return json.dumps({"name": view.name, "createdAt": _SINCE, "updatedAt": _SINCE, "state": json.dumps(state)})
+
+
+def _column(name: str) -> str:
+    kind, _, key = name.partition(".")
+    return f"{kind}.`{key}`"
+
+
+def page(experiments: Mapping[str, str], base: str) -> str:
+    """The links to all views of the UI at `base`, for people; `experiments` are the names with their ids."""
+    links = [(view.name, address(base, experiments[name], view)) for name, views in VIEWS.items() for view in views]
+    links.append(("The registered predictor", f"{base}/#/models/rnn-stability"))
+    return "\n".join(f"{name}:\n  {link}" for name, link in links)

@@ -1,19 +1,21 @@
 """Where the time goes."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .style import INK, below, cell_colours, key, panels, styled
+from .figures import INK, below, cell_colours, key, panels, styled
 
 _OTHER = "#BBBBBB"
 
 
 @styled
 def time_spent(timings: pd.DataFrame, cells: Sequence[str]) -> Figure:
-    """Wall time of each kind of stage, longest first, split into its instances; a dotted line above shows what tracking took of it.
+    """Wall time of each kind of stage, longest first, split into its instances.
+
+    A dotted line below a bar shows how much of it tracking took.
 
     Args:
         timings: a row an instance: kind, cell (empty if the stage is for no cell), seconds, tracking_seconds.
@@ -37,11 +39,11 @@ def time_spent(timings: pd.DataFrame, cells: Sequence[str]) -> Figure:
     return figure
 
 
-def _bar(axes: Any, place: int, own: pd.DataFrame, colours: dict[str, str]) -> None:
+def _bar(axes: Axes, place: int, own: pd.DataFrame, colours: dict[str, str]) -> None:
     start = 0.0
-    for row in own.itertuples():
-        axes.barh(place, row.seconds, left=start, height=0.62, color=colours.get(row.cell, _OTHER), edgecolor="white", linewidth=0.8)
-        start += row.seconds
+    for cell, seconds in zip(own["cell"], own["seconds"], strict=True):
+        axes.barh(place, seconds, left=start, height=0.62, color=colours.get(cell, _OTHER), edgecolor="white", linewidth=0.8)
+        start += seconds
     tracking = own["tracking_seconds"].sum()
     if tracking > 0:
         axes.plot([0, tracking], [place - 0.4, place - 0.4], color=INK, linewidth=2.2, linestyle=":")

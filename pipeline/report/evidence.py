@@ -1,6 +1,6 @@
 """What the predictor can do: its answers on trials that were held out, beside all baselines."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from textwrap import fill
 from typing import Any
 
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from .style import INK, WITH, WITHOUT, below, cell_colours, key, note, number, panels, styled
+from .figures import INK, WITH, WITHOUT, below, cell_colours, cell_keys, key, note, number, panels, styled
 
 _LOWEST = -0.35  # R2 below leaves the panel; it is printed all the same
 BINS = 5
@@ -29,19 +29,22 @@ def additions(gains: pd.DataFrame) -> Figure:
     title = f"Adding spectra raises R2 measurably in {raised} of {len(gains)} comparisons, lowers it in {lowered}"
     figure, grid = panels(1, len(splits), 1.35 + 0.42 * len(bases), title, sharey=True, sharex=True)
     for axes, split in zip(grid[0], splits, strict=True):
-        own = gains[gains["split"] == split].set_index("base").reindex(bases)
-        places = np.arange(len(bases))[::-1]
-        _dots(axes, places, own["gain"], own["low"], own["high"], [WITH if low > 0 or high < 0 else WITHOUT for low, high in zip(own["low"], own["high"], strict=True)])
+        own = gains[gains["split"] == split]
+        places = [len(bases) - 1 - bases.index(base) for base in own["base"]]
+        clear = (own["low"] > 0) | (own["high"] < 0)
+        _dots(axes, places, own[["gain", "low", "high"]], clear.map({True: WITH, False: WITHOUT}))
         axes.axvline(0, color=INK, linewidth=1)
         for place, gain in zip(places, own["gain"], strict=True):
-            axes.text(gain, place + 0.2, f"{'+' if gain >= 0.005 else ''}{number(gain)}", ha="center", va="bottom", fontsize=9.5, bbox=_BLANK)
+            text = f"{'+' if gain >= 0.005 else ''}{number(gain)}"
+            axes.text(gain, place + 0.2, text, ha="center", va="bottom", fontsize=9.5, bbox=_BLANK)
         axes.set_title(split)
         axes.grid(visible=False, axis="y")
     low, high = min(gains["low"].min(), -0.05), max(gains["high"].max(), 0.05)
     grid[0, 0].set_xlim(max(low, -1) - 0.03, min(high, 1) + 0.03)
     grid[0, 0].set_yticks(np.arange(len(bases))[::-1], [f"to {b}" for b in bases], fontsize=10, color=INK)
     grid[0, 0].set_ylim(-0.5, len(bases) - 0.2)
-    below(figure, "change of R2 (95 % interval)", [key("interval without 0", WITH, marker="o"), key("interval with 0", WITHOUT, marker="o")])
+    keys = [key("interval without 0", WITH, marker="o"), key("interval with 0", WITHOUT, marker="o")]
+    below(figure, "change of R2 (95 % interval)", keys)
     return figure
 
 
@@ -57,25 +60,33 @@ def strength(table: pd.DataFrame) -> Figure:
     names = [*first[first["with_spectra"]]["features"], *first[~first["with_spectra"]]["features"]]
     gap = int(first["with_spectra"].sum())
     places = {name: -(i + (i >= gap)) for i, name in enumerate(names)}
-    figure, grid = panels(1, len(splits), 1.5 + 0.3 * (len(names) + 1), "How well the score is predicted, by what the predictor sees", sharey=True)
+    title = "How well the score is predicted, by what the predictor sees"
+    figure, grid = panels(1, len(splits), 1.5 + 0.3 * (len(names) + 1), title, sharey=True)
     for axes, split in zip(grid[0], splits, strict=True):
         _strengths(axes, table[table["split"] == split], places)
         axes.set_title(split)
     grid[0, 0].set_yticks(list(places.values()), names, fontsize=10, color=INK)
     grid[0, 0].set_ylim(min(places.values()) - 0.7, 0.7)
-    keys = [key("sees spectra", WITH, marker="o"), key("sees none", WITHOUT, marker="s"), key("best that sees none", WITHOUT, linestyle="--", linewidth=1.2)]
+    keys = [
+        key("sees spectra", WITH, marker="o"),
+        key("sees none", WITHOUT, marker="s"),
+        key("best that sees none", WITHOUT, linestyle="--", linewidth=1.2),
+    ]
     below(figure, "R2 of the score, out of sample (95 % interval)", keys)
     return figure
 
 
 @styled
-def predictions(answers: pd.DataFrame, r2: Mapping[str, float | None], tasks: Mapping[str, str], cells: Sequence[str], threshold: float) -> Figure:
+def predictions(
+    answers: pd.DataFrame, r2: Mapping[str, float | None], tasks: Mapping[str, str], cells: Sequence[str], threshold: float
+) -> Figure:
     """True against predicted score of trials that were held out, a column a task, a colour a cell.
 
     Args:
         answers: task, cell, score, expected_score.
         r2: task -> R2 within it, None if undefined.
-        tasks, cells: as in `spectra`.
+        tasks: name -> title, in the order of the columns.
+        cells: in the order of their colours.
         threshold: of success.
     """
     title = "True against predicted score of trials that were held out"
@@ -93,8 +104,7 @@ def predictions(answers: pd.DataFrame, r2: Mapping[str, float | None], tasks: Ma
         axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), aspect="equal")
         axes.set_xticks([0, 0.5, 1])
     grid[0, 0].set_ylabel("true score")
-    dots = [key(c, colours[c], marker="o", linestyle="") for c in cells]
-    below(figure, "predicted score", [*dots, key("needed for success", INK, linewidth=1, linestyle=":")])
+    below(figure, "predicted score", [*cell_keys(cells), key("needed for success", INK, linewidth=1, linestyle=":")])
     return figure
 
 
@@ -121,7 +131,8 @@ def calibration(answers: pd.DataFrame) -> Figure:
         axes.set_yticks([0, 0.5, 1])
         axes.axhline(-0.05, color="#AAAAAA", linewidth=0.8)
     grid[0, 0].set_ylabel("share that succeeded")
-    below(figure, "predicted probability of success (numbers: trials in each dot)", [key("trials, with 95 % interval", WITH, marker="o"), key("perfectly calibrated", INK, linewidth=1)])
+    keys = [key("trials, with 95 % interval", WITH, marker="o"), key("perfectly calibrated", INK, linewidth=1)]
+    below(figure, "predicted probability of success (numbers: trials in each dot)", keys)
     return figure
 
 
@@ -129,8 +140,8 @@ def reliability(probability: NDArray[np.float64], success: NDArray[np.bool_], bi
     """Trials by predicted probability in bins of equal width: predicted (mean), share, low, high, count; no empty bins."""
     place = np.minimum((probability * bins).astype(int), bins - 1)
     rows = []
-    for number in np.unique(place):
-        mine = place == number
+    for bin_ in np.unique(place):
+        mine = place == bin_
         share, count = float(success[mine].mean()), int(mine.sum())
         low, high = wilson(share, count)
         rows.append({"predicted": float(probability[mine].mean()), "share": share, "low": low, "high": high, "count": count})
@@ -153,19 +164,18 @@ def looks_at(drops: Sequence[Mapping[str, Any]], with_spectra: Sequence[str]) ->
         drops: family, drop_r2, spread.
         with_spectra: the families made of spectra.
     """
-    rows = sorted(drops, key=lambda row: row["drop_r2"])
-    title = f"What the predictor relies on: most of all the {rows[-1]['family']}"
+    rows = pd.DataFrame(drops).sort_values("drop_r2", ignore_index=True)
+    rows = rows.assign(low=rows["drop_r2"] - rows["spread"], high=rows["drop_r2"] + rows["spread"])
+    title = f"What the predictor relies on: most of all the {rows['family'].iloc[-1]}"
     figure, grid = panels(1, 1, 1.3 + 0.38 * len(rows), title)
     axes = grid[0, 0]
-    means = np.array([row["drop_r2"] for row in rows])
-    spread = np.array([row["spread"] for row in rows])
-    places = np.arange(len(rows))
-    _dots(axes, places, means, means - spread, means + spread, [WITH if row["family"] in with_spectra else WITHOUT for row in rows])
-    for place, mean, end in zip(places, means, means + spread, strict=True):
+    colours = rows["family"].isin(with_spectra).map({True: WITH, False: WITHOUT})
+    _dots(axes, rows.index, rows[["drop_r2", "low", "high"]], colours)
+    for place, (mean, end) in enumerate(rows[["drop_r2", "high"]].to_numpy(float)):
         axes.text(end, place, f"  {number(mean)}", va="center", fontsize=10)
-    axes.set_xlim(min(0.0, float((means - spread).min())) - 0.03, max(float((means + spread).max()), 0.05) * 1.12)
+    axes.set_xlim(min(0.0, rows["low"].min()) - 0.03, max(rows["high"].max(), 0.05) * 1.12)
     axes.axvline(0, color=INK, linewidth=1)
-    axes.set_yticks(places, [row["family"] for row in rows], fontsize=10, color=INK)
+    axes.set_yticks(rows.index, rows["family"], fontsize=10, color=INK)
     axes.set_ylim(-0.5, len(rows) - 0.3)
     axes.set_xlabel("fall of R2 on held-out trials when shuffled (mean and spread over folds)")
     below(figure, "", [key("spectra", WITH, marker="o"), key("other", WITHOUT, marker="o")])
@@ -176,20 +186,21 @@ def _strengths(axes: Axes, rows: pd.DataFrame, places: Mapping[str, int]) -> Non
     """One split's dots, their values printed at the right, and a line at the best set without spectra."""
     for spectral, colour, marker in ((True, WITH, "o"), (False, WITHOUT, "s")):
         own = rows[rows["with_spectra"] == spectral]
-        _dots(axes, [places[n] for n in own["features"]], own["r2"], own["r2_low"], own["r2_high"], [colour] * len(own), marker)
-    best = rows[~rows["with_spectra"]]["r2"].max()
-    axes.axvline(best, color=WITHOUT, linewidth=1.2, linestyle="--", zorder=1)
+        _dots(axes, own["features"].map(places), own[["r2", "r2_low", "r2_high"]], [colour] * len(own), marker)
+    axes.axvline(rows[~rows["with_spectra"]]["r2"].max(), color=WITHOUT, linewidth=1.2, linestyle="--", zorder=1)
     axes.axvline(0, color=INK, linewidth=1)
-    top = rows["r2"].max()
+    best = rows["r2"].max()
     for name, value in zip(rows["features"], rows["r2"], strict=True):
-        axes.text(1.34, places[name], "none" if np.isnan(value) else number(value), ha="right", va="center", fontsize=9, fontweight="bold" if value == top else "normal")
+        weight = "bold" if value == best else "normal"
+        text = "none" if np.isnan(value) else number(value)
+        axes.text(1.34, places[name], text, ha="right", va="center", fontsize=9, fontweight=weight)
     axes.set_xlim(_LOWEST, 1.36)
     axes.set_xticks([0, 0.5, 1])
     axes.grid(visible=False, axis="y")
 
 
-def _dots(axes: Axes, places: Any, values: Any, low: Any, high: Any, colours: Sequence[str], marker: str = "o") -> None:
-    """Dots with intervals; what is undefined is not drawn."""
-    for place, value, a, b, colour in zip(places, values, low, high, colours, strict=True):
-        axes.plot([a, b], [place, place], color=colour, linewidth=2.2, solid_capstyle="butt", zorder=3)
+def _dots(axes: Axes, places: Iterable[int], rows: pd.DataFrame, colours: Iterable[str], marker: str = "o") -> None:
+    """Dots with intervals from three columns: value, low, high; what is undefined is not drawn."""
+    for place, (value, low, high), colour in zip(places, rows.to_numpy(float), colours, strict=True):
+        axes.plot([low, high], [place, place], color=colour, linewidth=2.2, solid_capstyle="butt", zorder=3)
         axes.plot(value, place, marker, color=colour, markersize=6, zorder=4)

@@ -9,20 +9,38 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
 from numpy.typing import NDArray
 
-from ...artefacts import CHECKPOINTS, TrialResult, TrialSpectra
-from .style import FAILURE, INK, SUCCESS, below, cell_colours, key, note, number, outcome_keys, panels, styled
+from ..artefacts import CHECKPOINTS, TrialResult, TrialSpectra
+from .figures import (
+    DEEPEST,
+    FAILURE,
+    INK,
+    LINEAR,
+    SUCCESS,
+    TICKS,
+    below,
+    cell_colours,
+    cell_keys,
+    exponent_axis,
+    key,
+    note,
+    number,
+    outcome_keys,
+    panels,
+    span,
+    styled,
+    ticks,
+)
 
-LINEAR = 0.1  # nats per step: exponents are drawn linearly within, logarithmically beyond
-DEEPEST = -20.0  # nats per step; lower exponents, and -inf, leave the panel at the bottom
+Tasks = Mapping[str, str]  # name -> title, in the order of the panels
 WORST = 3.0  # times chance; greater losses leave the panel at the top
-_TICKS = (1.0, 0.1, 0.0, -0.1, -1.0, -10.0)
 
 
 @styled
-def spectra(measured: Sequence[TrialSpectra], success: Mapping[str, bool], checkpoint: str, tasks: Mapping[str, str], cells: Sequence[str]) -> Figure:
+def spectra(
+    measured: Sequence[TrialSpectra], success: Mapping[str, bool], checkpoint: str, tasks: Tasks, cells: Sequence[str]
+) -> Figure:
     """All spectra at a checkpoint: exponent against i / S, a row a task, a column a cell.
 
     Args:
@@ -38,11 +56,11 @@ def spectra(measured: Sequence[TrialSpectra], success: Mapping[str, bool], check
     for axes, task, cell in _cells_of(grid, tasks, cells):
         axes.axhline(0, color=INK, linewidth=1)
         own = [s for s in measured if (s.trial["task"], s.trial["cell"]) == (task, cell)]
-        curves = [(s.mean(checkpoint), success[s.trial["id"]]) for s in own]
-        whole = [(m, good) for m, good in curves if not np.isnan(m).any()]
-        _lines(axes, [(np.column_stack([np.arange(1, len(m) + 1) / len(m), np.maximum(m, 4 * DEEPEST)]), good) for m, good in whole])
-        lost = len(curves) - len(whole)
-        note(axes, f"{sum(good for _, good in curves)} of {len(curves)} succeed{f', {lost} not finite' if lost else ''}")
+        outcomes = [success[s.trial["id"]] for s in own]
+        curves = [_spectrum(s.mean(checkpoint)) for s in own]
+        _lines(axes, curves, outcomes)
+        lost = sum(bool(np.isnan(curve).any()) for curve in curves)
+        note(axes, f"{sum(outcomes)} of {len(own)} succeed{f', {lost} not finite' if lost else ''}")
         axes.set_xlim(0, 1)
     exponent_axis(grid[0, 0], np.concatenate([s.mean(checkpoint) for s in measured]) if measured else np.zeros(1))
     figure.supylabel("exponent (nats per step)", fontsize=10.5)
@@ -51,14 +69,17 @@ def spectra(measured: Sequence[TrialSpectra], success: Mapping[str, bool], check
 
 
 @styled
-def training_curves(trials: Sequence[TrialResult], table: pd.DataFrame, tasks: Mapping[str, str], cells: Sequence[str], threshold: float) -> Figure:
+def training_curves(
+    trials: Sequence[TrialResult], table: pd.DataFrame, tasks: Tasks, cells: Sequence[str], threshold: float
+) -> Figure:
     """Validation loss over training, relative to chance, a row a task, a column a cell."""
     final = table[table["checkpoint"] == "final"].set_index("trial")
-    title = f"{int(final['success'].sum())} of {len(final)} trials close {100 * threshold:.0f} % of the gap from chance to the best"
+    count = int(final["success"].sum())
+    title = f"{count} of {len(final)} trials close {100 * threshold:.0f} % of the gap from chance to the best"
     figure, grid = panels(len(tasks), len(cells), 1.0 + 1.75 * len(tasks), title, sharex=True, sharey="row")
     for axes, task, cell in _cells_of(grid, tasks, cells):
         own = [t for t in trials if (t.trial["task"], t.trial["cell"]) == (task, cell)]
-        _lines(axes, [(_curve(t), bool(final.loc[t.trial["id"], "success"])) for t in own])
+        _lines(axes, [_curve(t) for t in own], [bool(final.loc[t.trial["id"], "success"]) for t in own])
         axes.axhline(1, color=INK, linewidth=1)
         _success_line(axes, final[final["task"] == task], threshold)
         diverged = sum(bool(t.outcome["diverged"]) for t in own)
@@ -68,12 +89,13 @@ def training_curves(trials: Sequence[TrialResult], table: pd.DataFrame, tasks: M
     for row, task in zip(grid, tasks, strict=True):
         _loss_axis(row[0], [t for t in trials if t.trial["task"] == task])
     figure.supylabel("validation loss / chance", fontsize=10.5)
-    below(figure, "epochs trained", [*outcome_keys(), key("chance", INK, linewidth=1), key("needed for success", INK, linewidth=1, linestyle=":")])
+    limits = [key("chance", INK, linewidth=1), key("needed for success", INK, linewidth=1, linestyle=":")]
+    below(figure, "epochs trained", [*outcome_keys(), *limits])
     return figure
 
 
 @styled
-def largest_exponent(table: pd.DataFrame, tasks: Mapping[str, str], cells: Sequence[str]) -> Figure:
+def largest_exponent(table: pd.DataFrame, tasks: Tasks, cells: Sequence[str]) -> Figure:
     """The largest exponent at the checkpoints, and the score against it at the early one; a column a task."""
     figure, grid = panels(2, len(tasks), 5.8, _middle_half(table), sharey="row")
     colours = cell_colours(cells)
@@ -86,36 +108,16 @@ def largest_exponent(table: pd.DataFrame, tasks: Mapping[str, str], cells: Seque
             lower.scatter(points["exponent_1"], points["score"], s=20, color=colours[cell], alpha=0.8, linewidth=0)
         lower.axvline(0, color=INK, linewidth=1)
         lower.set_xscale("symlog", linthresh=LINEAR, linscale=0.6)
-        _ticks(lower.xaxis, [t for t in _TICKS if abs(t) != LINEAR or len(tasks) < 3])
-        lower.set_xlim(*_span(table["exponent_1"]))
+        ticks(lower.xaxis, [t for t in TICKS if abs(t) != LINEAR or len(tasks) < 3])
+        lower.set_xlim(*span(table["exponent_1"]))
         lower.set_ylim(-0.04, 1.04)
         upper.set_title(fill(name, 96 // len(tasks)))
     exponent_axis(grid[0, 0], table["exponent_1"].to_numpy(float))
     grid[0, 0].set_ylabel("largest exponent\n(nats per step)")
     grid[1, 0].set_ylabel("score at the end")
-    below(figure, "largest exponent at the early checkpoint (nats per step)", [*outcome_keys(), *(key(c, colours[c], marker="o", linestyle="") for c in cells)])
+    keys = [*outcome_keys(), *cell_keys(cells)]
+    below(figure, "largest exponent at the early checkpoint (nats per step)", keys)
     return figure
-
-
-def exponent_axis(axes: Axes, values: NDArray[np.float64]) -> None:
-    """A vertical axis of exponents that shows both what is near 0 and what is far below it."""
-    axes.set_yscale("symlog", linthresh=LINEAR, linscale=0.6)
-    _ticks(axes.yaxis, _TICKS)
-    axes.set_ylim(*_span(values))
-
-
-def _span(values: Any) -> tuple[float, float]:
-    """Limits for exponents: 0 and its surroundings always, DEEPEST at the lowest."""
-    finite = np.asarray(values, float)
-    finite = finite[np.isfinite(finite)]
-    low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 0.0)
-    return float(max(min(low * 1.3, -0.3), DEEPEST)), float(np.clip(high * 1.5, 0.15, -DEEPEST))
-
-
-def _ticks(axis: Any, ticks: Iterable[float]) -> None:
-    axis.set_ticks(list(ticks))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "\N{MINUS SIGN}")))
-    axis.set_minor_formatter(NullFormatter())
 
 
 def _when(measured: Sequence[TrialSpectra], checkpoint: str) -> str:
@@ -134,7 +136,7 @@ def _middle_half(table: pd.DataFrame) -> str:
     return f"Half of the successes: largest exponent {low} to {high} after epoch {early['epoch'].max()}"
 
 
-def _cells_of(grid: NDArray[Any], tasks: Mapping[str, str], cells: Sequence[str]) -> Iterable[tuple[Axes, str, str]]:
+def _cells_of(grid: NDArray[Any], tasks: Tasks, cells: Sequence[str]) -> Iterable[tuple[Axes, str, str]]:
     """Each panel with its task and cell; the first row is headed by the cells, each row by its task."""
     for axes, cell in zip(grid[0], cells, strict=True):
         axes.set_title(cell, fontweight="bold")
@@ -144,11 +146,16 @@ def _cells_of(grid: NDArray[Any], tasks: Mapping[str, str], cells: Sequence[str]
             yield axes, task, cell
 
 
-def _lines(axes: Axes, curves: Sequence[tuple[NDArray[np.float64], bool]]) -> None:
-    """Curves (n, 2) in the colours of their outcome, the successes on top."""
+def _lines(axes: Axes, curves: Sequence[NDArray[np.float64]], outcomes: Sequence[bool]) -> None:
+    """Curves (n, 2) in the colours of their outcome, the successes on top; NaN is not drawn."""
     for outcome, colour, alpha in ((False, FAILURE, 0.4), (True, SUCCESS, 0.65)):
-        own = [curve for curve, good in curves if good == outcome]
+        own = [curve for curve, good in zip(curves, outcomes, strict=True) if good == outcome]
         axes.add_collection(LineCollection(own, colors=colour, alpha=alpha, linewidths=1.1, zorder=2 + outcome), autolim=False)
+
+
+def _spectrum(mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(S, 2) of i / S and exponent; -inf leaves the panel at the bottom."""
+    return np.column_stack([np.arange(1, len(mean) + 1) / len(mean), np.maximum(mean, 4 * DEEPEST)])
 
 
 def _curve(result: TrialResult) -> NDArray[np.float64]:
@@ -169,16 +176,17 @@ def _loss_axis(axes: Axes, trials: Sequence[TrialResult]) -> None:
     values = values[values > 0]
     low, high = (values.min(), np.quantile(values, 0.99)) if len(values) else (0.5, 1.0)
     axes.set_yscale("log")
-    _ticks(axes.yaxis, (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2))
+    ticks(axes.yaxis, (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2))
     axes.set_ylim(max(min(low * 0.85, 0.8), 1e-3), float(np.clip(high * 1.1, 1.3, WORST)))  # set after the ticks, which widen it
 
 
 def _trajectories(axes: Axes, table: pd.DataFrame) -> None:
     """A line a trial over the checkpoints."""
     wide = table.pivot(index="trial", columns="checkpoint", values="exponent_1").reindex(columns=CHECKPOINTS)
-    good = table.groupby("trial")["success"].first()
+    success = table.groupby("trial")["success"].first().reindex(wide.index)
     places = np.arange(len(CHECKPOINTS))
-    _lines(axes, [(np.column_stack([places, np.maximum(row, 4 * DEEPEST)]), bool(good[i])) for i, row in zip(wide.index, wide.to_numpy(float), strict=True)])
+    curves = [np.column_stack([places, np.maximum(row, 4 * DEEPEST)]) for row in wide.to_numpy(float)]
+    _lines(axes, curves, list(success.astype(bool)))
     axes.axhline(0, color=INK, linewidth=1)
     axes.set_xlim(-0.1, len(CHECKPOINTS) - 0.9)
     axes.set_xticks(places, CHECKPOINTS)
