@@ -1,0 +1,90 @@
+"""The library as other people install it: another name, no repository, and a `pipeline` of their own."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from study import study
+
+from pipeline.config import PredictorSettings
+from pipeline.predictor import StabilityPredictor, evaluation, features
+from pipeline.predictor.inputs import trial_inputs
+
+ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.slow
+
+BEFORE = """
+import pipeline, sys, torch, warnings
+assert pipeline.MINE
+torch.manual_seed(0)
+model, inputs, early_loss, chance_loss = torch.nn.LSTM(3, 16), torch.randn(60, 4, 3), 1.0, 2.0
+"""
+AFTER = """
+assert len(initial.exponents) == 32
+assert predictor.assess(model, inputs).based_on == "spectrum at initialisation"
+assert not [m for m in sys.modules if m.startswith("pipeline.")]
+"""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A folder with the installed library."""
+    folder = tmp_path_factory.mktemp("installed")
+    source = tmp_path_factory.mktemp("source")
+    for name in ("pyproject.toml", "README.md", "pipeline"):
+        subprocess.run(["cp", "-r", ROOT / name, source], check=True)
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", folder, source]
+    answer = subprocess.run(pip, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory):
+    """A folder with a small predictor."""
+    settings = PredictorSettings(outer_folds=2, inner_folds=2, trees=4, bootstrap=100)
+    inputs = trial_inputs(features.table(*study(trials=8), 0.8))
+    folds = [
+        f for f in evaluation.folds(inputs, settings, 0) if f.features in ("early spectrum", "early loss and early spectrum")
+    ]
+    table = [row for f in folds for row in evaluation.evidence(evaluation.fit_fold(f), settings, 0)]
+    folder = tmp_path_factory.mktemp("predictor")
+    StabilityPredictor.fit(inputs, table, 0.8, settings, 0).save(folder)
+    return folder
+
+
+def test_every_package_of_the_folder_is_in_the_wheel_and_every_file_with_it(installed):
+    there = {p.relative_to(ROOT / "pipeline") for e in ("*.py", "*.j2") for p in (ROOT / "pipeline").rglob(e)}
+    assert there == {
+        p.relative_to(installed / "rnn_stability") for e in ("*.py", "*.j2") for p in (installed / "rnn_stability").rglob(e)
+    }
+
+
+def test_the_example_of_the_readme_runs_beside_a_foreign_package_named_pipeline(installed, predictor, tmp_path):
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline/__init__.py").write_text("MINE = True\n")
+    (example,) = [
+        b for b in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S) if "StabilityPredictor" in b
+    ]
+    example = example.replace("models:/rnn-stability/latest", str(predictor))
+    (tmp_path / "mine.py").write_text(BEFORE + example + AFTER)
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"PYTHONPATH": str(installed)}
+    answer = subprocess.run([sys.executable, "mine.py"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    assert "success with probability" in answer.stdout
+
+
+def test_the_pins_are_within_the_ranges_that_the_package_declares():
+    import tomllib
+
+    from packaging.requirements import Requirement
+
+    pins = dict(line.strip().lower().split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if line.strip())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = [*project["dependencies"], *(d for extra in project["optional-dependencies"].values() for d in extra)]
+    for requirement in map(Requirement, declared):
+        assert requirement.specifier.contains(pins[requirement.name.lower()]), requirement
+    assert not [p for p in pins.values() if "+" in p], "a local build's version is on no index"
