@@ -17,8 +17,8 @@ from .errors import PipelineError
 TIMINGS = Path("timings")
 
 
-def main(stage: Callable[..., dict[str, float] | None]) -> None:
-    """Run a stage with the words of the command line and write `timings/<stage>[-<word>...].json`.
+def main(stage: Callable[..., dict[str, float] | None], *, timed: bool = True) -> None:
+    """Run a stage with the words of the command line and write `timings/<stage>[-<word>...].json`, if it is to be timed.
 
     The stage may return further figures for that file. Exit codes: 1 for wrong input or a store that cannot be used,
     2 for a wrong command line, 130 for Ctrl-C.
@@ -34,7 +34,8 @@ def main(stage: Callable[..., dict[str, float] | None]) -> None:
         figures = stage(*words) or {}
         instance = "-".join([name, *words])
         seconds = time.time() - begin
-        save_json(TIMINGS / f"{instance}.json", {"stage": instance, "began": begin, "seconds": seconds} | figures)
+        if timed:
+            save_json(TIMINGS / f"{instance}.json", {"stage": instance, "began": begin, "seconds": seconds} | figures)
     except PipelineError as error:
         _stop(f"{name}: {error}", 1)
     except KeyboardInterrupt:

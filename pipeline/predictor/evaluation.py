@@ -169,9 +169,10 @@ def _gain(
     rows = predictions[predictions["split"] == split]
     more, less = (_columns(rows[rows["features"] == f].sort_values("trial")) for f in (with_, without))
     once, samples = np.arange(len(more[0]))[None], _samples(len(more[0]), settings.bootstrap, seed)
-    spread = _r2(more, samples) - _r2(less, samples)
+    with np.errstate(invalid="ignore"):  # scores that are all alike give -inf - -inf
+        spread = _r2(more, samples) - _r2(less, samples)
+        gain = (_r2(more, once) - _r2(less, once))[0]
     low, high = np.percentile(spread[np.isfinite(spread)], [2.5, 97.5]) if np.isfinite(spread).any() else (np.nan, np.nan)
-    gain = (_r2(more, once) - _r2(less, once))[0]
     return {"gain_r2": _number(gain), "gain_r2_low": _number(low), "gain_r2_high": _number(high)}
 
 

@@ -81,6 +81,17 @@ def _evidence(study: Study, gains: pd.DataFrame) -> Iterator[Plate]:
         "How well the score is predicted from each set of inputs; the best value of each column is bold. Sets with spectra stand "
         "above, those without below; the dashed line marks the best of those without. 1 is perfect, 0 no better than the mean.",
     )  # fmt: skip
+    yield from _answers(study)
+    spectral = [row["family"] for row in study.result["looks_at"] if "spectrum" in row["family"]]
+    yield Plate(
+        "looks_at", evidence.looks_at(study.result["looks_at"], spectral),
+        "Dots with spreads: fall of R2 when each family of inputs is shuffled.",
+        "How much R2 falls when one family of inputs is shuffled among held-out trials (all inputs, split over trials). "
+        "Families share information, so a small fall does not mean that a family knows nothing.",
+    )  # fmt: skip
+
+
+def _answers(study: Study) -> Iterator[Plate]:
     everything = study.predictions[study.predictions["features"] == "all"]
     everything = everything.assign(split=pd.Categorical(everything["split"], SPLITS)).sort_values("split")
     known = everything[everything["split"] == SPLITS[0]]
@@ -97,13 +108,6 @@ def _evidence(study: Study, gains: pd.DataFrame) -> Iterator[Plate]:
         "Shares of successes against predicted probabilities with intervals, a column a split.",
         f"Trials are grouped by their predicted probability of success (all inputs). If the predictor is honest, dots lie on the "
         f"diagonal: over trials {findings.calibrated(bins)}. Intervals are Wilson's.",
-    )  # fmt: skip
-    spectral = [row["family"] for row in study.result["looks_at"] if "spectrum" in row["family"]]
-    yield Plate(
-        "looks_at", evidence.looks_at(study.result["looks_at"], spectral),
-        "Dots with spreads: fall of R2 when each family of inputs is shuffled.",
-        "How much R2 falls when one family of inputs is shuffled among held-out trials (all inputs, split over trials). "
-        "Families share information, so a small fall does not mean that a family knows nothing.",
     )  # fmt: skip
 
 

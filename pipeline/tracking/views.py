@@ -22,7 +22,8 @@ class View:
         key: its part of the address.
         name: in the menu of saved views.
         columns: of the table, such as "metrics.score" or "params.cell".
-        order: column to sort by, descending if it begins with "-".
+        order: column to sort by, descending if it begins with "-"; the UI draws the first hundred runs, and the
+            seed's order is none.
         sections: title -> charts; a view with charts opens them instead of the table.
         where: filter of runs.
     """
@@ -37,7 +38,8 @@ class View:
 
 def line(metric: str, **options: Any) -> dict[str, Any]:
     """A chart of a metric over its steps, a line a run."""
-    return {"type": "LINE", "metricKey": metric, "selectedMetricKeys": [metric], **options}
+    plain = {"lineSmoothness": 0, "useGlobalLineSmoothing": False, "xAxisKey": "step", "useGlobalXaxisKey": True}
+    return {"type": "LINE", "metricKey": metric, "selectedMetricKeys": [metric], **plain, **options}
 
 
 def scatter(x: str, y: str, title: str) -> dict[str, Any]:
@@ -55,9 +57,10 @@ def _axis(column: str) -> dict[str, str]:
     return {"key": key, "type": {"metrics": "METRIC", "params": "PARAM"}[kind]}
 
 
-_OUTCOME = ("metrics.score", "metrics.expected_score", "metrics.success", "metrics.diverged", "metrics.test_metric")
-_EXPONENTS = ("metrics.largest_exponent", "metrics.kaplan_yorke_dimension")
-_CHOICES = ("params.learning_rate", "params.init_scale", "params.hidden_size", "params.clip_norm")
+_TABLE = (
+    *("metrics.score", "metrics.expected_score", "metrics.success", "metrics.diverged", "metrics.test_metric"),
+    *("metrics.largest_exponent", "params.learning_rate", "params.init_scale", "params.hidden_size", "params.clip_norm"),
+)
 _SPECTRA = {
     "Spectra: nats per step by the exponent's number": [
         line("spectrum/initial"),
@@ -88,7 +91,6 @@ _SUCCESS = {
         parallel(["learning_rate", "init_scale", "hidden_size"], ["largest_exponent", "score"], "choices, exponent, score"),
     ],
 }
-_TABLE = ("params.task", "params.cell", *_OUTCOME, *_EXPONENTS, *_CHOICES)
 _SPLITS = ("over_trials", "one_cell_left_out", "one_task_left_out")
 _EVIDENCE = (*(f"metrics.{split}/{m}" for split in _SPLITS for m in ("r2", "r2_without_spectra", "spearman")), "metrics.gain_r2")
 VIEWS = {
@@ -97,13 +99,21 @@ VIEWS = {
         View("diverged", "Trials that diverged", _TABLE, "-metrics.diverged", {}, "metrics.diverged = 1"),
         View("spectra", "Spectra", _TABLE, "-metrics.score", _SPECTRA),
         View("curves", "Learning curves", _TABLE, "-metrics.score", _CURVES),
-        View("success", "What makes a trial succeed", _TABLE, "-metrics.score", _SUCCESS),
+        View("success", "What makes a trial succeed", _TABLE, "params.seed", _SUCCESS),
     ),
     STAGES: (
         View(
             "stages",
             "Stages",
-            ("tags.stage", "params.task", "metrics.trials", "metrics.diverged", "metrics.stage_seconds", "attributes.Duration"),
+            (
+                "tags.stage",
+                "tags.task",
+                "tags.cell",
+                "metrics.trials",
+                "metrics.diverged",
+                "metrics.stage_seconds",
+                "attributes.Duration",
+            ),
             "-attributes.start_time",
             {},
         ),
