@@ -7,8 +7,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -27,25 +28,31 @@ def process_count(setting: Literal["auto"] | int) -> int:
 
 
 def run(function: Callable[[T], R], work: Iterable[T], *, processes: int) -> Iterator[R]:
-    """Results of `function(item)` as they come, in any order; one process means this one.
+    """Results of `function(item)` as they come, in any order; see `working`."""
+    with working(function, work, processes=processes) as results:
+        yield from results
 
-    Workers are spawned, compute on one thread each, ignore Ctrl-C (the parent ends them) and end with the parent,
-    however it dies.
+
+@contextmanager
+def working(function: Callable[[T], R], work: Iterable[T], *, processes: int) -> Iterator[Iterator[R]]:
+    """A block during which `function(item)` is computed; gives the results as they come, in any order.
+
+    One process means this one, which computes when a result is asked for. Workers are spawned at once, compute on one
+    thread each, ignore Ctrl-C (the parent ends them) and end with the parent, however it dies. What has not begun when
+    the block ends never will.
 
     Raises:
         ExecutionError: a worker was killed, by the system for want of memory, for instance.
     """
     items = list(work)
     if processes == 1 or len(items) < 2:
-        yield from map(function, items)
+        yield map(function, items)
         return
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(min(processes, len(items)), mp_context=context, initializer=_start_worker)
-    futures: list[Future[R]] = []
+    futures = [pool.submit(function, item) for item in items]
     try:
-        futures = [pool.submit(function, item) for item in items]
-        for future in as_completed(futures):
-            yield future.result()
+        yield (future.result() for future in as_completed(futures))
     except BrokenProcessPool:
         raise ExecutionError(
             "a worker process was killed (out of memory?); what had finished is kept, run the same command again"
@@ -56,29 +63,38 @@ def run(function: Callable[[T], R], work: Iterable[T], *, processes: int) -> Ite
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def complete(
-    function: Callable[[T], Path], work: Mapping[Path, T], *, label: str, processes: int, on_file: Callable[[Path], bool]
-) -> None:
-    """Make every file of `work` that is not there yet, showing the progress.
+@contextmanager
+def completing(
+    function: Callable[[T], Path], work: Mapping[Path, T], *, label: str, processes: int
+) -> Iterator[Callable[[Callable[[Path], bool]], None]]:
+    """A block during which every file of `work` that is not there yet is made.
 
     Args:
         function: makes one file and returns its path.
         work: file to make -> argument for `function`. Other files of their folders are removed.
         label: for the progress.
-        processes: as for `run`.
-        on_file: called with each file, those that were there first; returns whether what it holds is a failure.
+        processes: as for `working`.
+
+    Gives a function that follows the work to its end and shows the progress. It takes what is to be called with each
+    file, those that were there first, and to return whether what the file holds is a failure.
     """
     for folder in {path.parent for path in work}:
         keep_only(folder, work)
-    there = [path for path in work if is_whole(path)]
-    progress = Progress(label, len(work))
-    try:
-        for path in there:
-            progress.skip(failed=on_file(path))
-        for path in run(function, [item for path, item in work.items() if path not in set(there)], processes=processes):
-            progress.advance(failed=on_file(path))
-    finally:
-        progress.close()
+    there = {path for path in work if is_whole(path)}
+    with working(function, [item for path, item in work.items() if path not in there], processes=processes) as results:
+
+        def follow(on_file: Callable[[Path], bool]) -> None:
+            progress = Progress(label, len(work))
+            try:
+                for path in work:
+                    if path in there:
+                        progress.skip(failed=on_file(path))
+                for path in results:
+                    progress.advance(failed=on_file(path))
+            finally:
+                progress.close()
+
+        yield follow
 
 
 def _start_worker() -> None:

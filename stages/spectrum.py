@@ -14,14 +14,12 @@ def main(task: str, cell: str) -> dict[str, float]:
     data = Path("data") / f"{task}.safetensors"
     trials = Path("trials") / f"{task}-{cell}"
     work = measurements(trials, data, settings.spectrum, Path("spectra") / f"{task}-{cell}", training.device(settings.device))
-    with tracking.stage_run("spectrum", task, cell, settings=settings, parts=work) as run:
-        execution.complete(
-            measure,
-            work,
-            label=f"spectrum {task} {cell}",
-            processes=execution.process_count(settings.processes),
-            on_file=partial(run.spectra, results=trials, draw=trial_spectrum),
-        )
+    processes = execution.process_count(settings.processes)
+    with (
+        execution.completing(measure, work, label=f"spectrum {task} {cell}", processes=processes) as complete,
+        tracking.stage_run("spectrum", task, cell, settings=settings, parts=work) as run,
+    ):
+        complete(partial(run.spectra, results=trials, draw=trial_spectrum))
     print(run)
     return {"tracking_seconds": run.seconds}
 

@@ -14,14 +14,12 @@ def main(task: str, cell: str) -> dict[str, float]:
     about = TaskData.load(data).about
     trials = training.draw(settings.train, settings.seed, cell, about, training.device(settings.device))
     work = {trial.path(folder): (trial, data, folder) for trial in trials}
-    with tracking.stage_run("train", task, cell, settings=settings, parts=work) as run:
-        execution.complete(
-            training.train,
-            work,
-            label=f"train {task} {cell}",
-            processes=execution.process_count(settings.processes),
-            on_file=run.trial,
-        )
+    processes = execution.process_count(settings.processes)
+    with (
+        execution.completing(training.train, work, label=f"train {task} {cell}", processes=processes) as complete,
+        tracking.stage_run("train", task, cell, settings=settings, parts=work) as run,
+    ):
+        complete(run.trial)
     print(run)
     return {"tracking_seconds": run.seconds}
 

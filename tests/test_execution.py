@@ -12,7 +12,7 @@ from conftest import ROOT
 
 from pipeline import execution
 from pipeline.errors import DataError, ExecutionError
-from pipeline.execution import Progress, complete, run
+from pipeline.execution import Progress, completing, run
 
 
 def gone(process):
@@ -124,7 +124,8 @@ def finish(tmp_path, *, function=work.make, count=4, processes=1, failed=lambda 
         return failed(path)
 
     try:
-        complete(function, todo, label="toy", processes=processes, on_file=on_file)
+        with completing(function, todo, label="toy", processes=processes) as complete:
+            complete(on_file)
     finally:
         made = sorted(p.stem for p in marks.iterdir())
         for mark in marks.iterdir():

@@ -1,5 +1,13 @@
 """From spectra to a verdict: features, success, the models, their evidence, and their use in other people's code."""
 
-from .assess import StabilityPredictor, Verdict
+from importlib import import_module
+from typing import Any
 
 __all__ = ["StabilityPredictor", "Verdict"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on first use: the features alone need no scikit-learn, which takes two seconds to import."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(".assess", __name__), name)

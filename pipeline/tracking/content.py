@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,7 @@ def prepared(data: TaskData) -> Content:
 
 def swept(tracked: Sequence[tuple[str, Mapping[str, float]]]) -> Content:
     """A sweep: digests and figures of its trials, of which it shows how many diverged, and the medians of the others."""
-    marks, figures = zip(*sorted(tracked), strict=True) if tracked else ((), ())
+    marks, figures = zip(*sorted(tracked, key=lambda item: item[0]), strict=True)
     table = pd.DataFrame(list(figures))
     diverged = table.pop("diverged")
     medians = {f"median_{name}": table[name].median() for name in table}
@@ -98,14 +98,14 @@ def tabulated(path: Path) -> Content:
     whole = {"trials": len(trials), "successes": int(trials["success"].sum()), "diverged": int(trials["diverged"].sum())}
     return Content(
         digest=digest(path),
-        metrics=whole | shares,
+        metrics={**whole, **shares},
         note=markdown(counts.reset_index()),
         sources=[_table_source(path, table)],
         files={"": [path, path.with_suffix(".csv")]},
     )
 
 
-def predicted(result: Mapping[str, Any], folder: Path, features: Path, said: str, figures: Sequence[Path] = ()) -> Content:
+def predicted(result: Mapping[str, Any], folder: Path, features: Path, said: str) -> Content:
     """The predictor's evidence.
 
     Args:
@@ -113,7 +113,6 @@ def predicted(result: Mapping[str, Any], folder: Path, features: Path, said: str
         folder: of the predictor, with predictions.parquet.
         features: the feature table that it learned from.
         said: whether the spectra help, in one sentence.
-        figures: pictures to show.
     """
     table = pd.DataFrame(result["table"])
     champion = result["champion"]
@@ -128,17 +127,19 @@ def predicted(result: Mapping[str, Any], folder: Path, features: Path, said: str
     return Content(
         digest=digest(folder / "predictions.parquet", folder / "about.json"),
         metrics=headline | rivals | gain | {"beats_rival": float(champion["beats_rival"])},
-        note=f"{said}\n\n{evidence(result['table'])}",
+        note="\n\n".join([said, evidence(result["table"]), *additions(result.get("gains", []))]),
         tags={"rival": champion["rival"], "champion": "yes" if champion["beats_rival"] else "no"},
         sources=[_table_source(features, load_table(features))],
-        files={"": [folder / "predictions.parquet"], "figures": list(figures)},
+        files={"": [folder / "predictions.parquet"]},
         tables={"evidence.json": table.drop(columns=["by_group", "models"], errors="ignore")},
     )
 
 
 def reported(page: Path) -> Content:
-    """The study's page."""
-    return Content(digest=digest(page), note=f"The whole study as one page: artifact `{page.name}`.", files={"": [page]})
+    """The study's page, and the figures in the folder beside it."""
+    figures = sorted((page.parent / "figures").glob("*.png"))
+    note = f"The whole study as one page: the artifact `{page.name}`."
+    return Content(digest=digest(page), note=note, files={"": [page], "figures": figures})
 
 
 def evidence(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -149,6 +150,13 @@ def evidence(rows: Iterable[Mapping[str, Any]]) -> str:
         cells.setdefault(row["features"], {})[row["split"]] = shown
     table = pd.DataFrame.from_dict(cells, orient="index").fillna("").rename_axis("seen by the predictor").reset_index()
     return "R2 of the score on trials that were held out, with 95 % intervals:\n\n" + markdown(table)
+
+
+def additions(gains: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What the spectra add to what else is known, as Markdown."""
+    if gains:
+        shown = pd.DataFrame(gains)[["split", "without", "with", "gain_r2", "gain_r2_low", "gain_r2_high"]]
+        yield "What is added to R2 by seeing more, with 95 % intervals:\n\n" + markdown(shown)
 
 
 def markdown(table: pd.DataFrame) -> str:

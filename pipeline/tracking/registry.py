@@ -68,9 +68,9 @@ def fetch_model(uri: str) -> Path:
         try:
             folder = Path(mlflow.artifacts.download_artifacts(uri, tracking_uri=place))
         except mlflow.MlflowException as error:
-            raise TrackingError(
-                f"there is no model {uri} in {store.readable(place)}{_what_there_is(place, uri, error)}"
-            ) from None
+            if error.error_code == "INTERNAL_ERROR":  # the store's, not the address's
+                raise
+            raise TrackingError(f"there is no model {uri} in {store.readable(place)}{_what_there_is(place, uri)}") from None
     found = next((p.parent for p in folder.rglob(FILES[0])), None)
     if found is None:
         raise TrackingError(f"{uri} is another model: it lacks {FILES[0]}; models:/{NAME}/latest is this project's")
@@ -79,7 +79,7 @@ def fetch_model(uri: str) -> Path:
 
 def signature() -> ModelSignature:
     """Columns in and out; all inputs are optional, since a predictor uses the best set of those it is given."""
-    columns = dict.fromkeys(column for used in inputs.SETS.values() for column in used)
+    columns = dict.fromkeys(column for name in inputs.SERVED for column in inputs.SETS[name])
     known = [ColSpec("string" if c in inputs.CATEGORIES else "double", c, required=False) for c in columns]
     answer = [ColSpec("double", "expected_score"), ColSpec("double", "probability_of_success"), ColSpec("string", "based_on")]
     return ModelSignature(Schema(known), Schema(answer))
@@ -144,7 +144,7 @@ def _standing(client: MlflowClient, number: str) -> str:
     return f" The alias {CHAMPION} stays at version {holder}, the last one that did."
 
 
-def _what_there_is(place: str, uri: str, error: Exception) -> str:
+def _what_there_is(place: str, uri: str) -> str:
     client = MlflowClient(place)
     numbers = sorted(int(v.version) for v in client.search_model_versions(f"name = '{NAME}'"))
     if not numbers:

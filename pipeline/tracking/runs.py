@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
@@ -142,7 +141,7 @@ class StageRun:
         many = f"{len(self._tracked)} trials" if self._tracked else self._name
         return f"MLflow: {many} tracked in {store.readable(self._store.address)} ({self.seconds:.1f} s)"
 
-    def _attempt(self, act: Callable[[], None]) -> None:
+    def _attempt(self, act: Callable[[], object]) -> None:
         """Do it, unless something failed before; remember a failure."""
         begin = time.perf_counter()
         try:
@@ -174,19 +173,18 @@ class StageRun:
         if self._shown == content.digest:
             return
         if self._shown:  # the run is of an earlier time, and shows something else
-            self._client.delete_run(self.id)
-            self._settled = False
+            former, self._settled = self.id, False
+            self._client.delete_run(former)
             self._make()
-            if self._tags["stage"] == "train":
-                self._trials.adopt_all(self.id)
+            self._trials.move(former, self.id)
         self._show(content)
         self._shown = content.digest
 
     def _show(self, content: Content) -> None:
         tags = {**content.tags, "mlflow.note.content": content.note, "digest": content.digest}
-        for folder, files in content.files.items():
-            for file in files:
-                self._client.log_artifact(self.id, str(file), folder or None)
+        for folder, paths in content.files.items():
+            for path in paths:
+                self._client.log_artifact(self.id, str(path), folder or None)
         for name, table in content.tables.items():
             self._client.log_text(self.id, table.to_json(orient="split", index=False), name)
             tags["mlflow.loggedArtifacts"] = json.dumps([{"path": name, "type": "table"}])
@@ -215,9 +213,15 @@ def _span(timing: Path | None) -> tuple[int, int]:
 
 def _parameters(settings: Config, sections: Iterable[str]) -> dict[str, str]:
     """Parts of params.yaml by their keys' full paths."""
-    values = settings.model_dump(mode="json", include=set(sections))
-    flat = pd.json_normalize(values).iloc[0].to_dict() if values else {}
-    return {key: str(value) for key, value in flat.items()}
+    return dict(_flat(settings.model_dump(mode="json", include=set(sections))))
+
+
+def _flat(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", str(value)
 
 
 def _hash(content: Any) -> str:

@@ -8,12 +8,13 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 
-class ServedPredictor(PythonModel):
+class ServedPredictor(PythonModel):  # type: ignore[misc]
     """Answers a table of measurements with the expected score, the probability of success and what they are based on."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the predictor that lies in the model."""
-        from rnn_stability.predictor import StabilityPredictor  # by the name that it has inside the model
+        # by the name that the package has inside the model
+        from rnn_stability.predictor import StabilityPredictor  # type: ignore[import-not-found]
 
         self.predictor = StabilityPredictor.load(Path(context.artifacts["model.skops"]).parent)
 

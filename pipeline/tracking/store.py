@@ -35,6 +35,7 @@ _MANNERS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 _ELSEWHERE = "or set MLFLOW_TRACKING_URI to another store"
 # What an error's text holds -> what is wrong and what would be right, the first that fits.
@@ -45,6 +46,7 @@ _SENTENCES = {
         "permission denied",
         "unable to open",
         "not a directory",
+        "file exists",
     ): f"cannot be written; allow it, {_ELSEWHERE}",
     ("is full", "no space left", "quota"): f"is on a full disk; make room, {_ELSEWHERE}",
     ("not a database", "malformed", "no such table"): (

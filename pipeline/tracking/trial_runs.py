@@ -65,10 +65,11 @@ class TrialRuns:
         self._write(known, part, path)
         known.tags |= part.tags
 
-    def adopt_all(self, parent: str) -> None:
-        """Put all runs below another sweep's run."""
+    def move(self, former: str, parent: str) -> None:
+        """Put the runs below a sweep's run below another."""
         for known in self._known.values():
-            self._adopt(known, parent)
+            if known.tags.get(PARENT) == former:
+                self._adopt(known, parent)
 
     def _note(self, run: Run) -> None:
         trial, tags = run.data.tags["trial.id"], dict(run.data.tags)

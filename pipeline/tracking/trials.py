@@ -109,11 +109,10 @@ def _trained_note(result: TrialResult) -> str:
 
 
 def _measured_note(result: TrialResult, spectra: TrialSpectra) -> str:
-    lines = ["| checkpoint | epoch | largest exponent (nats/step) | exponents above 0 |", "|---|---|---|---|"]
+    parts = []
     for checkpoint in CHECKPOINTS:
-        exponents = spectra.mean(checkpoint)
-        shown = "not finite" if np.isnan(exponents).any() else f"{exponents.max():.4f}"
-        lines.append(
-            f"| {checkpoint} | {result.epoch_of(checkpoint)} | {shown} | {int((exponents > 0).sum())} of {len(exponents)} |"
-        )
-    return "\n".join(lines)
+        exponents, epoch = spectra.mean(checkpoint), result.epoch_of(checkpoint)
+        above = f"{int((exponents > 0).sum())} of {len(exponents)} above 0"
+        finite_ = f"**{exponents.max():.4f}** after epoch {epoch} ({above})"
+        parts.append(f"none after epoch {epoch}, where no state stayed finite" if np.isnan(exponents).any() else finite_)
+    return f"Largest exponent, nats per step: {'; '.join(parts)}."

@@ -1,18 +1,17 @@
 """Starts the MLflow UI on the study's store and says where to look: `python -m pipeline.tracking.ui`."""
 
 import os
-import subprocess
 import sys
 
 from ..errors import PipelineError
-from . import store, views
+from . import store
 
 # MLflow's own default is ten processes and 2 GB, for jobs that this project has none of.
-_SMALL = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+_SMALL = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
 
 
-def main() -> int:
-    """Write the links, then serve on 127.0.0.1 at the port PORT (5000) until interrupted; the server's exit code.
+def main() -> None:
+    """Write the links, then become the server, on 127.0.0.1 at the port PORT (5000).
 
     Where MLFLOW_TRACKING_URI names a server, that server has the UI, and nothing is started.
     """
@@ -22,14 +21,10 @@ def main() -> int:
     except PipelineError as error:
         sys.exit(f"ERROR: ui: {error}")
     remote = opened.address.startswith(("http://", "https://"))
-    sys.stdout.write(views.page(opened.experiments, opened.address.rstrip("/") if remote else f"http://127.0.0.1:{port}") + "\n")
+    sys.stdout.write(store.links(opened.address.rstrip("/") if remote else f"http://127.0.0.1:{port}") + "\n")
     sys.stdout.flush()
-    if remote:
-        return 0
-    try:
-        return subprocess.run(_command(opened, port), env=os.environ | _SMALL, check=False).returncode
-    except KeyboardInterrupt:
-        return 0
+    if not remote:
+        os.execve(sys.executable, _command(opened, port), os.environ | _SMALL)
 
 
 def _command(opened: store.Store, port: str) -> list[str]:
@@ -39,4 +34,4 @@ def _command(opened: store.Store, port: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -159,6 +159,7 @@ def _saved(view: View) -> str:
         "orderByAsc": not view.order.startswith("-"),
         "selectedColumns": [_column(column) for column in view.columns],
         "runsHiddenMode": "FIRST_20_RUNS" if "spectra" in view.key or "curves" in view.key else "SHOW_ALL",
+        "columnWidths": {_column(column): max(90, 30 + 7 * len(column.partition(".")[2])) for column in view.columns},
         "columnOrder": [_column(column) for column in view.columns],
         "hideEmptyCharts": True,
         "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
