@@ -812,6 +812,22 @@ def test_trials_show_what_the_predictor_expected_of_them(own_store, settings, fi
         assert run.data.metrics["probability_of_success"] == own["probability"]
 
 
+def test_from_disk_tracks_the_predictor_and_the_report_once(own_store, settings, fitted, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder, result = fitted
+    shutil.copytree(folder / "predictor", "predictor")
+    Path("features").mkdir()
+    for ending in (".parquet", ".csv"):
+        save_table(Path("features/features").with_suffix(ending), pd.read_parquet(folder / "features.parquet"))
+    save_json(Path("metrics/predictor.json"), result)
+    Path("report").mkdir()
+    Path("report/index.html").write_text("<html></html>")
+    for _ in range(2):
+        assert len(list(tracking.from_disk(settings, lambda *_: PICTURE))) == 3
+    assert sorted(r.info.run_name for r in runs("", store.STAGES)) == ["features", "predictor", "report"]
+    assert len(own_store.client.search_model_versions(f"name = '{registry.NAME}'")) == 1
+
+
 # The UI
 
 

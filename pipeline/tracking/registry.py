@@ -10,7 +10,7 @@ from typing import Any
 import mlflow
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModelOutput
+from mlflow.entities import LoggedModel, LoggedModelOutput
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
@@ -43,7 +43,9 @@ def register(opened: store.Store, run: str, folder: Path, features: Path, result
     if not found:
         _ensure_model(client)
         model = _log(opened, run, folder, inputs.trial_inputs(load_table(features)).head(3))
-        found = [client.create_model_version(NAME, f"models:/{model}", run, tags={"digest": mark}, model_id=model)]
+        # the place itself: MLflow would look "models:/<id>" up in the store of the working folder
+        place = model.artifact_location
+        found = [client.create_model_version(NAME, place, run, tags={"digest": mark}, model_id=str(model.model_id))]
     number = str(found[0].version)
     best = result["champion"]
     if best["beats_rival"]:
@@ -85,8 +87,8 @@ def signature() -> ModelSignature:
     return ModelSignature(Schema(known), Schema(answer))
 
 
-def _log(opened: store.Store, run: str, folder: Path, example: pd.DataFrame) -> str:
-    """Log the model as an output of the run; its id.
+def _log(opened: store.Store, run: str, folder: Path, example: pd.DataFrame) -> LoggedModel:
+    """Log the model as an output of the run.
 
     `mlflow.pyfunc.log_model` would do it too, and load the model into this process to try it: 13 of 16 seconds.
     """
@@ -98,7 +100,7 @@ def _log(opened: store.Store, run: str, folder: Path, example: pd.DataFrame) -> 
         client.log_model_artifacts(model.model_id, str(Path(place) / "model"))
     client.finalize_logged_model(model.model_id, "READY")
     client.log_outputs(run, [LoggedModelOutput(model.model_id, 0)])
-    return str(model.model_id)
+    return model
 
 
 def save_pyfunc(place: Path, folder: Path, example: pd.DataFrame, about: Model) -> None:
