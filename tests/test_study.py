@@ -187,7 +187,7 @@ def test_a_temporary_experiment_lands_in_the_workspaces_store_with_its_artifacts
     with closing(sqlite3.connect(study / "mlflow.db")) as store:
         query = (
             "SELECT r.artifact_uri FROM runs r JOIN tags t ON r.run_uuid = t.run_uuid "
-            "WHERE r.lifecycle_stage = 'active' AND t.key = 'DVC_EXP_NAME' AND t.value = 'low'"
+            "WHERE r.lifecycle_stage = 'active' AND t.key = 'dvc.experiment' AND t.value = 'low'"
         )
         places = [Path(uri.removeprefix("file://")) for (uri,) in store.execute(query)]
     assert len(runs(study, "trials")) == before + 4
