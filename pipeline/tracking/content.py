@@ -78,7 +78,7 @@ def swept(tracked: Sequence[tuple[str, Mapping[str, float]]]) -> Content:
     table = pd.DataFrame(list(figures))
     diverged = table.pop("diverged")
     medians = {f"median_{name}": table[name].median() for name in table}
-    best = {f"best_{name}": table[name].min() for name in table if name.endswith("loss")}
+    best = {f"best_{name}": table[name].min() for name in map(str, table) if name.endswith("loss")}
     note = f"{len(table)} trials, {int(diverged.sum())} of them diverged."
     return Content(
         hashlib.sha256("".join(marks).encode()).hexdigest()[:12],

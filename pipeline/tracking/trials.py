@@ -1,5 +1,7 @@
 """What a run shows of a trial: its parameters, curves, outcome and spectra. Nothing here talks to a store."""
 
+import hashlib
+import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -50,17 +52,19 @@ def trained(result: TrialResult, digest: str) -> Part:
     points = [(curve, float(value), epoch) for curve in CURVES for epoch, value in enumerate(result.curves[curve])]
     points += [(key, float(outcome[key]), 0) for key in OUTCOMES if outcome[key] is not None]
     points.append(("diverged", float(outcome["diverged"]), 0))
+    parameters = {k: str(v) for k, v in trial.items() if k not in _TAGGED}
     tags = {
         "trial.id": trial["id"],
         "digest": digest,
         "task": trial["task"],
         "cell": trial["cell"],
         "diverged": "yes" if outcome["diverged"] else "no",
+        "parameters.hash": hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:12],
         "data.hash": trial["data_hash"],
         "code.hash": trial["code_hash"],
         "mlflow.note.content": _trained_note(result),
     }
-    return Part(finite(points), {k: str(v) for k, v in trial.items() if k not in _TAGGED}, tags)
+    return Part(finite(points), parameters, tags)
 
 
 def measured(result: TrialResult, spectra: TrialSpectra, digest: str) -> Part:
