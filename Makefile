@@ -30,11 +30,14 @@ ui: $(STAMP)
 track: $(STAMP) # what DVC restored from its cache, or a dead store missed, into MLflow
 	python -m stages.track
 
-docs: $(STAMP) # the pages that are made from the code
+docs: $(STAMP) # the pages that are made from the code, and from the last run
 	python -c "from pipeline.predictor.features import documentation as d; print(d(), end='')" > docs/features.md
+	python -m pipeline.report.results > docs/results.md
+	cp report/figures/additions.png docs/additions.png
 
-benchmarks: $(STAMP)
-	python -m benchmarks.parallel
+benchmarks: $(STAMP) # minutes, on a calm machine
+	python -m benchmarks.parallel | tee docs/benchmarks.txt
+	python -m benchmarks.tracking | tee -a docs/benchmarks.txt
 
 lock: # newest versions that pyproject.toml allows
 	rm -rf .lock && $(PYTHON) -m venv .lock

@@ -424,6 +424,14 @@ def test_time_is_summed_by_kind_of_stage_and_instances_of_other_studies_are_left
     assert "6.0% of the sum" in time_text(TIMINGS, whole.settings)
 
 
+def test_time_between_stages_of_one_run_is_counted_and_that_between_two_runs_is_not(whole):
+    began = {"prepare-mnist_rows": 100.0, "train-mnist_rows-elman": 113.0, "train-mnist_rows-gru": 90_000.0}
+    timings = [{"stage": name, "began": begin, "seconds": 10.0} for name, begin in began.items()]
+    rows = time_by_kind(timings, whole.settings).set_index("stage")
+    assert rows.loc["between stages", "seconds"] == 3
+    assert rows.loc["sum", "seconds"] == 33
+
+
 def test_the_page_has_the_table_of_time(report):
     assert Reader(report[1]).row("train")[1:] == ["2", "80.0 s", "80.0 %", "7.5 %"]
 

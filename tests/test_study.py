@@ -133,6 +133,9 @@ def test_a_study_ends_with_tables_a_report_a_predictor_and_a_run_a_trial(study):
     assert "metrics/predictor.json" in shown
     assert "figures" in dvc("plots", "show", cwd=study).stdout + " ".join(map(str, (study / "dvc_plots").rglob("*")))
     shutil.rmtree(study / "dvc_plots")
+    page = call(sys.executable, "-m", "pipeline.report.results", cwd=study).stdout
+    assert page.count("| over trials |") == 12
+    assert "| sum | " in page
 
 
 def test_nothing_runs_again_and_no_run_is_added_when_nothing_has_changed(study):

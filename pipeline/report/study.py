@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pandas as pd
 from ..artefacts import TrialResult, TrialSpectra, load_json
 from ..config import Config
 
-KINDS = ("prepare", "train", "spectrum", "features", "predictor", "report")
+BETWEEN = "between stages"  # DVC at work, and Python starting
+KINDS = ("prepare", "train", "spectrum", "features", "predictor", "report", BETWEEN)
+_PAUSE = 60.0  # seconds between two stages from which on they are not of one run
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def timing_rows(timings: Sequence[Mapping[str, Any]], settings: Config) -> pd.Da
     """
     pairs = {f"-{task}-{cell}": cell for task in settings.tasks for cell in settings.cells}
     known = {"": ""} | {f"-{task}": "" for task in settings.tasks} | pairs
-    rows = []
+    rows = [(BETWEEN, "", gap, 0.0) for gap in _gaps(timings)]
     for timing in timings:
         kind = timing["stage"].split("-")[0]
         rest = timing["stage"].removeprefix(kind)
@@ -84,6 +87,13 @@ def timing_rows(timings: Sequence[Mapping[str, Any]], settings: Config) -> pd.Da
             rows.append((kind, known[rest], float(timing["seconds"]), float(timing.get("tracking_seconds") or 0.0)))
     rows.sort(key=lambda row: KINDS.index(row[0]) if row[0] in KINDS else len(KINDS))
     return pd.DataFrame(rows, columns=["kind", "cell", "seconds", "tracking_seconds"])
+
+
+def _gaps(timings: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Seconds between the end of one stage and the begin of the next, where they are of one run."""
+    spans = sorted((t["began"], t["began"] + t["seconds"]) for t in timings if "began" in t)
+    gaps = [begin - end for (_, end), (begin, _) in pairwise(spans)]
+    return [gap for gap in gaps if 0 < gap < _PAUSE]
 
 
 def time_by_kind(timings: Sequence[Mapping[str, Any]], settings: Config) -> pd.DataFrame:
