@@ -10,16 +10,20 @@ export DVC_NO_ANALYTICS := 1
 STAMP := .venv/.stamp$(if $(CUDA),-cuda)
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: run test check ui track docs benchmarks lock .venv
+.PHONY: run test check lint ui track docs benchmarks lock .venv
 
 run: $(STAMP)
 	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "ERROR: dvc repro needs a git repository; clone the project instead of unpacking an archive" >&2; exit 1; }
+	@python -m pipeline.config
 	@begin=$$(date +%s); dvc repro && echo "make run: everything up to date after $$(( $$(date +%s) - begin )) s"
 
-test: check
+test: lint
 	pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
 
-check: $(STAMP)
+check: lint # what to run while working
+	pytest -q -m "not slow"
+
+lint: $(STAMP)
 	ruff format --check .
 	ruff check .
 	mypy
@@ -31,9 +35,9 @@ track: $(STAMP) # what DVC restored from its cache, or a dead store missed, into
 	python -m stages.track
 
 docs: $(STAMP) # the pages that are made from the code, and from the last run
-	python -c "from pipeline.predictor.features import documentation as d; print(d(), end='')" > docs/features.md
-	python -m pipeline.report.results > docs/results.md
-	cp report/figures/additions.png docs/additions.png
+	python -c "from pipeline.predictor.features import documentation as d; print(d(), end='')" > docs/.page && mv docs/.page docs/features.md
+	python -m pipeline.report.results > docs/.page && mv docs/.page docs/results.md
+	cp report/figures/additions.png report/figures/spectra_early.png docs/
 
 benchmarks: $(STAMP) # minutes, on a calm machine
 	python -m benchmarks.parallel | tee docs/benchmarks.txt
@@ -49,8 +53,8 @@ lock: # newest versions that pyproject.toml allows
 
 # CUDA=1 takes torch from the ordinary index, whose Linux build has CUDA, and not from a folder of local wheels.
 $(STAMP): pyproject.toml constraints.txt
-	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	$(if $(CUDA),@pip uninstall -qy torch)
+	@.venv/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	$(if $(CUDA),@.venv/bin/python -m pip uninstall -qy torch)
 	@echo "installing the packages of constraints.txt, a minute or two"
-	@$(if $(CUDA),PIP_FIND_LINKS= )pip install -q --disable-pip-version-check -r constraints.txt
+	@$(if $(CUDA),PIP_FIND_LINKS= PIP_EXTRA_INDEX_URL= ).venv/bin/python -m pip install -q --disable-pip-version-check -r constraints.txt
 	@rm -f .venv/.stamp* && touch $@

@@ -6,7 +6,7 @@ timed is the training of all trials with the start of the workers.
 
 import os
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
 import platform
 import statistics

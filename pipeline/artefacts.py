@@ -148,9 +148,12 @@ class TrialSpectra:
         """Whether no sequence stayed finite at some checkpoint."""
         return any(np.isnan(rows).any(axis=1).all() for rows in self.exponents)
 
-    def mean(self, checkpoint: str) -> NDArray[np.float64]:
-        """Exponents (S,) at a checkpoint: mean over the sequences that stayed finite, NaN if none did."""
-        rows = self.exponents[CHECKPOINTS.index(checkpoint)]
+    def mean(self, checkpoint: str, *, floor: float = -np.inf) -> NDArray[np.float64]:
+        """Exponents (S,) at a checkpoint: mean over the sequences that stayed finite, NaN if none did.
+
+        What a sequence has below the floor counts as the floor.
+        """
+        rows = np.maximum(self.exponents[CHECKPOINTS.index(checkpoint)], floor)
         finite = rows[~np.isnan(rows).any(axis=1)]
         return finite.mean(axis=0) if len(finite) else np.full(rows.shape[1], np.nan)
 

@@ -125,13 +125,27 @@ def load(path: str | Path = "params.yaml") -> Config:
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} should be a mapping of keys to values, found {type(raw).__name__}")
     try:
-        return Config.model_validate_json(json.dumps(raw, default=str))  # JSON mode: strict, yet lists become tuples
+        return Config.model_validate_json(_json(path, raw))  # JSON mode: strict, yet lists become tuples
     except ValidationError as error:
         raise ConfigError("\n".join(_sentence(path, item) for item in error.errors())) from None
 
 
+def _json(path: str | Path, raw: dict[str, Any]) -> str:
+    try:
+        return json.dumps(raw, default=str)
+    except (TypeError, ValueError) as error:  # a date as a key, an alias to itself
+        raise ConfigError(f"{path} holds what no setting can be: {error}") from None
+
+
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2 floats: PyYAML reads 1e-05 as a string, and `dvc exp run -S` writes just that."""
+    """YAML 1.2 floats: PyYAML reads 1e-05 as a string, and `dvc exp run -S` writes just that. No key may stand twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -170,3 +184,10 @@ def _choices(section: tuple[int | str, ...], typed: str = "") -> str:
     close = difflib.get_close_matches(typed, keys, n=1)
     guess = f"did you mean {close[0]}? " if close else ""
     return f"{guess}{'.'.join(map(str, section)) or 'the file'} has the keys {', '.join(keys)}"
+
+
+if __name__ == "__main__":
+    try:
+        load()
+    except ConfigError as error:
+        raise SystemExit(f"ERROR: {error}") from None

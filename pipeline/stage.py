@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch and NumPy load; workers inherit it
+os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # read when torch and NumPy load; workers inherit it
 os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")  # its lines after an interrupted sweep
 
 from .artefacts import save_json

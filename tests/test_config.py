@@ -216,3 +216,18 @@ def test_settings_cannot_be_changed(small_params):
 def test_settings_can_be_told_apart_and_kept_in_a_set(small_params):
     one, again, other = (config.load(small_params(o)) for o in ({}, {}, {"train.trials": 5}))
     assert len({one, again, other}) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("seed: 1\nseed: 2", "the key 'seed' stands twice"),
+        ("2024-01-01: 3", "what no setting can be"),
+        ("x: &a [*a]", "what no setting can be"),
+    ],
+)
+def test_yaml_that_only_yaml_understands_is_refused(tmp_path, line, sentence):
+    path = tmp_path / "params.yaml"
+    path.write_text(line)
+    with pytest.raises(ConfigError, match=sentence):
+        config.load(path)

@@ -41,6 +41,12 @@ def test_minus_infinity_is_counted_and_enters_sums_at_the_floor():
     assert all(math.isfinite(v) for v in found.values())
 
 
+def test_minus_infinity_in_one_sequence_counts_as_the_floor_there_and_not_as_lost():
+    found = measured([[0.0, -10.0], [0.0, -np.inf]])
+    assert found["lost_count"] == 0
+    assert found["exponents_mean"] == pytest.approx((0 + (-10 + features.FLOOR) / 2) / 2)
+
+
 def test_a_diverged_sequence_is_left_out_and_counted():
     found = measured([*MANY[0], [np.nan] * 4, [np.nan] * 4])
     assert found["diverged_share"] == 0.5

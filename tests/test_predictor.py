@@ -255,6 +255,23 @@ def test_a_network_is_assessed_before_training_and_after_an_epoch(predictor):
         assert "over trials" in verdict.evidence
 
 
+def test_what_is_of_no_use_without_something_else_is_refused(predictor):
+    network, data = torch.nn.GRU(3, 8), torch.randn(20, 2, 3, generator=torch.Generator().manual_seed(0))
+    initial = lyapunov_spectrum(network, data)
+    with pytest.raises(ModuleError, match="needs init_scale="):
+        predictor.assess(network, data, initial=initial, learning_rate=1e-3)
+    with pytest.raises(ModuleError, match="need initial="):
+        predictor.assess(network, data, relative_loss=0.5)
+
+
+def test_a_task_of_the_study_is_judged_by_the_evidence_over_trials_and_another_by_that_on_tasks_left_out(predictor, inputs):
+    def best(split):
+        return max(SERVED, key=lambda name: predictor.about["evidence"][name][split]["r2"])
+
+    assert predictor.predict(inputs)["based_on"].unique() == [best("over trials")]
+    assert predictor.predict(inputs.assign(task="another"))["based_on"].unique() == [best("one task left out")]
+
+
 def test_assess_hands_the_models_exactly_the_features_of_the_study(predictor, monkeypatch):
     seen = {}
     monkeypatch.setattr(StabilityPredictor, "verdict", lambda self, known: seen.update(known))

@@ -1,6 +1,7 @@
 """The study as its users run it, through `dvc`, on small parameters in a clone of the repository."""
 
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -20,25 +21,7 @@ from pipeline.artefacts import TrialResult, trials_in
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.slow
 
-LEAKY = '''"""Leaky rate network: Elman's update mixed with the old state (Jaeger et al. 2007)."""
-
-from dataclasses import dataclass
-
-from torch import Tensor
-from torch.nn.functional import linear
-
-from ._cell import Cell, Params
-
-
-@dataclass(frozen=True)
-class Leaky(Cell):
-    """Half of the new state, half of the old."""
-
-    def step(self, params: Params, state: Tensor, x: Tensor) -> Tensor:
-        """h' (B, H)."""
-        drive = linear(x, params["weight_ih"], params["bias_ih"])
-        return (state + (drive + linear(state, params["weight_hh"], params["bias_hh"])).tanh()) / 2
-'''
+(LEAKY,) = [b for b in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL) if "class Leaky" in b]
 
 
 def environment():
@@ -281,11 +264,12 @@ def test_ctrl_c_is_one_sentence_and_keeps_what_is_finished(tmp_path):
 def test_a_mistake_in_the_parameters_is_one_sentence_and_ends_the_run(study, change, sentence):
     kept = (study / "params.yaml").read_text()
     edit(study, **change)
-    answer = call(sys.executable, "-m", "stages.features", cwd=study, check=False)
+    answers = [call(sys.executable, "-m", module, cwd=study, check=False) for module in ("stages.features", "pipeline.config")]
     (study / "params.yaml").write_text(kept)
-    assert answer.returncode == 1
-    assert sentence in answer.stderr
-    assert "Traceback" not in answer.stderr
+    for answer in answers:
+        assert answer.returncode == 1
+        assert sentence in answer.stderr
+        assert "Traceback" not in answer.stderr
 
 
 def test_a_corrupt_or_missing_artefact_is_one_sentence(study):

@@ -713,7 +713,7 @@ def test_a_predictor_that_does_not_beat_its_rival_is_no_champion_and_says_so(own
     track_predictor(settings, fitted)
     version = own_store.client.get_model_version(registry.NAME, "1")
     assert version.tags["beats_rival"] == "no"
-    assert version.description.startswith("The spectra do not beat")
+    assert version.description.startswith("All inputs do not beat")
     with pytest.raises(
         TrackingError, match=r"there is no champion, for the spectra did not beat .* models:/rnn-stability/latest"
     ):

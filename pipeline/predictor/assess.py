@@ -128,7 +128,7 @@ class StabilityPredictor:
         Raises:
             ModuleError: the columns suffice for no set.
         """
-        name = self._best_set(list(known.columns))
+        name = self._best_set(known)
         expected, probability = predict(*self.models[name], known[list(SETS[name])])
         return pd.DataFrame(
             {"expected_score": expected, "probability_of_success": probability, "based_on": name}, index=known.index
@@ -147,13 +147,14 @@ class StabilityPredictor:
         relative_loss: float | None = None,
         gradient_norm: float | None = None,
         gradient_norm_max: float | None = None,
+        parameter_count: int | None = None,
         task: str = "another",
         cell: str | None = None,
         steps: int | None = None,
     ) -> Verdict:
         """Say whether a network's training will succeed, before it (no `initial`) or after about one epoch.
 
-        Everything that is given is used; the more, the better the answer.
+        The answer comes from one set of inputs, named by `based_on`: of those that are complete the one with the best evidence.
 
         Args:
             model: as for `lyapunov_spectrum`; it is not changed.
@@ -166,23 +167,27 @@ class StabilityPredictor:
             relative_loss: validation loss now / loss of the best answer that ignores the input.
             gradient_norm: mean norm of the gradients so far.
             gradient_norm_max: the largest of them.
+            parameter_count: trained numbers of the whole network, head included; those of `model` by default.
             task: name in the study, if the task is among those.
             cell: name in the study; by default that of torch's module.
             steps: length of a training sequence; the length of `inputs` by default.
 
         Raises:
-            ModuleError: the model or inputs cannot be measured.
+            ModuleError: the model or inputs cannot be measured, or what is given is of no use without something else.
         """
         from ..spectrum import lyapunov_spectrum
 
+        if learning_rate is not None and init_scale is None and initial is not None:
+            raise ModuleError("learning_rate of a network that has been trained needs init_scale= as well")
+        if initial is None and (relative_loss is not None or gradient_norm is not None):
+            raise ModuleError("relative_loss and gradient_norm need initial=, the spectrum before training, as well")
         now = lyapunov_spectrum(model, inputs, state=state)
         time_axis = 1 if getattr(model, "batch_first", False) and inputs.dim() == 3 else 0
         length = steps or int(inputs.shape[time_axis])
         known: dict[str, Any] = _spectrum_columns(now, initial, length)
-        if learning_rate is not None and (init_scale is not None or initial is None):
-            known |= {"task": task, "cell": cell or _cell_name(model), "clip_norm": float(clip_norm)} | _sizes(
-                model, learning_rate, init_scale
-            )
+        if learning_rate is not None:
+            known |= {"task": task, "cell": cell or _cell_name(model), "clip_norm": float(clip_norm)}
+            known |= _sizes(model, learning_rate, init_scale, parameter_count)
         if relative_loss is not None:
             known["early_log_relative_loss"] = _log(relative_loss)
         if gradient_norm is not None:
@@ -203,9 +208,14 @@ class StabilityPredictor:
             reasons=self._reasons(name, row, float(found["expected_score"])),
         )
 
-    def _best_set(self, known: Sequence[str]) -> str:
-        """Of the sets whose columns are all known, the one with the best evidence on the hardest split there is."""
-        possible = [name for name in self.models if set(SETS[name]) <= set(known)]
+    def _best_set(self, known: pd.DataFrame) -> str:
+        """Of the sets whose columns are all known, the one with the best evidence.
+
+        That is R2 over trials where all tasks are tasks of the study, and on tasks left out otherwise.
+        """
+        possible = [name for name in self.models if set(SETS[name]) <= set(known.columns)]
+        familiar = "task" in known.columns and bool(known["task"].isin(self.about["tasks"]).all())
+        order = ("over trials",) if familiar else ("one task left out", "over trials")
         if not possible:
             raise ModuleError(
                 "too little is known to predict from: give the columns of one set of `rnn_stability.predictor.inputs.SETS`"
@@ -213,7 +223,7 @@ class StabilityPredictor:
 
         def strength(name: str) -> float:
             splits = self.about["evidence"].get(name, {})
-            r2 = [splits[s]["r2"] for s in ("one task left out", "over trials") if s in splits]
+            r2 = [splits[s]["r2"] for s in order if s in splits]
             return r2[0] if r2 and r2[0] is not None else -np.inf
 
         return max(possible, key=strength)
@@ -255,7 +265,7 @@ def _spectrum_columns(now: "Spectrum", initial: "Spectrum | None", steps: int) -
     )
 
 
-def _sizes(model: "nn.Module", learning_rate: float, init_scale: float | None) -> dict[str, float]:
+def _sizes(model: "nn.Module", learning_rate: float, init_scale: float | None, parameter_count: int | None) -> dict[str, float]:
     """Hyper-parameters and sizes as columns of SETS."""
     recurrent = [p.detach() for n, p in model.named_parameters() if "weight_hh" in n] or [
         p.detach() for p in model.parameters() if p.dim() > 1
@@ -267,7 +277,7 @@ def _sizes(model: "nn.Module", learning_rate: float, init_scale: float | None) -
         "log_init_scale": _log(scale),
         "log_learning_rate": _log(learning_rate),
         "log_hidden_size": _log(recurrent[0].shape[-1]),
-        "log_parameter_count": _log(sum(p.numel() for p in model.parameters())),
+        "log_parameter_count": _log(parameter_count or sum(p.numel() for p in model.parameters())),
     }
 
 

@@ -107,13 +107,11 @@ def text(result: dict[str, Any]) -> str:
 
 
 def verdict(best: dict[str, Any]) -> str:
-    """Whether the spectrum helps, in one sentence."""
-    gain = gain_text(best)
+    """Whether all inputs together beat the best set without spectra, in one sentence."""
+    gain = f"R2 over trials changes by {gain_text(best)}"
     if best["beats_rival"]:
-        return (
-            f"With the spectra, R2 over trials changes by {gain} against {best['rival']!r}, the best set without them: champion."
-        )
-    return f"The spectra do not beat {best['rival']!r}, the best set without them: R2 over trials changes by {gain}. No champion."
+        return f"All inputs beat {best['rival']!r}, the best set without spectra: {gain}. Champion."
+    return f"All inputs do not beat {best['rival']!r}, the best set without spectra: {gain}. No champion."
 
 
 def gain_text(gain: dict[str, Any]) -> str:

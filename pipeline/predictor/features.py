@@ -13,7 +13,7 @@ from ..artefacts import CHECKPOINTS, TrialResult, TrialSpectra
 from ..errors import ArtefactError
 from .success import final_losses, scores
 
-FLOOR = -20.0  # nats per step that stand for -inf in means, sums and quantiles
+FLOOR = -20.0  # nats per step; what a sequence has below it, -inf too, counts as this
 NEAR_ZERO = 0.05  # nats per step
 QUANTILES = (5, 25, 50, 75, 95)
 
@@ -63,7 +63,9 @@ SPECTRUM = {
     "growth_over_sequence": Column("nats", "exponent_1 x T: log growth of a perturbation over a training sequence"),
     "spread_over_sequences": Column("nats/step", "standard deviation of exponent_1 between driving sequences"),
     "standard_error": Column("nats/step", "of exponent_1"),
-    "lost_count": Column("", "number of exponents that are -inf: directions that the network annihilates"),
+    "lost_count": Column(
+        "", "number of exponents that are -inf in every driving sequence: the direction shrank below rounding in some step"
+    ),
     "lost_share": Column("", "the same / S"),
     "diverged_share": Column("", "share of driving sequences whose state was not finite"),
 }
@@ -118,11 +120,13 @@ def spectrum_features(per_sequence: NDArray[np.float64], standard_error: float, 
     diverged = 1 - len(whole) / len(per_sequence)
     if not len(whole):
         return dict.fromkeys(SPECTRUM, math.nan) | {"diverged_share": diverged}
-    raw = np.sort(whole.mean(axis=0))[::-1]
-    exponents = np.maximum(raw, FLOOR)
+    lost = np.isneginf(whole).all(axis=0)
+    floored = np.maximum(whole, FLOOR)
+    means = floored.mean(axis=0)
+    exponents = np.sort(means)[::-1]
     size = len(exponents)
     dimension = kaplan_yorke_dimension(exponents)
-    first = np.maximum(whole, FLOOR)[:, np.argmax(whole.mean(axis=0))]
+    first = floored[:, np.argmax(means)]
     return {
         **{f"exponent_{i + 1}": float(exponents[min(i, size - 1)]) for i in range(3)},
         "exponents_mean": float(exponents.mean()),
@@ -136,8 +140,8 @@ def spectrum_features(per_sequence: NDArray[np.float64], standard_error: float, 
         "growth_over_sequence": float(exponents[0] * steps),
         "spread_over_sequences": float(first.std(ddof=1)) if len(first) > 1 else 0.0,
         "standard_error": float(standard_error),
-        "lost_count": float(np.isneginf(raw).sum()),
-        "lost_share": float(np.isneginf(raw).mean()),
+        "lost_count": float(lost.sum()),
+        "lost_share": float(lost.mean()),
         "diverged_share": diverged,
     }
 
@@ -173,8 +177,9 @@ def documentation() -> str:
         "# The feature table",
         "",
         "`features/features.parquet` and `features/features.csv` hold a row for each trial and checkpoint.",
-        f"Exponents are in nats per step. One that is -inf enters means, sums and quantiles as {FLOOR:g}; where no driving",
-        "sequence stayed finite, the features of the spectrum are empty.",
+        f"Exponents are in nats per step; those of a driving sequence that lie below {FLOOR:g}, -inf too, count as {FLOOR:g}",
+        "before the mean over sequences is taken. Where no driving sequence stayed finite, the features of the spectrum are",
+        "empty.",
         "",
         "This page is written by `make docs` from `pipeline/predictor/features.py`.",
     ]

@@ -12,6 +12,7 @@ HYPER_PARAMETERS = (*CATEGORIES, "log_init_scale", "log_learning_rate", "log_hid
 EARLY_LOSS = ("early_log_relative_loss",)
 GRADIENTS = ("early_log_gradient_norm", "early_log_gradient_norm_max")
 INITIAL = tuple(f"initial_{name}" for name in SPECTRUM)
+# at the early checkpoint, and the change since initialisation
 EARLY = tuple(f"early_{name}" for name in SPECTRUM) + tuple(f"change_{name}" for name in SPECTRUM)
 
 # Name of a set -> its columns: the nine baselines of the study, then three more: what is known

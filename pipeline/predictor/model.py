@@ -40,8 +40,8 @@ def fit_score(x: pd.DataFrame, score: pd.Series, settings: PredictorSettings, se
 def fit_success(x: pd.DataFrame, success: pd.Series, settings: PredictorSettings, seed: int) -> BaseEstimator:
     """A calibrated classifier of success, chosen by inner cross-validation for the least log loss.
 
-    Calibration is Platt's (1999), on held-out folds. Where a class has fewer members than there are folds, the
-    share of successes is all that can be learned, and it is the answer.
+    Calibration is Platt's (1999), on held-out folds. Where a class has fewer than two members a fold, the share of
+    successes is all that can be learned, and it is the answer.
     """
     if x.shape[1] == 0 or min(success.sum(), (~success).sum()) < 2 * settings.inner_folds:
         return DummyClassifier(strategy="prior").fit(x, success)

@@ -15,7 +15,7 @@ _OTHER = "#BBBBBB"
 def time_spent(timings: pd.DataFrame, cells: Sequence[str]) -> Figure:
     """Wall time of each kind of stage, longest first, split into its instances.
 
-    A dotted line below a bar shows how much of it tracking took.
+    A dotted line below a bar shows how long the main process spent on tracking, mostly while its workers computed.
 
     Args:
         timings: a row an instance: kind, cell (empty if the stage is for no cell), seconds, tracking_seconds.
@@ -34,7 +34,7 @@ def time_spent(timings: pd.DataFrame, cells: Sequence[str]) -> Figure:
     axes.grid(visible=False, axis="y")
     keys = [key(c, colours[c], linewidth=7) for c in cells] + [key("no single cell", _OTHER, linewidth=7)]
     if timings["tracking_seconds"].sum() > 0:
-        keys.append(key("of it tracking", INK, linewidth=2.2, linestyle=":"))
+        keys.append(key("main process tracking, mostly while workers compute", INK, linewidth=2.2, linestyle=":"))
     below(figure, "", keys)
     return figure
 

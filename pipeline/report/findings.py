@@ -38,9 +38,11 @@ def r2(answers: pd.DataFrame) -> float | None:
     return float(found) if np.isfinite(found) else None
 
 
-def headline(champion: Mapping[str, Any]) -> str:
-    """The main finding in one line, by where the interval of the gain lies."""
-    low, high = champion["gain_r2_low"], champion["gain_r2_high"]
+def headline(result: Mapping[str, Any]) -> str:
+    """The main finding in one line, by where the interval of what spectra add to everything else lies, over trials."""
+    without, with_ = PAIRS[-1]
+    (gain,) = [g for g in result["gains"] if (g["split"], g["without"], g["with"]) == (SPLITS[0], without, with_)]
+    low, high = gain["gain_r2_low"], gain["gain_r2_high"]
     if low is None or high is None:
         return "These trials do not tell whether spectra improve the prediction."
     if low > 0:

@@ -125,7 +125,7 @@ def duration(value: float) -> str:
 def _finding(study: Study, gains: pd.DataFrame) -> dict[str, Any]:
     champion = study.result["champion"]
     return {
-        "headline": findings.headline(champion),
+        "headline": findings.headline(study.result),
         "verdict": evaluation.verdict(champion),
         "sentences": findings.sentences(gains),
         "consistency": findings.consistency(gains),

@@ -71,7 +71,7 @@ def _evidence(study: Study, gains: pd.DataFrame) -> Iterator[Plate]:
             "Dots with intervals: change of R2 when spectra are added to three sets of inputs, under each split.",
             "What spectra add to what else is known, on trials that were held out. Right of 0 the spectra help. "
             f"{findings.quoted('all but spectra')} is hyper-parameters, size, early loss and early gradient norms together. "
-            f"Where spectra did nothing, about one interval in twenty would still lie beside 0.",
+            f"Where spectra did nothing, at least one interval in twenty would still lie beside 0.",
         )  # fmt: skip
     table = pd.DataFrame(study.result["table"]).assign(with_spectra=lambda rows: ~rows["features"].isin(WITHOUT_SPECTRA))
     measures = ["r2", "r2_low", "r2_high"]

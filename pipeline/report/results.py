@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import config, stage
 from ..artefacts import load_json, load_table, trials_in
+from ..errors import PipelineError
 from ..predictor import evaluation
 from . import provenance
 from .study import time_by_kind, timings_in, trials_by_group
@@ -60,4 +61,7 @@ def _markdown(rows: list[dict[Any, Any]], number: str) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except PipelineError as error:
+        raise SystemExit(f"ERROR: {error}") from None

@@ -115,4 +115,5 @@ def time_text(timings: Sequence[Mapping[str, Any]], settings: Config) -> str:
         index=False, formatters={"seconds": "{:.1f}".format, "share": "{:.1%}".format, "tracking": "{:.1f}".format}
     )
     total = found.iloc[-1]
-    return f"{shown}\nWall time in seconds; tracking is part of it: {total['tracking'] / total['seconds']:.1%} of the sum."
+    busy = f"{total['tracking']:.0f} s on tracking, mostly while the workers computed"
+    return f"{shown}\nWall time in seconds. Of it the main process spent {busy}."

@@ -14,7 +14,7 @@ class Spectrum:
 
     Attributes:
         per_sequence: (B, k) each sequence's own, in the order of `exponents`; -inf for a direction that the map
-            annihilates, NaN for a sequence whose state was not finite.
+            annihilates or shrinks below the rounding of one step, NaN for a sequence whose state was not finite.
         standard_error: (k,) of `exponents`; NaN where those are not finite.
         history: (T', k) running estimate of `exponents` after each interval between two reorthonormalisations.
     """

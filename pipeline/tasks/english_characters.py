@@ -1,6 +1,7 @@
 """The next character of English prose, as in Karpathy, Johnson and Li 2015: 50 steps, a prediction at each."""
 
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from ..artefacts import save_text
 from ..errors import DataError
 from ._task import DOWNLOADS, Splits, Task, accuracy, blocks, classification_loss, log_frequencies
 
@@ -71,7 +73,7 @@ def _cut(text: str, stretches: list[slice], number: dict[str, int]) -> tuple[NDA
 
 
 def _chosen(count: int, limit: int | None, seed: int, *, shuffled: bool) -> NDArray[Any]:
-    """Places kept: for training a random subset, otherwise the first, so that natural order stays unbroken."""
+    """Places kept: for training a random subset, otherwise the first, so that natural order is broken only between blocks."""
     if limit is None or count <= limit:
         return np.arange(count)
     return np.sort(np.random.default_rng(seed).permutation(count)[:limit]) if shuffled else np.arange(limit)
@@ -104,14 +106,13 @@ def _full() -> tuple[str, str, str]:
     if not path.exists():
         try:
             with urllib.request.urlopen(WAR_AND_PEACE, timeout=60) as answer:
-                content = answer.read()
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(content)
-        except OSError as error:
+                content = answer.read().decode("utf-8-sig")
+        except (OSError, HTTPException, UnicodeDecodeError) as error:
             raise DataError(
                 f"cannot download War and Peace from {WAR_AND_PEACE} ({error}); connect to the network, save it as {path}, "
                 "or set prepare.size to packaged"
             ) from None
+        save_text(path, content)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:

@@ -70,7 +70,7 @@ def _full() -> tuple[NDArray[Any], NDArray[Any], str, str]:
         from torchvision.datasets import MNIST
     except ImportError:
         raise DataError(
-            "prepare.size = full needs torchvision for mnist_rows: `pip install torchvision`, or set packaged"
+            "prepare.size = full needs torchvision for mnist_rows: install the build that goes with torch, or set packaged"
         ) from None
     try:
         parts = [MNIST(DOWNLOADS, train=train, download=True) for train in (True, False)]

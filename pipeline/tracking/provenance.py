@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import socket
 import subprocess
 from functools import lru_cache
 
@@ -10,14 +11,29 @@ def tags(stage: str, words: tuple[str, ...]) -> dict[str, str]:
     """Tags of the code and the command that a run came from, under the names that MLflow shows where it has one."""
     found = {
         "stage": stage,
-        "dvc.stage": os.environ.get("DVC_STAGE") or "@".join(filter(None, [stage, "-".join(words)])),
+        "dvc.stage": "@".join(filter(None, [stage, "-".join(words)])),
         "dvc.experiment": os.environ.get("DVC_EXP_NAME", ""),
         "mlflow.source.name": f"stages.{stage}",
         "mlflow.source.type": "LOCAL",
+        "process": f"{socket.gethostname()} {os.getpid()}",
         "mlflow.user": _user(),
         **_commit(),
     }
     return {name: value for name, value in found.items() if value}
+
+
+def works(process: str) -> bool:
+    """Whether the process of a tag still runs; one of another machine counts as running."""
+    host, _, number = process.rpartition(" ")
+    if host != socket.gethostname():
+        return bool(host)
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's, alive
+        return True
+    return int(number) != os.getpid()
 
 
 @lru_cache

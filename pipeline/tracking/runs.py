@@ -159,7 +159,7 @@ class StageRun:
         for run in trial_runs.found(self._store, store.STAGES, f"tags.key = '{self._tags['key']}'"):
             if run.info.status == "FINISHED" and not self._settled:
                 self.id, self._settled, self._shown = run.info.run_id, True, run.data.tags.get("digest", "")
-            else:
+            elif not provenance.works(run.data.tags.get("process", "")):
                 self._client.delete_run(run.info.run_id)  # left by a stage that was killed
         if not self._settled:
             self._make()

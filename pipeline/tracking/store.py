@@ -20,6 +20,7 @@ os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 from alembic.util.exc import CommandError
 from mlflow import MlflowClient
+from mlflow.entities import ExperimentTag
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
@@ -48,6 +49,7 @@ _SENTENCES = {
         "not a directory",
         "file exists",
     ): f"cannot be written; allow it, {_ELSEWHERE}",
+    ("operation not permitted",): f"lies on a file system without hard links, {_ELSEWHERE}",
     ("is full", "no space left", "quota"): f"is on a full disk; make room, {_ELSEWHERE}",
     ("not a database", "malformed", "no such table"): (
         "is corrupt or no MLflow database; move it away and run `python -m stages.track` to fill a new one"
@@ -147,7 +149,9 @@ def _make(path: Path) -> None:
         uri = f"sqlite:///{path}"
         store = SqlAlchemyStore(f"sqlite:///{draft}", str(path.parent / "mlartifacts"))
         for name in (TRIALS, STAGES):
-            store.create_experiment(name, _artifacts(uri, name), [])
+            # with its tags: processes that start together would each add them
+            tags = [ExperimentTag(*item) for item in views.tags(name).items()]
+            store.create_experiment(name, _artifacts(uri, name), tags)
         store.engine.dispose()
         with closing(sqlite3.connect(draft)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")  # readers do not wait for writers

@@ -72,7 +72,9 @@ class TrialRuns:
                 self._adopt(known, parent)
 
     def _note(self, run: Run) -> None:
-        trial, tags = run.data.tags["trial.id"], dict(run.data.tags)
+        trial, tags = run.data.tags.get("trial.id"), dict(run.data.tags)
+        if trial is None:  # somebody else's
+            return
         if trial in self._known:  # two processes made it at once
             self._store.client.delete_run(run.info.run_id)
             return
@@ -85,7 +87,7 @@ class TrialRuns:
         if trial["id"] in self._known:
             client.delete_run(self._known[trial["id"]].run)
         part, end = trials.trained(result, mark), milliseconds(path)
-        tags = self._origin | part.tags | ({PARENT: parent} if parent else {})
+        tags = self._origin | self._former(trial["id"], mark) | part.tags | ({PARENT: parent} if parent else {})
         begin = end - round(1000 * result.outcome["seconds"])
         info = client.create_run(self._store.experiments[TRIALS], begin, tags, trials.name(trial)).info
         known = _Known(info.run_id, info.artifact_uri, tags)
@@ -95,6 +97,12 @@ class TrialRuns:
         client.set_terminated(known.run, "FINISHED", end)
         self._known[trial["id"]] = known
         return known
+
+    def _former(self, trial: str, mark: str) -> dict[str, str]:
+        """Where the same result came from, if its run is only made anew."""
+        tags = self._known[trial].tags if trial in self._known else {}
+        kept = ("mlflow.source.git.commit", "git.dirty", "dvc.experiment")
+        return {name: tags[name] for name in kept if name in tags} if tags.get("digest") == mark else {}
 
     def _write(self, known: _Known, part: Part, path: Path) -> None:
         """Log in one call; the time is the file's, so that points that are written twice are the same points."""
@@ -120,7 +128,7 @@ def score(store: Store, predictions: pd.DataFrame) -> None:
     rows = own[list(_SCORES)].rename(columns=_SCORES).astype(float).to_dict(orient="index")
     now = int(time.time() * 1000)
     for run in found(store, TRIALS, ""):
-        values = rows.get(run.data.tags["trial.id"], {})
+        values = rows.get(run.data.tags.get("trial.id"), {})
         new = [Metric(name, value, now, 0) for name, value in values.items() if run.data.metrics.get(name) != value]
         if new:
             store.client.log_batch(run.info.run_id, new)

@@ -71,7 +71,7 @@ def measured(result: TrialResult, spectra: TrialSpectra, digest: str) -> Part:
     """Whole spectra by the exponent's number, and summaries by epoch; -inf is FLOOR, and counted."""
     points: list[Point] = []
     for place, checkpoint in enumerate(CHECKPOINTS):
-        exponents = np.maximum(spectra.mean(checkpoint), FLOOR)
+        exponents = spectra.mean(checkpoint, floor=FLOOR)
         points += [(f"spectrum/{checkpoint}", float(x), number) for number, x in enumerate(exponents, start=1)]
         summary = spectrum_features(spectra.exponents[place], float(spectra.standard_error[place, 0]), spectra.trial["steps"])
         points += [
@@ -90,7 +90,7 @@ def figures(result: TrialResult) -> dict[str, float]:
 
 def figures_of_spectra(spectra: TrialSpectra) -> dict[str, float]:
     """What a sweep sums up of a trial's spectra."""
-    largest = {f"largest_exponent_{c}": max(float(spectra.mean(c).max()), FLOOR) for c in CHECKPOINTS}
+    largest = {f"largest_exponent_{c}": float(spectra.mean(c, floor=FLOOR).max()) for c in CHECKPOINTS}
     return {"diverged": float(spectra.diverged), **largest}
 
 

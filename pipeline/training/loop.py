@@ -18,7 +18,7 @@ def train(work: tuple[Trial, Path, Path]) -> Path:
     """Train a trial, write its TrialResult and return the path.
 
     Adam (Kingma and Ba 2015) on shuffled mini-batches. A loss
-    or gradient that is not finite ends the training: the trial is then `diverged`, the curves stay NaN from there,
+    or gradient that is not finite ends the training: the trial is then `diverged`, the curves are NaN from the next epoch on,
     and the weights are those at hand.
 
     Args:
