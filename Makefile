@@ -37,7 +37,7 @@ track: $(STAMP) # what DVC restored from its cache, or a dead store missed, into
 docs: $(STAMP) # the pages that are made from the code, and from the last run
 	python -c "from pipeline.predictor.features import documentation as d; print(d(), end='')" > docs/.page && mv docs/.page docs/features.md
 	python -m pipeline.report.results > docs/.page && mv docs/.page docs/results.md
-	cp report/figures/additions.png report/figures/spectra_early.png docs/
+	cp report/figures/additions.png docs/
 
 benchmarks: $(STAMP) # minutes, on a calm machine
 	python -m benchmarks.parallel | tee docs/benchmarks.txt

@@ -89,3 +89,11 @@ def test_the_pins_are_within_the_ranges_that_the_package_declares():
     for requirement in map(Requirement, declared):
         assert requirement.specifier.contains(pins[requirement.name.lower()]), requirement
     assert not [p for p in pins.values() if "+" in p], "a local build's version is on no index"
+
+
+def test_the_readme_has_no_gaps_and_every_file_that_it_names_exists():
+    text = (ROOT / "README.md").read_text()
+    assert not re.findall(r"@[A-Z]+@", text)
+    linked = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
+    assert len(linked) > 3
+    assert not [link for link in linked if not (ROOT / link).exists()]
