@@ -83,7 +83,7 @@ def _packaged() -> tuple[str, str, str]:
     import platform
     from pydoc_data.topics import topics
 
-    source = f"pydoc_data.topics of CPython {platform.python_version()}, topics in sorted order"
+    source = f"pydoc_data.topics of CPython {platform.python_version()}, topics in sorted order, no line twice"
     return _each_line_once("\n".join(topics[name] for name in sorted(topics))), source, "PSF-2.0"
 
 
