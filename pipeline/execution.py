@@ -1,5 +1,6 @@
 """Runs independent pieces of work, in this process or in several; the only file that imports an engine."""
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -98,6 +99,7 @@ def completing(
 
 
 def _start_worker() -> None:
+    gc.enable()  # stages/__init__.py
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None  # a spawned worker has one

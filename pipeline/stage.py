@@ -1,6 +1,7 @@
 """What every stage script does alike: one sentence for a user's mistake, the time it took, one thread a process."""
 
 import errno
+import gc
 import os
 import signal
 import sys
@@ -30,6 +31,7 @@ def main(stage: Callable[..., dict[str, float] | None], *, timed: bool = True) -
         _stop(f"usage: python -m stages.{name} {' '.join(w.upper() for w in expected)}".rstrip(), 2)
     begin = time.time()
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    gc.enable()  # stages/__init__.py
     try:
         figures = stage(*words) or {}
         instance = "-".join([name, *words])

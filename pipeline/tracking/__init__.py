@@ -5,6 +5,7 @@ What is tracked is a projection of the artefacts: live while the stages work, an
 nothing of it is loaded before a name of this room is used.
 """
 
+import gc
 import time
 from importlib import import_module
 from typing import Any
@@ -32,8 +33,13 @@ def __getattr__(name: str) -> Any:
     """Load a public name on first use."""
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    begin = time.perf_counter()
-    value = getattr(import_module(f".{_PUBLIC[name]}", __name__), name)
+    begin, collects = time.perf_counter(), gc.isenabled()
+    gc.disable()  # mlflow loads a fifth faster without
+    try:
+        value = getattr(import_module(f".{_PUBLIC[name]}", __name__), name)
+    finally:
+        if collects:
+            gc.enable()
     _loading.append(time.perf_counter() - begin)
     return value
 
