@@ -95,5 +95,5 @@ def test_the_readme_has_no_gaps_and_every_file_that_it_names_exists():
     text = (ROOT / "README.md").read_text()
     assert not re.findall(r"@[A-Z]+@", text)
     linked = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
-    assert len(linked) > 3
+    assert linked
     assert not [link for link in linked if not (ROOT / link).exists()]
