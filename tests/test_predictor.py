@@ -169,6 +169,11 @@ def test_the_result_is_json_and_the_text_shows_every_row(summary):
     assert evaluation.verdict(summary["champion"]) in text
 
 
+def test_a_rival_whose_r2_is_exactly_zero_still_beats_those_below_zero(predictions, summary):
+    below = [row | {"r2": 0.0 if row["features"] == "chance" else -0.5} for row in summary["table"]]
+    assert evaluation.champion(predictions, below, SETTINGS, 0)["rival"] == "chance"
+
+
 def test_the_verdict_turns_with_the_numbers():
     beats = {"rival": "early loss", "gain_r2": 0.1, "gain_r2_low": 0.05, "gain_r2_high": 0.2, "beats_rival": True}
     assert "All inputs beat 'early loss'" in evaluation.verdict(beats)

@@ -146,8 +146,8 @@ def champion(
     predictions: pd.DataFrame, table: Sequence[dict[str, Any]], settings: PredictorSettings, seed: int
 ) -> dict[str, Any]:
     """Whether "all" beats the best set without spectra: the interval of the difference in R2, over trials, is above 0."""
-    over_trials = {row["features"]: row for row in table if row["split"] == SPLITS[0]}
-    rival = max(WITHOUT_SPECTRA, key=lambda features: over_trials[features]["r2"] or -np.inf)
+    known = {row["features"]: row["r2"] for row in table if row["split"] == SPLITS[0] and row["r2"] is not None}
+    rival = max(WITHOUT_SPECTRA, key=lambda features: known.get(features, -np.inf))
     gain = _gain(predictions, SPLITS[0], rival, "all", settings, seed)
     return {"rival": rival} | gain | {"beats_rival": (gain["gain_r2_low"] or 0.0) > 0}
 
