@@ -40,8 +40,10 @@ docs: $(STAMP) # the pages that are made from the code, and from the last run
 	cp report/figures/additions.png docs/
 
 benchmarks: $(STAMP) # minutes, on a calm machine
-	python -m benchmarks.parallel | tee docs/benchmarks.txt
-	python -m benchmarks.tracking | tee -a docs/benchmarks.txt
+	python -m benchmarks.spectra > docs/.page
+	python -m benchmarks.parallel >> docs/.page
+	python -m benchmarks.tracking >> docs/.page
+	mv docs/.page docs/benchmarks.md
 
 lock: # newest versions that pyproject.toml allows
 	rm -rf .lock && $(PYTHON) -m venv .lock

@@ -38,11 +38,12 @@ def main(task: str = "mnist_rows", cell: str = "lstm") -> None:
                     pass
                 seconds[processes].append(time.perf_counter() - begin)
     medians = {n: statistics.median(s) for n, s in seconds.items()}
-    print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores, {len(trials)} trials of {task} {cell}")
+    print("## Training in two processes\n")
+    print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores, {len(trials)} trials of {task} {cell}.\n")
     for processes, median in medians.items():
         every = ", ".join(f"{s:.1f}" for s in seconds[processes])
-        print(f"{processes} process(es): {every} s; median {median:.1f} s, {len(trials) / median * 3600:.0f} trials an hour")
-    print(f"ratio {medians[1] / medians[2]:.2f}")
+        print(f"- {processes} process(es): {every} s; median {median:.1f} s, {len(trials) / median * 3600:.0f} trials an hour")
+    print(f"- ratio {medians[1] / medians[2]:.2f}\n")
 
 
 if __name__ == "__main__":

@@ -46,10 +46,11 @@ def main(task: str = "mnist_rows", cell: str = "lstm") -> None:
                     _run(folder, before + RUN.format(stage=stage), task, cell)
                 seconds[kind].append(time.perf_counter() - begin)
     medians = {kind: statistics.median(s) for kind, s in seconds.items()}
-    print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores, train and spectrum of {task} {cell}")
+    print("## What tracking costs\n")
+    print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores, train and spectrum of {task} {cell}.\n")
     for kind, median in medians.items():
-        print(f"{kind} tracking: {', '.join(f'{s:.1f}' for s in seconds[kind])} s; median {median:.1f} s")
-    print(f"tracking adds {medians['with'] / medians['without'] - 1:.1%}")
+        print(f"- {kind} tracking: {', '.join(f'{s:.1f}' for s in seconds[kind])} s; median {median:.1f} s")
+    print(f"- tracking adds {medians['with'] / medians['without'] - 1:.1%}")
 
 
 def _run(folder: Path, code: str, *words: str) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from benchmarks import handwritten, naive
+from benchmarks import handwritten, memory, naive, spectra, timing
 from pipeline import lyapunov_spectrum
 from pipeline.spectrum.lyapunov import _random_basis
 
@@ -75,3 +75,56 @@ def test_the_handwritten_loop_gives_each_of_many_networks_its_own(kind):
 def test_the_handwritten_loop_refuses_what_its_formulas_do_not_cover(options):
     with pytest.raises(ValueError, match="should"):
         handwritten.exponents(nn.RNN(INPUTS, HIDDEN, **options), noise(STEPS, SEQUENCES, INPUTS), 2, 0)
+
+
+def test_the_high_water_mark_sees_memory_that_is_free_again():
+    before = memory.reset()
+    size = torch.ones(8_000_000, dtype=torch.float64).nbytes  # more than malloc keeps: mapped and returned
+    # the kernel counts pages on each core by itself and so may be off by some dozens of 4 kB for each
+    assert memory.high_water() - before == pytest.approx(size, abs=4e6)
+
+
+def test_candidates_take_turns_and_the_warm_up_does_not_count():
+    order = []
+    seconds = timing.interleaved({name: lambda name=name: order.append(name) for name in "ab"}, repeats=2)
+    assert order == list("ababab")
+    assert all(s >= 0 for s in seconds.values())
+
+
+def test_threads_are_as_before_afterwards():
+    before = torch.get_num_threads()
+    with timing.threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+
+
+def rows_of(text):
+    """The cells of all Markdown tables in the text, without headers."""
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [rows[n] for n in range(len(rows)) if not is_rule(rows[n]) and not (n + 1 < len(rows) and is_rule(rows[n + 1]))]
+
+
+def is_rule(row):
+    return row[0] == "---"
+
+
+def test_the_quick_page_has_every_table_and_engine_and_baseline_agree(capsys):
+    spectra.main("--quick")
+    rows = rows_of(capsys.readouterr().out)
+    compared = rows[: len(spectra.QUICK.cases)]
+    assert [row[0] for row in compared] == [case.name for case in spectra.QUICK.cases]
+    # the engine's default settings may err by 1e-6 nats per step, its promised accuracy; two swapped gates err by 6e-3 or more
+    assert all(float(row[9]) < 1e-5 for row in compared)
+    assert [row[0] for row in rows[len(compared) :][:2]] == ["T", "B"]
+    on_gpu = len(spectra.QUICK.gpu_cases) if torch.cuda.is_available() else 0
+    assert len(rows) == len(compared) + 2 + 2 + 8 + on_gpu  # cost exponents, memory, operators
+
+
+def test_the_page_of_a_gpu_compares_the_same_numbers(monkeypatch):
+    one = spectra.lyapunov_spectrum
+    many = lambda model, *a, **o: [one(m, *a, **o) for m in model] if isinstance(model, list) else one(model, *a, **o)  # noqa: E731
+    monkeypatch.setattr(spectra, "lyapunov_spectrum", many)
+    rows = rows_of("\n".join(spectra.accelerator(spectra.QUICK, torch.device("cpu"))))
+    assert [row[0] for row in rows] == ["LSTM, H = 4", "3 networks LSTM, H = 3"]
+    assert all(float(row[6]) < 1e-5 for row in rows)  # as above

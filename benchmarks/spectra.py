@@ -1,0 +1,254 @@
+"""What a Lyapunov spectrum costs, as a page: `python -m benchmarks.spectra`, or with --quick at sizes that mean nothing."""
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+
+from pipeline import Spectrum, lyapunov_spectrum
+
+from . import handwritten, naive
+from .systems import INPUTS, Case, difference, first_deviations, network, noise, products, state_size
+from .timing import interleaved, machine, table, threads
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What is measured; all steps are counted, without a transient, so that the work is the same for all."""
+
+    cases: tuple[Case, ...] = (
+        Case(nn.LSTM, 128, None, 5),
+        Case(nn.GRU, 128, None, 5),
+        Case(nn.LSTM, 128, 10, 20),
+        Case(nn.GRU, 128, 10, 20),
+        *(Case(kind, 32, count, 3) for count in (None, 10) for kind in (nn.LSTM, nn.GRU, nn.RNN)),
+    )
+    sequences: int = 15
+    steps: int = 100
+    repeats: int = 5
+    naive_steps: int = 3  # of one sequence: a hundred of fifteen would take minutes
+    scaled: int = 64  # hidden units of the LSTM for which steps and sequences are varied
+    scaled_steps: tuple[int, ...] = (50, 100, 200, 400)
+    scaled_sequences: tuple[int, ...] = (4, 8, 16, 32)
+    memory: tuple[int, int, int] = (512, 15, 6)  # hidden units, sequences, steps
+    profiled: tuple[int, int] = (128, 20)  # hidden units, steps
+    gpu_cases: tuple[Case, ...] = (Case(nn.LSTM, 512, None), Case(nn.LSTM, 64, None, models=256))
+    gpu_handwritten_steps: int = 4  # torch's QR may take the batch matrix by matrix there: seconds a step
+
+
+FULL = Sizes()
+QUICK = Sizes(
+    cases=(Case(nn.LSTM, 4, None, 5), Case(nn.GRU, 4, 2, 20), Case(nn.RNN, 3, None, 3)),
+    sequences=2,
+    steps=4,
+    repeats=1,
+    naive_steps=2,
+    scaled=3,
+    scaled_steps=(2, 4),
+    scaled_sequences=(1, 2),
+    memory=(4, 2, 2),
+    profiled=(4, 2),
+    gpu_cases=(Case(nn.LSTM, 4, None), Case(nn.LSTM, 3, None, models=3)),
+    gpu_handwritten_steps=2,
+)
+
+
+def main(*options: str) -> None:
+    """Print the page."""
+    quick = "--quick" in options
+    for block in page(QUICK if quick else FULL):
+        print(f"{block}\n", flush=True)
+    if quick:
+        print("Sizes of --quick: no figure above means anything.")
+
+
+def page(sizes: Sizes) -> Iterator[str]:
+    """The page block by block."""
+    yield "# Benchmarks"
+    yield "Written by `make benchmarks`; this part by `python -m benchmarks.spectra`."
+    yield f"{machine()}. Float64; medians of {sizes.repeats} interleaved repeats after one warm-up."
+    yield "## Spectra on the CPU"
+    yield from comparison(sizes)
+    yield "## How time grows"
+    yield from growth(sizes)
+    yield "## Memory"
+    yield from memory(sizes)
+    yield "## Where the time goes"
+    yield from operators(sizes)
+    yield "## Spectra on a GPU"
+    if torch.cuda.is_available():
+        yield from accelerator(sizes, torch.device("cuda"))
+    else:
+        yield "No GPU was at hand: these figures are open."
+
+
+def comparison(sizes: Sizes) -> Iterator[str]:
+    """The engine against the handwritten loop, the naive one and the bare matrix products."""
+    yield f"""\
+{sizes.steps} counted steps of {sizes.sequences} sequences of {INPUTS} inputs; a step is one of all sequences.
+
+- *naive*: a dense autograd Jacobian of each step of each sequence (`benchmarks/naive.py`); {sizes.naive_steps} steps of one
+  sequence, multiplied by {sizes.sequences}, as it takes one sequence after the other.
+- *handwritten*: analytic Jacobians of all sequences by broadcasting, a batched QR at every step (`benchmarks/handwritten.py`).
+- *engine*: `lyapunov_spectrum` with default settings on torch's default number of threads.
+- *ratio*: the faster of the two handwritten columns by the engine.
+- *bare products*: k B rows times the recurrent weights, which no method that pushes k deviations can do without.
+- *difference*: the largest between engine and handwritten, from the same first deviations, in the exponents (means over
+  sequences); *rounding error*: the largest that the engine reports of its own; both in nats per step."""
+    header = ["network", "exponents", "naive ms/step", "handwritten ms/step", "on one thread", "engine ms/step", "ratio"]
+    header += ["target ratio", "bare products ms/step", "difference", "rounding error"]
+    yield table(header, [_compared(case, sizes) for case in sizes.cases])
+
+
+def _compared(case: Case, sizes: Sizes) -> list[str]:
+    (module,), inputs = case.networks(), noise(sizes.steps, sizes.sequences)
+    count = case.count or state_size(module)
+    by_hand = _by_hand([module], inputs, count)
+
+    def on_one_thread() -> None:
+        with threads(1):
+            by_hand()
+
+    short = inputs[: sizes.naive_steps, :1]
+    candidates = {
+        "naive": lambda: naive.exponents(module, short, count, 0),
+        "handwritten": by_hand,
+        "one thread": on_one_thread,
+        "engine": _engine(module, inputs, count),
+        "products": products([module], count, inputs),
+    }
+    times = {name: 1e3 * seconds / sizes.steps for name, seconds in interleaved(candidates, sizes.repeats).items()}
+    times["naive"] *= sizes.steps / len(short) * sizes.sequences
+    found = _engine(module, inputs, count)()
+    return [
+        case.name,
+        f"{count}",
+        *(f"{times[name]:.3g}" for name in ("naive", "handwritten", "one thread", "engine")),
+        f"{min(times['handwritten'], times['one thread']) / times['engine']:.1f}",
+        f"{case.target:g}",
+        f"{times['products']:.3g}",
+        f"{difference(found, by_hand()[0]):.1e}",
+        f"{_rounding_error(found):.1e}",
+    ]
+
+
+def growth(sizes: Sizes) -> Iterator[str]:
+    """How the engine's time grows with steps and with sequences."""
+    yield f"""\
+All exponents of an LSTM, H = {sizes.scaled}; T varies with B = {sizes.sequences}, B with T = {sizes.steps}.
+The cost exponent is the slope of a least squares line through the logarithms."""
+    module = network(nn.LSTM, sizes.scaled)
+    varied = {
+        "T": {steps: noise(steps, sizes.sequences) for steps in sizes.scaled_steps},
+        "B": {sequences: noise(sizes.steps, sequences) for sequences in sizes.scaled_sequences},
+    }
+    rows = []
+    for axis, driven in varied.items():
+        candidates = {f"{size}": _engine(module, inputs) for size, inputs in driven.items()}
+        seconds = list(interleaved(candidates, sizes.repeats).values())
+        slope = np.polyfit(np.log(list(driven)), np.log(seconds), 1)[0]
+        rows.append([axis, ", ".join(candidates), ", ".join(f"{1e3 * s:.3g}" for s in seconds), f"{slope:.2f}"])
+    yield table(["varied", "values", "ms", "cost exponent"], rows)
+
+
+def memory(sizes: Sizes) -> Iterator[str]:
+    """The most memory during one spectrum, in a process of its own."""
+    hidden, sequences, steps = sizes.memory
+    least = 8 * sequences * 2 * hidden * (1 + 2 * hidden)
+    yield f"""\
+All exponents of an LSTM, H = {hidden}, S = {2 * hidden}, B = {sequences}, T = {steps}, in a fresh process.
+Counted is what is resident at most during the call above what was before it: float64 copies of the weights, state,
+deviations, all that pushing and reorthonormalising need at a time, and the answer; not the interpreter, the libraries,
+the module and the inputs.
+State and deviations are B S (1 + S) 8 bytes = {least / 1e6:.3g} MB; the target is below 4 times that."""
+    command = [sys.executable, "-m", "benchmarks.memory", *map(str, sizes.memory)]
+    answer = json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    above = {name: answer[name] - answer["before"] for name in ("kernel", "sampled")}
+    names = {"kernel": "the kernel's high-water mark", "sampled": "the largest sample of one every 2 ms"}
+    rows = [[names[name], f"{size / 1e6:.3g}", f"{size / least:.2f}"] for name, size in above.items()]
+    yield table(["measured by", "MB", "times state and deviations"], rows)
+
+
+def operators(sizes: Sizes) -> Iterator[str]:
+    """The operators that take most of the engine's time."""
+    hidden, steps = sizes.profiled
+    yield f"""\
+All exponents of an LSTM, H = {hidden}, B = {sizes.sequences}, T = {steps}, by `torch.profiler`: the time inside an operator
+without those that it calls. The profiler slows small operators down, and the Python between them is not counted."""
+    run = _engine(network(nn.LSTM, hidden), noise(steps, sizes.sequences))
+    run()
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        run()
+    events = sorted(profiled.key_averages(), key=lambda e: -e.self_cpu_time_total)
+    total = sum(e.self_cpu_time_total for e in events)
+    rows = [[f"`{e.key}`", f"{e.self_cpu_time_total / total:.1%}", f"{e.count / steps:.1f}"] for e in events[:8]]
+    yield table(["operator", "share", "calls per step"], rows)
+
+
+def accelerator(sizes: Sizes, device: torch.device) -> Iterator[str]:
+    """The engine against the handwritten loop and the bare matrix products on a GPU, and against itself on the CPU."""
+    small, inputs = network(nn.LSTM, 16), noise(sizes.steps, 2)
+    here = _engine(small, inputs)().exponents
+    there = _engine(small.to(device), inputs.to(device))().exponents.cpu()
+    yield f"""\
+{sizes.steps} steps of {sizes.sequences} sequences; a step is one of all networks and sequences.
+The handwritten loop, all networks in one batch, ran {sizes.gpu_handwritten_steps} steps, and the difference is over these.
+All exponents of an LSTM, H = 16, T = {sizes.steps}, differ from the CPU's by at most
+{(here - there).abs().max():.1e} nats per step."""
+    header = ["network", "exponents", "handwritten ms/step", "engine ms/step", "ratio", "bare products ms/step", "difference"]
+    yield table(header, [_accelerated(case, sizes, device) for case in sizes.gpu_cases])
+
+
+def _accelerated(case: Case, sizes: Sizes, device: torch.device) -> list[str]:
+    modules, inputs = case.networks(device), noise(sizes.steps, sizes.sequences).to(device)
+    count = case.count or state_size(modules[0])
+    model, short = modules if case.models > 1 else modules[0], inputs[: sizes.gpu_handwritten_steps]
+    by_hand = _by_hand(modules, short, count)
+    candidates = {
+        "handwritten": by_hand,
+        "engine": _engine(model, inputs, count),
+        "products": products(modules, count, inputs),
+    }
+    times = {name: 1e3 * seconds / sizes.steps for name, seconds in interleaved(candidates, sizes.repeats).items()}
+    times["handwritten"] *= sizes.steps / len(short)
+    found = _engine(model, short, count)()
+    found = found if isinstance(found, list) else [found]
+    return [
+        case.name,
+        f"{count}",
+        f"{times['handwritten']:.3g}",
+        f"{times['engine']:.3g}",
+        f"{times['handwritten'] / times['engine']:.1f}",
+        f"{times['products']:.3g}",
+        f"{max(map(difference, found, by_hand())):.1e}",
+    ]
+
+
+def _engine(model: Any, inputs: Tensor, count: int | None = None) -> Callable[[], Any]:
+    """The engine with default settings, to be called: a Spectrum, or a list of them for a list of models."""
+    return lambda: lyapunov_spectrum(model, inputs, count=count, transient=0)
+
+
+def _by_hand(modules: Sequence[nn.RNNBase], inputs: Tensor, count: int) -> Callable[[], Tensor]:
+    """The handwritten loop from the engine's first deviations, to be called: (M, B, k)."""
+    basis = first_deviations(modules[0], count, inputs)
+    return lambda: handwritten.exponents_of_all(modules, inputs, count, 0, basis=basis)
+
+
+def _rounding_error(spectrum: Spectrum) -> float:
+    return float(torch.as_tensor(getattr(spectrum, "rounding_error", math.nan)).max())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

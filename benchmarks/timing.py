@@ -1,0 +1,53 @@
+"""Medians of interleaved repeats, the machine they hold for, and Markdown tables."""
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+
+def interleaved(candidates: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Median seconds of each candidate: one warm-up of all, then they take turns, so that a drift hits them alike."""
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for repeat in range(repeats + 1):
+        for name, candidate in candidates.items():
+            begin = time.perf_counter()
+            candidate()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            if repeat:
+                seconds[name].append(time.perf_counter() - begin)
+    return {name: statistics.median(each) for name, each in seconds.items()}
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """Torch on so many threads, and on as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def machine() -> str:
+    """Date, processor or GPU, cores, torch's version and default number of threads."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    devices = [models[0] if models else "unknown processor"]
+    if torch.cuda.is_available():
+        devices.append(torch.cuda.get_device_name())
+    cores = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads by default"
+    return f"{datetime.now(UTC):%Y-%m-%d}, {' and '.join(devices)}, {cores}, torch {torch.__version__}"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; all columns but the first are numbers."""
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
