@@ -67,7 +67,8 @@ def lyapunov_spectrum(
 
     nothing = adapted.state.new_zeros(1)
     grown = growth(step, nothing, adapted.state[None], adapted.inputs, count, transient=transient, every=every)
-    return Spectrum.from_growth(grown[:, 0], every=every)
+    per_step = (grown[:, 0] / every).repeat_interleave(every, 0)
+    return Spectrum.from_growth(per_step, state_size=size)
 
 
 @torch.no_grad()

@@ -57,7 +57,7 @@ def measure(work: Work) -> Path:
     state = inputs.new_zeros(len(CHECKPOINTS), settings.sequences, network.cell.state_size)
     step: Callable[[dict[str, Tensor], Tensor, Tensor], Tensor] = network.cell.step
     growth = spectrum.growth(step, params, state, inputs, network.cell.state_size, transient=settings.transient)
-    spectra = [spectrum.Spectrum.from_growth(g, every=1) for g in growth.unbind(1)]
+    spectra = [spectrum.Spectrum.from_growth(g) for g in growth.unbind(1)]
     TrialSpectra(
         trial=result.trial,
         settings=settings.model_dump() | {"seconds": time.perf_counter() - begin},
