@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,6 +62,12 @@ def working(function: Callable[[T], R], work: Iterable[T], *, processes: int) ->
         for future in futures:
             future.cancel()  # the pool's own cancel_futures is lost if the pool is collected first
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def threads(function: Callable[[T], R], work: Iterable[T], number: int, *, start: Callable[[], None]) -> list[R]:
+    """Results of `function(item)` in order, computed in so many threads, each of which begins with `start()`."""
+    with ThreadPoolExecutor(number, initializer=start) as pool:
+        return list(pool.map(function, work))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 Params = dict[str, Tensor]
+Linear = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Cell(ABC):
     torch_cell: ClassVar[type[nn.RNNCell] | type[nn.LSTMCell] | type[nn.GRUCell] | None] = None  # torch's single-step twin
     gates: ClassVar[int] = 1
     state_parts: ClassVar[int] = 1  # tensors of size H in torch's form of the state
+    by_hand: ClassVar[bool] = False  # whether `linearise` and `push` are written; if not, `step` is differentiated automatically
 
     @property
     def state_size(self) -> int:
@@ -54,3 +56,19 @@ class Cell(ABC):
     def output(self, state: Tensor) -> Tensor:
         """What a head or the next layer reads: (B, S) -> (B, H)."""
         return state
+
+    def linearise(self, params: Params, state: Tensor, new: Tensor, x: Tensor) -> Linear:
+        """What `push` needs of the Jacobian, if it is written by hand, which is for speed alone.
+
+        Unlike in `step` there may be leading axes: parameters (M, ...) of M
+        networks, state and the one that it steps to, `new`, (M, B, S), x (M or 1, B, I); tensors (M, B, ...) come out.
+        `output` has to be linear then.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no derivative by hand")
+
+    def push(self, params: Params, linear: Linear, deviations: Tensor, out: Tensor, below: Tensor | None = None) -> None:
+        """Write into `out` (..., B, k, S) what the step makes of deviations of the state (..., B, k, S).
+
+        `linear` is what `linearise` gave; `below`, if given, are deviations (..., B, k, I) of the input.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no derivative by hand")

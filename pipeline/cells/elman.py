@@ -6,7 +6,8 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from ._cell import Cell, Params
+from ._cell import Cell, Linear, Params
+from ._weigh import add_weighed
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,7 @@ class Elman(Cell):
 
     nonlinearity: str = "tanh"  # or "relu"
 
+    by_hand: ClassVar = True
     torch_module: ClassVar = nn.RNN
     torch_cell: ClassVar = nn.RNNCell
 
@@ -23,3 +25,14 @@ class Elman(Cell):
         drive = linear(x, params["weight_ih"], params.get("bias_ih"))
         total = drive + linear(state, params["weight_hh"], params.get("bias_hh"))
         return total.tanh() if self.nonlinearity == "tanh" else total.relu()
+
+    def linearise(self, params: Params, state: Tensor, new: Tensor, x: Tensor) -> Linear:
+        """The slope of f at each unit."""
+        return {"slope": 1 - new.square() if self.nonlinearity == "tanh" else (new > 0).to(new)}
+
+    def push(self, params: Params, linear: Linear, deviations: Tensor, out: Tensor, below: Tensor | None = None) -> None:
+        """f'(U deviation + W below)."""
+        out.zero_()
+        add_weighed(params["weight_hh"], linear["slope"], deviations, out)
+        if below is not None:
+            add_weighed(params["weight_ih"], linear["slope"], below, out)

@@ -3,16 +3,19 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from ._cell import Cell, Params
+from ._cell import Cell, Linear, Params
+from ._weigh import add_weighed, totals
 
 
 @dataclass(frozen=True)
 class GRU(Cell):
     """torch's `GRU`: h' = (1 - z) n + z h, n = tanh(W x + b + r (U h + c))."""
 
+    by_hand: ClassVar = True
     torch_module: ClassVar = nn.GRU
     torch_cell: ClassVar = nn.GRUCell
     gates: ClassVar = 3
@@ -24,3 +27,20 @@ class GRU(Cell):
         z = (z_x + z_h).sigmoid()
         n = (n_x + (r_x + r_h).sigmoid() * n_h).tanh()
         return n + z * (state - n)
+
+    def linearise(self, params: Params, state: Tensor, new: Tensor, x: Tensor) -> Linear:
+        """The shares z and the slopes of the gates r, z, n; of n one for its input's side and one for the state's."""
+        r_x, z_x, n_x = totals(params, "ih", x).chunk(3, dim=-1)
+        r_h, z_h, n_h = totals(params, "hh", state).chunk(3, dim=-1)
+        r, z = (r_x + r_h).sigmoid(), (z_x + z_h).sigmoid()
+        n = (n_x + r * n_h).tanh()
+        by_n = (1 - z) * (1 - n.square())
+        by_r, by_z = by_n * n_h * r * (1 - r), (state - n) * z * (1 - z)
+        return {"keep": z, "state": torch.cat([by_r, by_z, by_n * r], dim=-1), "input": torch.cat([by_r, by_z, by_n], dim=-1)}
+
+    def push(self, params: Params, linear: Linear, deviations: Tensor, out: Tensor, below: Tensor | None = None) -> None:
+        """Z deviation + what the gates make of it."""
+        torch.mul(deviations, linear["keep"].unsqueeze(-2), out=out)
+        add_weighed(params["weight_hh"], linear["state"], deviations, out)
+        if below is not None:
+            add_weighed(params["weight_ih"], linear["input"], below, out)

@@ -7,13 +7,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from ._cell import Cell, Params
+from ._cell import Cell, Linear, Params
+from ._weigh import add_weighed, totals
 
 
 @dataclass(frozen=True)
 class LSTM(Cell):
     """torch's `LSTM`. Its state is h and c end to end: leaving c out measures another system."""
 
+    by_hand: ClassVar = True
     torch_module: ClassVar = nn.LSTM
     torch_cell: ClassVar = nn.LSTMCell
     gates: ClassVar = 4
@@ -30,3 +32,24 @@ class LSTM(Cell):
     def output(self, state: Tensor) -> Tensor:
         """H (B, H)."""
         return state[..., : self.hidden_size]
+
+    def linearise(self, params: Params, state: Tensor, new: Tensor, x: Tensor) -> Linear:
+        """The shares f, the slopes of c' by the gates i, f, g, of h' by o, and of h' by c'."""
+        h, c = state.chunk(2, dim=-1)
+        i, f, g, o = (totals(params, "ih", x) + totals(params, "hh", h)).chunk(4, dim=-1)
+        i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
+        squashed = new.chunk(2, dim=-1)[1].tanh()
+        by_gates = torch.cat([g * i * (1 - i), c * f * (1 - f), i * (1 - g.square())], dim=-1)
+        return {"keep": f, "cell": by_gates, "output": squashed * o * (1 - o), "through": o * (1 - squashed.square())}
+
+    def push(self, params: Params, linear: Linear, deviations: Tensor, out: Tensor, below: Tensor | None = None) -> None:
+        """First of c', then of h', which sees c' and the gate o."""
+        h, c = deviations.chunk(2, dim=-1)
+        new_h, new_c = out.chunk(2, dim=-1)
+        sources = [("weight_hh", h)] + ([] if below is None else [("weight_ih", below)])
+        torch.mul(c, linear["keep"].unsqueeze(-2), out=new_c)
+        for name, source in sources:
+            add_weighed(params[name][..., : 3 * self.hidden_size, :], linear["cell"], source, new_c)
+        torch.mul(new_c, linear["through"].unsqueeze(-2), out=new_h)
+        for name, source in sources:
+            add_weighed(params[name][..., 3 * self.hidden_size :, :], linear["output"], source, new_h)

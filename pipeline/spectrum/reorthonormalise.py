@@ -3,19 +3,46 @@
 import torch
 from torch import Tensor
 
+PANEL = 16  # rows below which a Cholesky factor is taken at once; 16 and 32 came out alike for k = 64 to 1024, 64 slower
+
 
 def reorthonormalise(deviations: Tensor) -> tuple[Tensor, Tensor]:
-    """Orthonormal deviations (..., k, B, S) that span the same flag, and the log of each one's growth (..., B, k).
+    """Orthonormal deviations (..., k, S) that span the same flag, and the log of each one's growth (..., k).
 
     Householder QR: what comes out is orthonormal for any finite input. A direction is lost, growth -inf, where its
     part orthogonal to the ones before it is below the rounding of its own length (Higham 2002, section 19.3); a
     sequence whose deviations are not finite gets NaN growth and a fresh basis. Never raises for numbers.
     """
-    columns = deviations.movedim(-3, -1)  # (..., B, S, k)
-    finite = columns.isfinite().all(-1).all(-1)[..., None]
-    columns = torch.where(finite[..., None], columns, torch.eye(*columns.shape[-2:], dtype=columns.dtype, device=columns.device))
-    basis, triangle = torch.linalg.qr(columns)
+    finite = deviations.isfinite().all(-1).all(-1)[..., None, None]
+    rows = torch.where(finite, deviations, torch.eye(*deviations.shape[-2:], dtype=deviations.dtype, device=deviations.device))
+    basis, triangle = torch.linalg.qr(rows.mT)
     grown = triangle.diagonal(dim1=-2, dim2=-1).abs()
-    rounding = columns.shape[-2] * torch.finfo(columns.dtype).eps * columns.norm(dim=-2)
-    log = torch.where(grown > rounding, grown.log(), -torch.inf)
-    return basis.movedim(-1, -3), torch.where(finite, log, torch.nan)
+    below = rows.shape[-1] * torch.finfo(rows.dtype).eps * torch.linalg.vector_norm(rows, dim=-1)
+    log = torch.where(grown > below, grown.log(), -torch.inf)
+    return basis.mT, torch.where(finite[..., 0], log, torch.nan)
+
+
+def reorthonormalise_fast(deviations: Tensor) -> tuple[Tensor, Tensor]:
+    """Make deviations (N, k, S) nearly orthonormal in place; the growth (N, k) of each, and whether each (N,) came through.
+
+    Block Gram-Schmidt by halves down to panels, which a Cholesky factor of their Gram matrix makes orthonormal: all but
+    the panels is matrix products. Every operation on the rows is triangular and backward stable row by row, so
+    the flag is as accurate as Householder's, and the rows' small loss of orthogonality is paid back by the next call's growth:
+    only a last call in a row of calls needs repeating (Yamamoto et al. 2015 for Cholesky-QR, twice). A sequence does not come
+    through where a panel's condition number passes about eps ** -1/2, 18 nats in float64, and where it is not finite.
+    """
+    count = deviations.shape[-2]
+    if count <= PANEL:
+        triangle, failed = torch.linalg.cholesky_ex(deviations @ deviations.mT)
+        deviations.copy_(torch.linalg.solve_triangular(triangle, deviations, upper=False))
+        return triangle.diagonal(dim1=-2, dim2=-1), failed == 0
+    first, rest = deviations.tensor_split([_half(count)], dim=-2)
+    grown, fine = reorthonormalise_fast(first)
+    rest.baddbmm_(rest @ first.mT, first, alpha=-1)
+    more, fine_too = reorthonormalise_fast(rest)
+    return torch.cat([grown, more], dim=-1), fine & fine_too
+
+
+def _half(count: int) -> int:
+    """Half of the rows, in whole panels."""
+    return max(1, count // PANEL // 2) * PANEL

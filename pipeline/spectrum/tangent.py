@@ -1,17 +1,108 @@
-"""Tangent dynamics by forward-mode differentiation."""
+"""Tangent dynamics: what one step makes of small deviations from a trajectory."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 from torch.func import jvp, vmap
 
 
+class Map(Protocol):
+    """A driven map with parameters; its derivative may be written by hand."""
+
+    def step(self, params: Any, state: Tensor, x: Tensor) -> Tensor:
+        """The next state (B, S) from state (B, S) and input (B, I), for one network; sequences must not mix."""
+
+    by_hand: bool  # whether `linearise` and `push` are its derivative
+
+    def linearise(self, params: Any, state: Tensor, new: Tensor, x: Tensor) -> Any:
+        """What `push` needs of the Jacobian, tensors (M, B, ...), where x (1, B, I) leads from state (M, B, S) to `new`."""
+
+    def push(self, params: Any, linear: Any, deviations: Tensor, out: Tensor) -> None:
+        """Write what the Jacobian makes of deviations (M, B, k, S) into `out`."""
+
+
 def push_forward(step: Callable[[Tensor], Tensor], state: Tensor, deviations: Tensor) -> tuple[Tensor, Tensor]:
-    """One step of the state (B, S) and, by that step's Jacobian, of the deviations (k, B, S)."""
+    """One step of the state (B, S) and, by that step's Jacobian, of the deviations (B, k, S); forward-mode differentiation."""
 
     def along(deviation: Tensor) -> tuple[Tensor, Tensor]:
         moved = jvp(step, (state,), (deviation,))
         return moved[0], moved[1]
 
-    states, pushed = vmap(along)(deviations)  # rows, not columns: ten times faster under vmap over models
+    states, pushed = vmap(along, in_dims=1, out_dims=(0, 1))(deviations)  # rows, not columns: ten times faster over models
     return states[0], pushed
+
+
+@dataclass(frozen=True)
+class Tangent:
+    """M driven maps of one shape: their trajectories and what they do to deviations.
+
+    Attributes:
+        map: a Map, or a plain function step(params, state (B, S), x (B, I)) -> state.
+        params: tensors in dicts and sequences, each with M in front.
+    """
+
+    map: Any
+    params: Any
+
+    def of(self, models: slice) -> "Tangent":
+        """Some of the maps."""
+        return Tangent(self.map, each(self.params, lambda p: p[models]))
+
+    def trajectory(self, state: Tensor, inputs: Tensor) -> Tensor:
+        """States (T + 1, M, B, S): the given one (M, B, S) and the one after each input (T, B, I)."""
+        step, params = self._step, self.params
+        if len(state) > 1:
+            step = vmap(step, in_dims=(0, 0, None))
+        else:
+            state, params = state[0], each(params, lambda p: p[0])
+        states = [state]
+        for x in inputs:
+            states.append(step(params, states[-1], x))
+        return torch.stack(states).reshape(len(states), -1, *states[0].shape[-2:])
+
+    def linearise(self, states: Tensor, inputs: Tensor) -> list[Any]:
+        """What `push` takes at each of T steps, from states (T + 1, M, B, S) and inputs (T, B, I)."""
+        steps, models, sequences = len(inputs), *states.shape[1:3]
+        if not self.by_hand:
+            return list(zip(states[:-1], inputs, strict=True))
+        before, after = (s.movedim(0, 1).flatten(1, 2) for s in (states[:-1], states[1:]))
+        linear = self.map.linearise(self.params, before, after, inputs.flatten(0, 1)[None])
+        shaped = each(linear, lambda c: c.reshape(models, steps, sequences, *c.shape[2:]))
+        return [each(shaped, lambda c, t=t: c[:, t]) for t in range(steps)]
+
+    def push(self, linear: Any, deviations: Tensor, out: Tensor) -> None:
+        """Write what one step makes of deviations (M, B, k, S) into `out`; `linear` is that step's element of `linearise`."""
+        if self.by_hand:
+            self.map.push(self.params, linear, deviations, out)
+        else:
+            self._push_automatically(*linear, deviations, out)
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether the derivative is written by hand."""
+        return getattr(self.map, "by_hand", False)
+
+    @property
+    def _step(self) -> Callable[[Any, Tensor, Tensor], Tensor]:
+        return getattr(self.map, "step", self.map)
+
+    def _push_automatically(self, state: Tensor, x: Tensor, deviations: Tensor, out: Tensor) -> None:
+        def push(params: Any, state: Tensor, deviations: Tensor) -> Tensor:
+            return push_forward(lambda s: self._step(params, s, x), state, deviations)[1]
+
+        if len(state) > 1:
+            out.copy_(vmap(push)(self.params, state, deviations))
+        else:
+            out.copy_(push(each(self.params, lambda p: p[0]), state[0], deviations[0]))
+
+
+def each(tree: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    """The function of every tensor in a nest of dicts and sequences."""
+    if isinstance(tree, Tensor):
+        return function(tree)
+    if isinstance(tree, dict):
+        return {name: each(branch, function) for name, branch in tree.items()}
+    return [each(branch, function) for branch in tree]

@@ -1,0 +1,240 @@
+"""How deviations grow along the trajectories of many networks: the engine of all spectra."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from .. import execution
+from .reorthonormalise import reorthonormalise, reorthonormalise_fast
+from .tangent import Map, Tangent
+
+ACCURACY = 1e-6  # nats per step
+BLOCK = 16  # steps that are done again, at a shorter interval, if one of them goes wrong
+PIECE = 2**21  # bytes of the deviations that a thread works on at a time: with twice as much the caches miss
+SERIAL = 2**15  # numbers in all deviations below which a second thread costs more than it brings
+
+P = TypeVar("P")
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Growth of deviations, axes as `growth` says.
+
+    Attributes:
+        per_step: (T, M, B, k) log growth, nats per step.
+        rounding_error: (M, B, k) what rounding may have added to the mean of it, nats per step.
+    """
+
+    per_step: Tensor
+    rounding_error: Tensor
+
+
+@torch.no_grad()
+def growth(
+    map: Map | Any,
+    params: Any,
+    state: Tensor,
+    inputs: Tensor,
+    count: int,
+    *,
+    transient: int,
+    every: int | None = None,
+    accuracy: float = ACCURACY,
+) -> Growth:
+    """Log growth of the deviations of M networks driven by the same inputs, over the steps after the transient.
+
+    Args:
+        map: with a method step(params, state (B, S), x (B, I)) -> state (B, S) for one network, or such a function itself;
+            sequences must not mix. If it says `by_hand`, its `linearise` and `push` (see `tangent.Map`)
+            are the derivative.
+        params: tensors, or dicts and lists of tensors, with M in front.
+        state: (M, B, S); its dtype is that of the computation.
+        inputs: (T, B, I).
+        count: k.
+        transient: steps that are not counted.
+        every: steps between reorthonormalisations; None takes as many as keep the rounding error below `accuracy`.
+        accuracy: nats per step.
+
+    Returns:
+        Growth of T - transient steps; that of an interval is spread over its steps. -inf where a direction is lost,
+        NaN from the step on at which a state or deviation is not finite.
+    """
+    ensemble = Ensemble(map, params, state, count, every=every, accuracy=accuracy)
+    if transient:
+        ensemble.advance(inputs[:transient])
+    return ensemble.advance(inputs[transient:])
+
+
+class Ensemble:
+    """M networks with their states and deviations, in pieces that fit the cache; `advance` moves them through inputs."""
+
+    def __init__(self, map: Map | Any, params: Any, state: Tensor, count: int, *, every: int | None, accuracy: float) -> None:
+        """Arguments as those of `growth`."""
+        tangent = Tangent(map, params)
+        models, sequences, size = state.shape
+        basis = random_basis(size, count, state)
+        apart = tangent.by_hand and state.device.type == "cpu"
+        numbers = basis.numel() * models * sequences
+        self._shape = (models, sequences, count)
+        self._threads = torch.get_num_threads() if apart and numbers > SERIAL else 1
+        rows = max(1, PIECE // (basis.numel() * basis.element_size())) if apart else models * sequences
+        rows = min(rows, math.ceil(models * sequences / self._threads))
+        self._pieces = [
+            (m, b, _Piece(tangent.of(m), state[m, b], basis, every, accuracy)) for m, b in _cut(models, sequences, rows)
+        ]
+
+    def advance(self, inputs: Tensor) -> Growth:
+        """Growth over the inputs (T, B, I); the next call goes on from there."""
+
+        def work(piece: tuple[slice, slice, _Piece]) -> Growth:
+            return piece[2].advance(inputs[:, piece[1]])
+
+        if self._threads > 1:
+            parts = _in_threads(work, self._pieces, self._threads)
+        else:
+            parts = [work(piece) for piece in self._pieces]
+        per_step = parts[0].per_step.new_empty(len(inputs), *self._shape)
+        error = per_step.new_empty(self._shape)
+        for (m, b, _), part in zip(self._pieces, parts, strict=True):
+            per_step[:, m, b], error[m, b] = part.per_step, part.rounding_error
+        return Growth(per_step, error)
+
+
+class _Piece:
+    """Some networks, some sequences: state (M, B, S), an orthonormal basis (M, B, k, S) and room for two more."""
+
+    def __init__(self, tangent: Tangent, state: Tensor, basis: Tensor, every: int | None, accuracy: float) -> None:
+        self.tangent, self.state, self.accuracy = tangent, state, accuracy
+        self.alive = torch.ones_like(state[..., 0], dtype=torch.bool)
+        self.bases = [basis.expand(*state.shape[:2], *basis.shape).contiguous()]
+        self.bases += [torch.empty_like(self.bases[0]) for _ in range(2)]
+        self.adaptive, self.every, self.most = every is None, every or 1, BLOCK
+
+    @torch.no_grad()
+    def advance(self, inputs: Tensor) -> Growth:
+        """Growth over inputs (T, B, I), block by block."""
+        size = BLOCK if self.adaptive else self.every * max(1, BLOCK // self.every)
+        done = [self._block(part) for part in inputs.split(size)]
+        per_step = torch.cat([log for log, _ in done])
+        per_step[-1] += self._settle()
+        return Growth(per_step, torch.stack([error for _, error in done]).sum(0) / len(inputs))
+
+    def _block(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Growth (T, M, B, k) and the sum of the intervals' rounding errors (M, B, k)."""
+        states = self.tangent.trajectory(self.state, inputs)
+        alive = self.alive & ((~states.isfinite().all(-1)).cumsum(0) == 0)
+        states = torch.where(alive[..., None], states, 0.0)
+        log, error, basis = self._attempts(self.tangent.linearise(states, inputs))
+        self.state, self.alive = states[-1], alive[-1]
+        self.bases = [basis] + [b for b in self.bases if b is not basis]
+        return torch.where(alive[1:, ..., None], log, torch.nan), error
+
+    def _attempts(self, linear: list[Any]) -> tuple[Tensor, Tensor, Tensor]:
+        """What `_attempt` gives at the longest interval that goes well; sets the interval for the next block."""
+        while True:
+            done = self._attempt(linear, fast=True)
+            if done is None and (self.every == 1 or not self.adaptive):
+                done = self._attempt(linear, fast=False)
+                assert done is not None
+            if not self.adaptive:
+                return done
+            if done is None:
+                self.every = self.most = self.every // 2
+                continue
+            error = done[1].mean((0, 1)).max().item() / len(linear)
+            fitting = self._fitting(error)
+            if error <= self.accuracy or self.every == 1:
+                self.every = fitting
+                return done
+            self.every = min(fitting, self.every - 1)
+
+    def _fitting(self, error: float) -> int:
+        """The interval at which the error (nats per step, at the present interval) would be just below `accuracy`.
+
+        What a deviation outgrows its own direction by, and so the logarithm of the error, grows with the interval.
+        """
+        unit = torch.finfo(self.state.dtype).eps
+        excess, allowed = (math.log(max(e * self.every / unit, 2.0)) for e in (error, self.accuracy / 4))
+        return max(1, min(int(self.every * allowed / excess), 2 * self.every, self.most))
+
+    def _attempt(self, linear: list[Any], *, fast: bool) -> tuple[Tensor, Tensor, Tensor] | None:
+        """The deviations through a block: growth and error as `_block` has them, and the new basis; None if that failed."""
+        source, target, spare = self.bases
+        logs, errors, well = [], [], []
+        for begin, end in pairwise(_ends(len(linear), self.every)):
+            for step in linear[begin:end]:
+                self.tangent.push(step, source, target)
+                source, target = target, spare if source is self.bases[0] else source
+            log, error, fine = _grown(source, fast=fast)
+            if source.device.type == "cpu" and not fine:  # elsewhere looking waits for the device: once a block will do
+                return None
+            logs += [log / (end - begin)] * (end - begin)
+            errors.append(error)
+            well.append(fine)
+        if not torch.stack(well).all():
+            return None
+        return torch.stack(logs), torch.stack(errors).sum(0), source
+
+    def _settle(self) -> Tensor:
+        """What the next reorthonormalisation would add to the growth so far, (M, B, k)."""
+        log, _, fine = _grown(self.bases[0], fast=True)
+        return log if fine else _grown(self.bases[0], fast=False)[0]
+
+
+def _grown(deviations: Tensor, *, fast: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Log growth and its rounding error (M, B, k), and whether all is well; makes deviations (M, B, k, S) orthonormal in place.
+
+    A deviation carries a rounding error of its whole length's order into the part that is its own: relative to that
+    part, and so in its logarithm, the unit roundoff times the ratio of the two.
+    """
+    rows = deviations.flatten(0, 1)
+    lengths = torch.linalg.vector_norm(rows, dim=-1)
+    unit = torch.finfo(rows.dtype).eps
+    if fast:
+        grown, fine = reorthonormalise_fast(rows)
+        log, fine = grown.log(), (fine & (grown > rows.shape[-1] * unit * lengths).all(-1)).all()
+    else:
+        basis, log = reorthonormalise(rows)
+        rows.copy_(basis)
+        grown, fine = log.exp(), torch.tensor(True, device=rows.device)
+    error = torch.where(log.isfinite(), unit * lengths / grown, 0.0)
+    shape = deviations.shape[:3]
+    return log.reshape(shape), error.reshape(shape), fine
+
+
+def _ends(steps: int, every: int) -> list[int]:
+    """Where intervals of at most `every` steps, as even as may be, begin and end."""
+    pieces = math.ceil(steps / every)
+    return [round(piece * steps / pieces) for piece in range(pieces + 1)]
+
+
+def _cut(models: int, sequences: int, rows: int) -> Iterator[tuple[slice, slice]]:
+    """Networks and sequences in pieces of about `rows` of them, whole networks if possible."""
+    if rows >= sequences:
+        parts, across = models, max(1, rows // sequences)
+        yield from ((slice(m, m + across), slice(0, sequences)) for m in range(0, parts, across))
+        return
+    along = math.ceil(sequences / math.ceil(sequences / rows))
+    for m in range(models):
+        yield from ((slice(m, m + 1), slice(b, b + along)) for b in range(0, sequences, along))
+
+
+def _in_threads(work: Callable[[P], Growth], pieces: list[P], threads: int) -> list[Growth]:
+    """Results of `work` in order, one torch thread each; products of these sizes gain little from more."""
+    before = torch.get_num_threads()
+    try:
+        return execution.threads(work, pieces, threads, start=lambda: torch.set_num_threads(1))
+    finally:
+        torch.set_num_threads(before)
+
+
+def random_basis(size: int, count: int, like: Tensor) -> Tensor:
+    """Random orthonormal rows (k, S), always the same: the unit vectors would follow the layers of a stack."""
+    generator = torch.Generator().manual_seed(0)
+    random = torch.randn(size, count, generator=generator, dtype=torch.float64)
+    return torch.linalg.qr(random)[0].T.to(like)
