@@ -22,6 +22,19 @@ def reorthonormalise(deviations: Tensor) -> tuple[Tensor, Tensor]:
     return basis.mT, torch.where(finite[..., 0], log, torch.nan)
 
 
+def triangularise(deviations: Tensor) -> tuple[Tensor, Tensor]:
+    """Orthonormal deviations (..., k, S) and the triangle R (..., k, k) that leads from them back to the given ones.
+
+    Given deviation j is the sum over i <= j of R[i, j] times new deviation i; the diagonal is the growth that
+    `reorthonormalise` says, so 0 for a lost direction and else positive; R is NaN for a sequence that is not finite.
+    """
+    rows, log = reorthonormalise(deviations)
+    products = rows @ deviations.mT  # errs like the QR itself: rounding of each length
+    signs = torch.where(products.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0).to(rows)[..., None]
+    triangle = (signs * products).triu(1) + log.exp().diag_embed()
+    return rows * signs, torch.where(log.isnan()[..., None], torch.nan, triangle)
+
+
 def reorthonormalise_fast(deviations: Tensor) -> tuple[Tensor, Tensor]:
     """Make deviations (N, k, S) nearly orthonormal in place; the growth (N, k) of each, and whether each (N,) came through.
 
