@@ -27,3 +27,7 @@ class ExecutionError(PipelineError):
 
 class TrackingError(PipelineError):
     """The tracking store or model registry cannot be used."""
+
+
+class RoundingWarning(UserWarning):
+    """Rounding may have moved a number by more than was asked for."""

@@ -1,7 +1,8 @@
 """Lyapunov spectra of driven maps; `lyapunov_spectrum` is for anybody's module, `growth` for the pipeline's ensembles."""
 
 from .estimate import Spectrum
-from .lyapunov import growth, lyapunov_spectrum
+from .growth import growth
+from .lyapunov import lyapunov_spectrum
 from .reorthonormalise import reorthonormalise
 from .tangent import push_forward
 

@@ -7,38 +7,61 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from .. import cells
 from ..cells import Cell, Stack
 from ..errors import ModuleError
+from .tangent import Tangent
 
 Step = Callable[[Tensor, Tensor], Tensor]
+Model = nn.Module | Step
 
 
 @dataclass(frozen=True)
 class Adapted:
-    """A driven map: step (B, S), (B, I) -> (B, S), where it starts (B, S), and what drives it (T, B, I)."""
+    """M driven maps of one shape, where they start (M, B, S), and what drives them (T, B, I)."""
 
-    step: Step
+    tangent: Tangent
     state: Tensor
     inputs: Tensor
 
 
-def adapt(model: nn.Module | Step, inputs: Tensor, state: Any, dtype: torch.dtype, device: torch.device | str | None) -> Adapted:
-    """The model as a driven map in the given dtype on the given device; ModuleError says what cannot be done."""
+def adapt(models: list[Any], inputs: Tensor, state: Any, dtype: torch.dtype, device: torch.device | str | None) -> Adapted:
+    """The models as driven maps in the given dtype on the given device; ModuleError says what cannot be done."""
     inputs = _usable(inputs, state, dtype, device)
+    _check_alike(models)
+    model = models[0]
     if isinstance(model, nn.RNNBase):
-        adapted = _recurrent(model, inputs, state)
+        adapted = _recurrent(models, inputs, state)
     elif isinstance(model, nn.RNNCellBase):
-        adapted = _single(model, inputs, state)
+        adapted = _single(models, inputs, state)
     elif isinstance(model, nn.Module):
-        adapted = _module(model, inputs, state)
+        adapted = _module(models, inputs, state)
     elif callable(model):
         adapted = _function(model, inputs, state)
     else:
         raise ModuleError(f"the model should be a torch.nn.Module or a function, found {type(model).__name__}")
     _check(adapted)
     return adapted
+
+
+def _check_alike(models: list[Any]) -> None:
+    """ModuleError if several models are not modules of the same shape."""
+    if not models:
+        raise ModuleError("the list of models is empty; it should hold at least one")
+    if len(models) == 1:
+        return
+    if not all(isinstance(m, nn.Module) for m in models):
+        raise ModuleError("a list of models should hold modules; measure step functions one by one")
+    first, *others = ((type(m), m.extra_repr(), _shapes(m)) for m in models)
+    for number, other in enumerate(others, start=2):
+        if other != first:
+            raise ModuleError(f"model {number} of the list differs from the first; they should have the same type and shapes")
+
+
+def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in model.state_dict().items()}
 
 
 def _usable(inputs: Any, state: Any, dtype: torch.dtype, device: torch.device | str | None) -> Tensor:
@@ -55,12 +78,13 @@ def _usable(inputs: Any, state: Any, dtype: torch.dtype, device: torch.device | 
     return inputs
 
 
-def _recurrent(model: nn.RNNBase, inputs: Tensor, state: Any) -> Adapted:
+def _recurrent(models: list[nn.RNNBase], inputs: Tensor, state: Any) -> Adapted:
+    model = models[0]
     if model.bidirectional:
         raise ModuleError("a bidirectional network is no dynamical system: its state depends on the future of the input")
     if model.proj_size:
         raise ModuleError("proj_size is not supported; give a step function instead")
-    if model.dropout and model.training:
+    if any(m.dropout and m.training for m in models):
         raise ModuleError("active dropout makes each step random; call model.eval() first")
     if inputs.dim() == 2:
         inputs = inputs[:, None]  # torch's unbatched form
@@ -69,23 +93,24 @@ def _recurrent(model: nn.RNNBase, inputs: Tensor, state: Any) -> Adapted:
     _check_width(inputs, model.input_size)
     kind = _kind(model)
     stacked = [_cell(kind, model, model.input_size if n == 0 else model.hidden_size) for n in range(model.num_layers)]
-    layers = [_params(model, inputs, f"_l{n}") for n in range(model.num_layers)]
+    layers = [_params(models, inputs, f"_l{n}") for n in range(model.num_layers)]
     parts = _parts(state, inputs, kind.state_parts, (model.num_layers, inputs.shape[1], model.hidden_size))
     return _stacked(stacked, layers, [part[n] for n in range(model.num_layers) for part in parts], inputs)
 
 
-def _single(model: nn.RNNCellBase, inputs: Tensor, state: Any) -> Adapted:
+def _single(models: list[nn.RNNCellBase], inputs: Tensor, state: Any) -> Adapted:
+    model = models[0]
     kind = _kind(model)
     if inputs.dim() == 2:
         inputs = inputs[:, None]
     _check_width(inputs, model.input_size)
     parts = _parts(state, inputs, kind.state_parts, (inputs.shape[1], model.hidden_size))
-    return _stacked([_cell(kind, model, model.input_size)], [_params(model, inputs, "")], parts, inputs)
+    return _stacked([_cell(kind, model, model.input_size)], [_params(models, inputs, "")], parts, inputs)
 
 
 def _stacked(stacked: list[Cell], layers: list[dict[str, Tensor]], parts: list[Tensor], inputs: Tensor) -> Adapted:
-    stack = Stack(tuple(stacked))
-    return Adapted(lambda s, x: stack.step(layers, s, x), torch.cat(parts, dim=-1), inputs)
+    models = len(layers[0]["weight_hh"])
+    return Adapted(Tangent(Stack(tuple(stacked)), layers), torch.cat(parts, dim=-1).expand(models, -1, -1), inputs)
 
 
 def _kind(model: nn.Module) -> type[Cell]:
@@ -101,10 +126,10 @@ def _cell(kind: type[Cell], model: nn.RNNBase | nn.RNNCellBase, input_size: int)
     return kind(input_size, model.hidden_size, **options)
 
 
-def _params(model: nn.Module, like: Tensor, suffix: str) -> dict[str, Tensor]:
-    """One layer's parameters under the cell's names, copied."""
-    wanted = [n for n in ("weight_ih", "weight_hh", "bias_ih", "bias_hh") if getattr(model, n + suffix, None) is not None]
-    return {n: getattr(model, n + suffix).detach().to(like) for n in wanted}
+def _params(models: Sequence[nn.Module], like: Tensor, suffix: str) -> dict[str, Tensor]:
+    """One layer's parameters (M, ...) under the cell's names, copied."""
+    wanted = [n for n in ("weight_ih", "weight_hh", "bias_ih", "bias_hh") if getattr(models[0], n + suffix, None) is not None]
+    return {n: torch.stack([getattr(m, n + suffix).detach().to(like) for m in models]) for n in wanted}
 
 
 def _parts(state: Any, inputs: Tensor, number: int, shape: tuple[int, ...]) -> list[Tensor]:
@@ -120,23 +145,26 @@ def _parts(state: Any, inputs: Tensor, number: int, shape: tuple[int, ...]) -> l
     return parts
 
 
-def _module(model: nn.Module, inputs: Tensor, state: Any) -> Adapted:
-    """A copy of a module of the user's own, forward(x, state) -> state or (output, state)."""
-    if any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p and m.training for m in model.modules()):
+def _module(models: list[nn.Module], inputs: Tensor, state: Any) -> Adapted:
+    """Copies of modules of the user's own, forward(x, state) -> state or (output, state)."""
+    parts_of_all = [part for model in models for part in model.modules()]
+    if any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p and m.training for m in parts_of_all):
         raise ModuleError("active dropout makes each step random; call model.eval() first")
-    if any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in model.modules()):
+    if any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in parts_of_all):
         raise ModuleError("batch normalisation in training mode mixes the sequences; call model.eval() first")
-    own = copy.deepcopy(model).to(inputs)
     if state is None:
         raise ModuleError("a module of one's own needs `state=`: a tensor (B, S) or a tuple of such tensors")
+    own = [copy.deepcopy(model).to(inputs) for model in models]
+    params = {n: torch.stack([m.state_dict()[n] for m in own]) for n in own[0].state_dict()}
     parts = [p.detach().to(inputs) for p in _as_list(state)]
     sizes = [p.shape[-1] for p in parts]
 
-    def step(flat: Tensor, x: Tensor) -> Tensor:
+    def step(params: dict[str, Tensor], flat: Tensor, x: Tensor) -> Tensor:
         pieces = flat.split(sizes, dim=-1)
-        return _flat(own(x, pieces[0] if isinstance(state, Tensor) else tuple(pieces)), len(sizes), isinstance(state, Tensor))
+        given = pieces[0] if isinstance(state, Tensor) else tuple(pieces)
+        return _flat(functional_call(own[0], params, (x, given)), len(sizes), isinstance(state, Tensor))
 
-    return Adapted(step, torch.cat(parts, dim=-1), inputs)
+    return Adapted(Tangent(step, params), torch.cat(parts, dim=-1).expand(len(own), -1, -1), inputs)
 
 
 def _flat(answer: Any, number: int, single: bool) -> Tensor:
@@ -153,7 +181,7 @@ def _flat(answer: Any, number: int, single: bool) -> Tensor:
 def _function(step: Step, inputs: Tensor, state: Any) -> Adapted:
     if not isinstance(state, Tensor):
         raise ModuleError("a step function needs `state=`, a tensor (B, S)")
-    return Adapted(step, state.detach().to(inputs), inputs)
+    return Adapted(Tangent(lambda _, s, x: step(s, x), []), state.detach().to(inputs)[None], inputs)
 
 
 def _as_list(state: Any) -> list[Any]:
@@ -164,20 +192,21 @@ def _as_list(state: Any) -> list[Any]:
 
 
 def _check(adapted: Adapted) -> None:
-    if adapted.state.dim() != 2 or adapted.inputs.dim() < 2 or adapted.inputs.shape[1] != adapted.state.shape[0]:
-        shapes = f"inputs {tuple(adapted.inputs.shape)} and state {tuple(adapted.state.shape)}"
+    state = adapted.state[0]
+    if state.dim() != 2 or adapted.inputs.dim() < 2 or adapted.inputs.shape[1] != state.shape[0]:
+        shapes = f"inputs {tuple(adapted.inputs.shape)} and state {tuple(state.shape)}"
         raise ModuleError(f"inputs should be (T, B, I) and state (B, S) with the same B, found {shapes}")
     if not len(adapted.inputs):
         raise ModuleError("inputs hold no step")
-    if not len(adapted.state):
+    if not len(state):
         raise ModuleError("inputs hold no sequence")
-    if not adapted.state.isfinite().all():
+    if not state.isfinite().all():
         raise ModuleError("state should be finite, found NaN or infinite values")
-    new = adapted.step(adapted.state, adapted.inputs[0])
+    new = adapted.tangent.one(0)(state, adapted.inputs[0])
     if not isinstance(new, Tensor):
         raise ModuleError(f"a step should give the new state, a tensor, found {type(new).__name__}")
-    if new.shape != adapted.state.shape:
-        raise ModuleError(f"a step should keep the state's shape {tuple(adapted.state.shape)}")
+    if new.shape != state.shape:
+        raise ModuleError(f"a step should keep the state's shape {tuple(state.shape)}")
 
 
 def _check_width(inputs: Tensor, size: int) -> None:

@@ -65,7 +65,7 @@ def growth(
         Growth of T - transient steps; that of an interval is spread over its steps. -inf where a direction is lost,
         NaN from the step on at which a state or deviation is not finite.
     """
-    ensemble = Ensemble(map, params, state, count, every=every, accuracy=accuracy)
+    ensemble = Ensemble(Tangent(map, params), state, count, every=every, accuracy=accuracy)
     if transient:
         ensemble.advance(inputs[:transient])
     return ensemble.advance(inputs[transient:])
@@ -74,9 +74,8 @@ def growth(
 class Ensemble:
     """M networks with their states and deviations, in pieces that fit the cache; `advance` moves them through inputs."""
 
-    def __init__(self, map: Map | Any, params: Any, state: Tensor, count: int, *, every: int | None, accuracy: float) -> None:
+    def __init__(self, tangent: Tangent, state: Tensor, count: int, *, every: int | None, accuracy: float) -> None:
         """Arguments as those of `growth`."""
-        tangent = Tangent(map, params)
         models, sequences, size = state.shape
         basis = random_basis(size, count, state)
         apart = tangent.by_hand and state.device.type == "cpu"
@@ -160,7 +159,7 @@ class _Piece:
 
         What a deviation outgrows its own direction by, and so the logarithm of the error, grows with the interval.
         """
-        unit = torch.finfo(self.state.dtype).eps
+        unit = AMPLIFIED * torch.finfo(self.state.dtype).eps
         excess, allowed = (math.log(max(e * self.every / unit, 2.0)) for e in (error, self.accuracy / 4))
         return max(1, min(int(self.every * allowed / excess), 2 * self.every, self.most))
 
@@ -176,7 +175,7 @@ class _Piece:
             if source.device.type == "cpu" and not fine:  # elsewhere looking waits for the device: once a block will do
                 return None
             logs += [log / (end - begin)] * (end - begin)
-            errors.append(error)
+            errors.append(error if end - begin == 1 else error.masked_fill(log.isneginf(), torch.inf))  # lost to the interval?
             well.append(fine)
         if not torch.stack(well).all():
             return None

@@ -51,13 +51,18 @@ class Tangent:
         """Some of the maps."""
         return Tangent(self.map, each(self.params, lambda p: p[models]))
 
+    def one(self, model: int) -> Callable[[Tensor, Tensor], Tensor]:
+        """The step of one of the maps: state (B, S), x (B, I) -> state."""
+        params = each(self.params, lambda p: p[model])
+        return lambda state, x: self._step(params, state, x)
+
     def trajectory(self, state: Tensor, inputs: Tensor) -> Tensor:
         """States (T + 1, M, B, S): the given one (M, B, S) and the one after each input (T, B, I)."""
         step, params = self._step, self.params
         if len(state) > 1:
             step = vmap(step, in_dims=(0, 0, None))
         else:
-            state, params = state[0], each(params, lambda p: p[0])
+            state, params = state[0], each(params, _first)
         states = [state]
         for x in inputs:
             states.append(step(params, states[-1], x))
@@ -96,7 +101,7 @@ class Tangent:
         if len(state) > 1:
             out.copy_(vmap(push)(self.params, state, deviations))
         else:
-            out.copy_(push(each(self.params, lambda p: p[0]), state[0], deviations[0]))
+            out.copy_(push(each(self.params, _first), state[0], deviations[0]))
 
 
 def each(tree: Any, function: Callable[[Tensor], Tensor]) -> Any:
@@ -106,3 +111,7 @@ def each(tree: Any, function: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(tree, dict):
         return {name: each(branch, function) for name, branch in tree.items()}
     return [each(branch, function) for branch in tree]
+
+
+def _first(params: Tensor) -> Tensor:
+    return params[0]
