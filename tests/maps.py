@@ -34,9 +34,14 @@ def cycle():
 
 
 @cache
+def on_the_lorenz_attractor():
+    """States (800, 3) of independent orbits after 40 units of time, away from the unstable foci."""
+    return oracles.settled(oracles.lorenz_step, noise(800, 3), 2000)
+
+
+@cache
 def lorenz_spectrum():
-    start = oracles.settled(oracles.lorenz_step, noise(800, 3), 2000)  # 40 units of time: away from the unstable foci
-    return lyapunov_spectrum(oracles.lorenz_step, torch.zeros(550, 800, 1), state=start, transient=400)
+    return lyapunov_spectrum(oracles.lorenz_step, torch.zeros(550, 800, 1), state=on_the_lorenz_attractor(), transient=400)
 
 
 def lorenz():

@@ -17,7 +17,7 @@ def page(systems):
     yield ""
     yield f"Measured by `make docs` on {date.today()}: CPU ({processor()}), float64, torch {torch.__version__}; nats per step."
     yield "The same definitions (`tests/maps.py`, `tests/networks.py`) are the tests of `tests/test_oracles.py`. Products in the"
-    yield "wrong order, J_1 J_2 ... J_T, have the same sum of exponents, and for many systems the same exponents: only some see them."
+    yield "wrong order, J_1 J_2 ... J_T, have the same sum of exponents, and for many systems the same exponents: few see them."
     yield ""
     yield "| system | exponents, exact | found | largest error | tolerance | sees wrong order | exact by |"
     yield "|---|---|---|---|---|---|---|"
