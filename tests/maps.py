@@ -175,7 +175,6 @@ MAPS = (
             partial(random_rates, g),
             0.045,
             ".005, and 4 standard errors of 4 networks",
-            "nearly",
         )
         for g in oracles.MEAN_FIELD
     ),
