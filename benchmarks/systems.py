@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import Spectrum
-from pipeline.spectrum.lyapunov import _random_basis
+from pipeline.spectrum.engine import random_basis
 
 INPUTS = 8
 
@@ -56,7 +56,7 @@ def state_size(module: nn.RNNBase) -> int:
 
 def first_deviations(module: nn.RNNBase, count: int, like: Tensor) -> Tensor:
     """The engine's own, as columns (S, k): exponents of finitely many steps depend on them."""
-    return _random_basis(state_size(module), count, like).T
+    return random_basis(state_size(module), count, like).T
 
 
 def products(modules: Sequence[nn.RNNBase], count: int, inputs: Tensor) -> Callable[[], None]:

@@ -1,16 +1,46 @@
 """Closed forms and naive references that the library's numbers are held against."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from scipy.special import polygamma, psi
 from torch.autograd.functional import jacobian
+from torch.func import jacrev, vmap
 
-LORENZ = (0.9056, 0.0, -14.5723)  # per unit time; Wolf et al. 1985, sums to -41/3
-HENON = (0.4192, -1.6231)  # a = 1.4, b = .3
+LORENZ = (0.9056, 0.0, -14.5723)  # per unit time; Sprott 2003; sums to -41/3
+HENON = (0.4192, -1.6231)  # a = 1.4, b = .3; Sprott 2003
+LOGISTIC_CYCLE = math.log(abs(4 + 2 * 3.2 - 3.2**2)) / 2  # r = 3.2: f'(p) f'(q) on the cycle of p and q, over two steps
 LORENZ_STEP = 0.02
 MEAN_FIELD = {1.5: 0.06522, 2.0: 0.15472, 3.0: 0.31025, 5.0: 0.53243}  # x' = J tanh x, N to infinity
 CYCLE = tuple(torch.tensor(m, dtype=torch.float64) for m in ([[2, 1], [0, 1]], [[1, 0], [3, 1]], [[0, -1], [1, 0.5]]))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Exponents, or sums of them, as a closed form has them and as the library found them; (n,) each."""
+
+    exact: torch.Tensor
+    found: torch.Tensor
+    allowed: torch.Tensor | None = None  # (n,) error that the run's own standard errors allow; else the system's tolerance
+
+    @property
+    def errors(self):
+        """(n,) absolute; 0 where both are -inf."""
+        return torch.where(self.found == self.exact, 0.0, (self.found - self.exact).abs())
+
+
+@dataclass(frozen=True)
+class System:
+    """A driven map whose exponents are known."""
+
+    name: str
+    source: str  # of the known values
+    measure: Callable[[], Measured]
+    tolerance: float  # no error may be larger
+    because: str  # how the tolerance is derived
+    sees_order: str = "no"  # whether products in the wrong order would fail
 
 
 def dense_spectrum(step, state, inputs, basis, *, transient):
@@ -24,6 +54,20 @@ def dense_spectrum(step, state, inputs, basis, *, transient):
         state = step(state, x).detach()
         basis, triangle = torch.linalg.qr(matrix @ basis)
         logs.append(triangle.diagonal().abs().log())
+    return torch.stack(logs[transient:]).mean(0)
+
+
+def wrong_order_spectra(step, state, inputs, *, transient):
+    """Exponents (B, S) of J_1 J_2 ... J_T, the wrong order: transposed Jacobians are applied as time goes on.
+
+    step: (S,), (I,) -> (S,); state (B, S); inputs (T, B, I).
+    """
+    logs = []
+    basis = torch.linalg.qr(torch.randn(*state.shape, state.shape[1], generator=torch.Generator().manual_seed(5)).to(state))[0]
+    for x in inputs:
+        basis, triangle = torch.linalg.qr(vmap(jacrev(step))(state, x).mT @ basis)
+        state = vmap(step)(state, x)
+        logs.append(triangle.diagonal(dim1=-2, dim2=-1).abs().log())
     return torch.stack(logs[transient:]).mean(0)
 
 

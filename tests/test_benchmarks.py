@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from benchmarks import handwritten, memory, naive, spectra, timing
 from pipeline import lyapunov_spectrum
-from pipeline.spectrum.lyapunov import _random_basis
+from pipeline.spectrum.engine import random_basis
 
 MODULES = [nn.RNN, nn.LSTM, nn.GRU]
 STEPS, TRANSIENT, SEQUENCES, INPUTS, HIDDEN = 12, 4, 3, 2, 5
@@ -50,7 +50,7 @@ def test_a_baseline_has_the_exponents_of_the_engine_and_of_whole_jacobians(basel
     module, inputs = module_of(kind), noise(STEPS, SEQUENCES, INPUTS)
     size = state_size(module)
     count = count or size
-    basis = _random_basis(size, count, inputs).T
+    basis = random_basis(size, count, inputs).T
     found = baseline.exponents(module, inputs, count, TRANSIENT, basis=basis)
     step, state = oracles.one_step(module), torch.zeros(size, dtype=torch.float64)
     dense = [oracles.dense_spectrum(step, state, s, basis, transient=TRANSIENT) for s in inputs.unbind(1)]

@@ -1,5 +1,6 @@
 """The library as other people install it: another name, no repository, and a `pipeline` of their own."""
 
+import math
 import os
 import re
 import subprocess
@@ -63,18 +64,37 @@ def test_every_package_of_the_folder_is_in_the_wheel_and_every_file_with_it(inst
     }
 
 
+def example_with(words):
+    """The one Python block of the README that has these words."""
+    (block,) = [b for b in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S) if words in b]
+    return block
+
+
+def output_of(program, folder, installed):
+    """What a program prints that runs in the folder and finds the installed library."""
+    (folder / "mine.py").write_text(program)
+    environment = os.environ | {"PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"}  # threads would wait for busy cores
+    answer = subprocess.run([sys.executable, "mine.py"], cwd=folder, env=environment, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout
+
+
 def test_the_example_of_the_readme_runs_beside_a_foreign_package_named_pipeline(installed, predictor, tmp_path):
     (tmp_path / "pipeline").mkdir()
     (tmp_path / "pipeline/__init__.py").write_text("MINE = True\n")
-    (example,) = [
-        b for b in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S) if "StabilityPredictor" in b
-    ]
-    example = example.replace("models:/rnn-stability/latest", str(predictor))
-    (tmp_path / "mine.py").write_text(BEFORE + example + AFTER)
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"PYTHONPATH": str(installed)}
-    answer = subprocess.run([sys.executable, "mine.py"], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert answer.returncode == 0, answer.stderr
-    assert "success with probability" in answer.stdout
+    example = example_with("StabilityPredictor").replace("models:/rnn-stability/latest", str(predictor))
+    assert "success with probability" in output_of(BEFORE + example + AFTER, tmp_path, installed)
+
+
+def test_the_readmes_lstm_runs_as_it_stands(installed, tmp_path):
+    *lines, last = output_of(example_with("torch.nn.LSTM(8, 64, num_layers=2)"), tmp_path, installed).splitlines()
+    found = [re.fullmatch(r"(-?\d\.\d{3}) \+- (\d\.\d{3}) nats per step", line) for line in lines]
+    exponents = [float(f[1]) for f in found]
+    assert len(exponents) == 5
+    assert exponents == sorted(exponents, reverse=True)
+    # torch's own start: every direction shrinks by about its forget gate, near a half, so nothing fills a dimension
+    assert -math.log(4) < exponents[0] < 0
+    assert last == "256 exponents, Kaplan-Yorke dimension 0.00"
 
 
 def test_the_pins_are_within_the_ranges_that_the_package_declares():

@@ -36,8 +36,8 @@ def add_weighed(weight: Tensor, slopes: Tensor, deviations: Tensor, out: Tensor)
 
 def _mixture(weight: Tensor, slopes: Tensor) -> Tensor:
     """Sum over gates of slope * weight: (..., G, H, I) and (..., B, G, H) -> (..., B, H, I)."""
-    weights, slopes = weight.unsqueeze(-4).unbind(-3), slopes.unsqueeze(-1).unbind(-3)
-    matrix = weights[0] * slopes[0]
-    for w, s in zip(weights[1:], slopes[1:], strict=True):
-        matrix.addcmul_(w, s)
+    (first, slope), *others = zip(weight.unsqueeze(-4).unbind(-3), slopes.unsqueeze(-1).unbind(-3), strict=True)
+    matrix = first * slope
+    for gate, slope in others:
+        matrix.addcmul_(gate, slope)
     return matrix

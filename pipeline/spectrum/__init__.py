@@ -1,7 +1,7 @@
 """Lyapunov spectra of driven maps; `lyapunov_spectrum` is for anybody's module, `growth` for the pipeline's ensembles."""
 
 from .estimate import Spectrum
-from .growth import growth
+from .engine import growth
 from .lyapunov import lyapunov_spectrum
 from .reorthonormalise import reorthonormalise
 from .tangent import push_forward

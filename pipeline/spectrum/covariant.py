@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ..errors import ModuleError
 from .adapt import Step
-from .growth import random_basis
+from .engine import random_basis
 from .reorthonormalise import triangularise
 from .tangent import push_forward
 

@@ -12,7 +12,7 @@ from ..errors import ModuleError, RoundingWarning
 from .adapt import Adapted, Model, adapt
 from .covariant import covariant
 from .estimate import Spectrum, largest_standard_error
-from .growth import ACCURACY, Ensemble, Growth
+from .engine import ACCURACY, Ensemble, Growth
 
 FIRST_LOOK = 50  # counted steps before the standard error is first held against the tolerance
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -76,14 +77,15 @@ class Tangent:
         before, after = (s.movedim(0, 1).flatten(1, 2) for s in (states[:-1], states[1:]))
         linear = self.map.linearise(self.params, before, after, inputs.flatten(0, 1)[None])
         shaped = each(linear, lambda c: c.reshape(models, steps, sequences, *c.shape[2:]))
-        return [each(shaped, lambda c, t=t: c[:, t]) for t in range(steps)]
+        return [each(shaped, partial(torch.select, dim=1, index=t)) for t in range(steps)]
 
     def push(self, linear: Any, deviations: Tensor, out: Tensor) -> None:
         """Write what one step makes of deviations (M, B, k, S) into `out`; `linear` is that step's element of `linearise`."""
         if self.by_hand:
             self.map.push(self.params, linear, deviations, out)
         else:
-            self._push_automatically(*linear, deviations, out)
+            state, x = linear
+            self._push_automatically(state, x, deviations, out)
 
     @property
     def by_hand(self) -> bool:

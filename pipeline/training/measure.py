@@ -3,7 +3,6 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -55,9 +54,8 @@ def measure(work: Work) -> Path:
     inputs = torch.from_numpy(_driving(data_path, settings)).to(device)
     inputs = tasks.get(trial.task).encode(inputs, trial.input_size).double()
     state = inputs.new_zeros(len(CHECKPOINTS), settings.sequences, network.cell.state_size)
-    step: Callable[[dict[str, Tensor], Tensor, Tensor], Tensor] = network.cell.step
-    growth = spectrum.growth(step, params, state, inputs, network.cell.state_size, transient=settings.transient)
-    spectra = [spectrum.Spectrum.from_growth(g) for g in growth.unbind(1)]
+    growth = spectrum.growth(network.cell, params, state, inputs, network.cell.state_size, transient=settings.transient)
+    spectra = [spectrum.Spectrum.from_growth(g) for g in growth.per_step.unbind(1)]
     TrialSpectra(
         trial=result.trial,
         settings=settings.model_dump() | {"seconds": time.perf_counter() - begin},

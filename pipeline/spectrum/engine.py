@@ -94,10 +94,8 @@ class Ensemble:
         def work(piece: tuple[slice, slice, _Piece]) -> Growth:
             return piece[2].advance(inputs[:, piece[1]])
 
-        if self._threads > 1:
-            parts = _in_threads(work, self._pieces, self._threads)
-        else:
-            parts = [work(piece) for piece in self._pieces]
+        alone = self._threads == 1
+        parts = [work(p) for p in self._pieces] if alone else _in_threads(work, self._pieces, self._threads)
         per_step = parts[0].per_step.new_empty(len(inputs), *self._shape)
         error = per_step.new_empty(self._shape)
         for (m, b, _), part in zip(self._pieces, parts, strict=True):
@@ -139,14 +137,13 @@ class _Piece:
         """What `_attempt` gives at the longest interval that goes well; sets the interval for the next block."""
         while True:
             done = self._attempt(linear, fast=True)
-            if done is None and (self.every == 1 or not self.adaptive):
-                done = self._attempt(linear, fast=False)
-                assert done is not None
-            if not self.adaptive:
-                return done
-            if done is None:
+            if done is None and self.adaptive and self.every > 1:
                 self.every = self.most = self.every // 2
                 continue
+            done = done or self._attempt(linear, fast=False)
+            assert done is not None  # what is not fast never fails
+            if not self.adaptive:
+                return done
             error = done[1].mean((0, 1)).max().item() / len(linear)
             fitting = self._fitting(error)
             if error <= self.accuracy or self.every == 1:

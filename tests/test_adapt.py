@@ -1,0 +1,299 @@
+"""What the adapter takes and refuses, and that it leaves what it is given alone."""
+
+import copy
+import math
+
+import oracles
+import pytest
+import torch
+from draws import module_of, noise
+from torch import nn
+from torch.testing import assert_close
+
+from pipeline import lyapunov_spectrum
+from pipeline.errors import ModuleError
+from pipeline.spectrum.engine import random_basis
+
+MODULES = [nn.RNN, nn.LSTM, nn.GRU]
+CELLS = [nn.RNNCell, nn.LSTMCell, nn.GRUCell]
+
+
+# Torch's modules
+
+
+FORMS = [(nn.RNN, {}), (nn.RNN, {"nonlinearity": "relu"}), (nn.LSTM, {}), (nn.GRU, {})]
+CELL_FORMS = [(nn.RNNCell, {}), (nn.RNNCell, {"nonlinearity": "relu"}), (nn.LSTMCell, {}), (nn.GRUCell, {})]
+NAMES = ["tanh", "relu", "lstm", "gru"]
+
+
+def positive(module):
+    """A module whose ReLU units are never off for positive states and inputs, so that no direction is lost."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.abs_()
+    return module
+
+
+def dense_spectra(module, flat, inputs, *, transient):
+    """(B, S) by whole Jacobians of torch's own module, from the same deviations, largest mean first."""
+    size = flat.shape[1]
+    basis = random_basis(size, size, inputs).T  # same start: what is compared is all that follows
+    step = oracles.one_step(module)
+    each = [oracles.dense_spectrum(step, s, x, basis, transient=transient) for s, x in zip(flat, inputs.unbind(1), strict=True)]
+    dense = torch.stack(each)
+    return dense[:, dense.mean(0).argsort(descending=True)]
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("layers", [1, 2, 3, 4])
+@pytest.mark.parametrize(("kind", "options"), FORMS, ids=NAMES)
+def test_module_has_the_spectrum_of_its_dense_jacobians(kind, options, layers, bias, batch_first):
+    module = module_of(kind, 2, 3, layers, scale=0.9, bias=bias, batch_first=batch_first, **options)
+    inputs = noise(8, 2, 2)
+    start = noise(2 if kind is nn.LSTM else 1, layers, 2, 3, seed=8)  # h, or h and c: (layers, B, H) as torch takes them
+    if options:
+        module, inputs, start = positive(module), inputs.abs(), start.abs()
+    given = tuple(start) if kind is nn.LSTM else start[0]
+    laid = inputs.transpose(0, 1) if batch_first else inputs
+    found = lyapunov_spectrum(module, laid, state=given, transient=2, every=1)
+    size = found.exponents.shape[0]
+    assert size == (6 if kind is nn.LSTM else 3) * layers
+    flat = start.permute(2, 1, 0, 3).reshape(2, size)
+    # rounding in a basis grows by the ratio of neighbouring growths, at most a few powers of ten over 8 steps
+    assert_close(found.per_sequence, dense_spectra(module, flat, inputs, transient=2), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(("kind", "options"), CELL_FORMS, ids=NAMES)
+def test_cell_has_the_spectrum_of_its_dense_jacobians(kind, options, bias):
+    cell = module_of(kind, 2, 3, scale=0.9, bias=bias, **options)
+    inputs, parts = noise(8, 2, 2), noise(2 if kind is nn.LSTMCell else 1, 2, 3, seed=8)
+    if options:
+        cell, inputs, parts = positive(cell), inputs.abs(), parts.abs()
+    given = tuple(parts) if kind is nn.LSTMCell else parts[0]
+    found = lyapunov_spectrum(cell, inputs, state=given, transient=2, every=1)
+    dense = dense_spectra(cell, torch.cat(list(parts), dim=-1), inputs, transient=2)
+    assert_close(found.per_sequence, dense, rtol=0, atol=1e-9)  # as above
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_relu_network_that_is_never_off_has_the_determinant_of_its_weights(bias):
+    module = positive(module_of(nn.RNN, 2, 3, nonlinearity="relu", bias=bias, seed=11))
+    found = lyapunov_spectrum(module, noise(10, 1, 2).abs(), transient=0, every=1).exponents
+    # the map is linear; rounding of 30 logs
+    assert found.sum().item() == pytest.approx(module.weight_hh_l0.slogdet().logabsdet.item(), abs=1e-12)
+
+
+def test_relu_units_that_are_off_lose_their_directions():
+    module = module_of(nn.RNN, 2, 3, scale=0.1, nonlinearity="relu")
+    with torch.no_grad():
+        module.bias_ih_l0.copy_(torch.tensor([9.0, -9.0, 9.0]))  # the rest adds up to at most .3 + .2 max(h), and max(h) < 12
+    found = lyapunov_spectrum(module, noise(10, 1, 2).clamp(-1, 1), transient=0)
+    assert found.lost == 1
+
+
+@pytest.mark.parametrize(("cell", "kind"), list(zip(CELLS, MODULES, strict=True)))
+def test_cell_form_equals_the_module_form(cell, kind):
+    single = module_of(cell, 2, 3)
+    module = kind(2, 3).double()
+    module.load_state_dict({f"{n}_l0": p for n, p in single.state_dict().items()})
+    inputs = noise(15, 2, 2)
+    start = noise(1, 2, 3), noise(1, 2, 3, seed=9)
+    given = (start, tuple(s[0] for s in start)) if kind is nn.LSTM else (start[0], start[0][0])
+    of_module = lyapunov_spectrum(module, inputs, state=given[0])
+    of_cell = lyapunov_spectrum(single, inputs, state=given[1])
+    assert torch.equal(of_module.per_sequence, of_cell.per_sequence)  # the same sums in the same order
+    at_rest = lyapunov_spectrum(module, inputs)
+    assert not torch.equal(at_rest.per_sequence, of_module.per_sequence)  # the start was used
+
+
+@pytest.mark.parametrize("kind", MODULES + CELLS)
+def test_training_and_evaluation_mode_and_single_precision_weights_give_the_same_bits(kind):
+    module = module_of(kind, 2, 3).float()  # rounded once; the computation is float64 whatever the weights are
+    inputs = noise(15, 2, 2)
+    of_double = lyapunov_spectrum(copy.deepcopy(module).double(), inputs)
+    assert of_double.exponents.dtype == torch.float64
+    for training in (True, False):
+        assert torch.equal(lyapunov_spectrum(module.train(training), inputs).per_sequence, of_double.per_sequence)
+
+
+def test_unbatched_input_equals_a_batch_of_one():
+    module = module_of(nn.LSTM, 2, 3, batch_first=True)
+    inputs, h, c = noise(12, 2), noise(1, 3), noise(1, 3, seed=8)
+    alone = lyapunov_spectrum(module, inputs, state=(h, c))
+    batch = lyapunov_spectrum(module, inputs[None], state=(h[:, None], c[:, None]))
+    assert torch.equal(alone.per_sequence, batch.per_sequence)
+    assert not torch.equal(alone.per_sequence, lyapunov_spectrum(module, inputs).per_sequence)
+
+
+class Own(nn.Module):
+    """A module of one's own in the forms that are accepted."""
+
+    def __init__(self, cell, answer):
+        super().__init__()
+        self.cell, self.answer = cell, answer
+
+    def forward(self, x, state):
+        new = self.cell(x, state)
+        return new if self.answer == "state" else (x.sum(-1), new)
+
+
+@pytest.mark.parametrize("answer", ["state", "output and state"])
+@pytest.mark.parametrize("kind", CELLS)
+def test_module_of_ones_own_has_the_spectrum_of_the_cell_it_wraps(kind, answer):
+    cell = module_of(kind, 2, 3)
+    inputs = noise(15, 2, 2)
+    state = (noise(2, 3), noise(2, 3, seed=9)) if kind is nn.LSTMCell else noise(2, 3)
+    found = lyapunov_spectrum(Own(cell, answer), inputs, state=state, transient=0, every=1)
+    # 15 steps of rounding, amplified by at most a few powers of ten
+    assert_close(
+        found.per_sequence, lyapunov_spectrum(cell, inputs, state=state, transient=0, every=1).per_sequence, rtol=0, atol=1e-10
+    )
+
+
+def test_step_function_equals_the_module_it_writes_out():
+    module = module_of(nn.RNN, 2, 3)
+    step = lambda s, x: (x @ module.weight_ih_l0.T + module.bias_ih_l0 + s @ module.weight_hh_l0.T + module.bias_hh_l0).tanh()  # noqa: E731
+    inputs = noise(15, 2, 2)
+    found = lyapunov_spectrum(step, inputs, state=torch.zeros(2, 3), every=1)
+    assert_close(found.per_sequence, lyapunov_spectrum(module, inputs, every=1).per_sequence, rtol=0, atol=1e-11)
+
+
+# What the caller keeps
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("kind", MODULES)
+def test_module_inputs_and_random_state_are_left_as_they_were(kind, training):
+    module = module_of(kind, 2, 3, 2).float().train(training)
+    module.weight_hh_l0.requires_grad_(False)
+    inputs = noise(10, 2, 2).float().requires_grad_()
+    before, held, kept = copy.deepcopy(module.state_dict()), inputs.detach().clone(), torch.get_rng_state()
+    lyapunov_spectrum(module, inputs)
+    assert before.keys() == module.state_dict().keys()
+    assert all(torch.equal(before[n], p) and p.dtype == before[n].dtype for n, p in module.state_dict().items())
+    assert [n for n, p in module.named_parameters() if not p.requires_grad] == ["weight_hh_l0"]
+    assert all(p.grad is None for p in module.parameters())
+    assert module.training is training
+    assert torch.equal(inputs, held)
+    assert inputs.grad is None
+    assert torch.equal(torch.get_rng_state(), kept)
+    assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_module_of_ones_own_is_left_as_it_was(training):
+    own = Own(nn.RNNCell(2, 3), "state").train(training)  # float32, while the computation is float64
+    own.cell.weight_hh.requires_grad_(False)
+    own.cell.weight_ih.grad = torch.ones(3, 2)
+    before, kept = copy.deepcopy(own.state_dict()), torch.get_rng_state()
+    state = torch.zeros(2, 3, requires_grad=True)
+    lyapunov_spectrum(own, noise(10, 2, 2), state=state)
+    assert all(torch.equal(before[n], p) and p.dtype == torch.float32 for n, p in own.state_dict().items())
+    assert [n for n, p in own.named_parameters() if not p.requires_grad] == ["cell.weight_hh"]
+    assert [n for n, p in own.named_parameters() if p.grad is not None] == ["cell.weight_ih"]
+    assert torch.equal(own.cell.weight_ih.grad, torch.ones(3, 2))
+    assert own.training is training
+    assert own.cell.training is training
+    assert state.grad is None
+    assert torch.equal(torch.get_rng_state(), kept)
+    assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("kind", MODULES + CELLS)
+def test_hooks_on_a_module_of_torch_do_not_fire_and_stay(kind):
+    module, seen = module_of(kind, 2, 3), []
+    module.register_forward_pre_hook(lambda *_: seen.append("before"))
+    module.register_forward_hook(lambda *_: seen.append("after"))
+    module.register_full_backward_hook(lambda *_: seen.append("backward"))
+    lyapunov_spectrum(module, noise(10, 2, 2))
+    assert seen == []  # the step is written out from the weights; forward is never called
+    module(noise(2, 2) if kind in CELLS else noise(1, 2, 2))
+    assert seen == ["before", "after"]
+    assert len(module._backward_hooks) == 1
+
+
+def test_hook_on_a_module_of_ones_own_is_part_of_its_map_and_stays():
+    cell = module_of(nn.GRUCell, 2, 3)
+    halved, seen = Own(cell, "state"), []
+    handle = halved.register_forward_hook(lambda module, given, new: seen.append(module) or new / 2)
+    inputs, state = noise(15, 2, 2), noise(2, 3)
+    found = lyapunov_spectrum(halved, inputs, state=state, every=1)
+    by_hand = lyapunov_spectrum(lambda s, x: cell(x, s) / 2, inputs, state=state, every=1)
+    assert_close(found.per_sequence, by_hand.per_sequence, rtol=0, atol=1e-11)  # as above
+    assert halved not in seen  # it is a copy that runs
+    assert torch.equal(halved(inputs[0], state), cell(inputs[0], state) / 2)
+    assert list(halved._forward_hooks) == [handle.id]
+
+
+# Refusals
+
+
+class Sleepy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, x, state):
+        return self.drop(state) + x
+
+
+class Forgetful(nn.Module):
+    def forward(self, x, state):
+        return state[0]
+
+
+IN = noise(10, 2, 2)
+ZERO = torch.zeros(2, 2)
+WITH_NAN = torch.where(torch.arange(10)[:, None, None] == 4, math.nan, IN)
+REFUSALS = {
+    "bidirectional": (lambda: nn.GRU(2, 3, bidirectional=True), IN, {}, "bidirectional.*future"),
+    "projection": (lambda: nn.LSTM(2, 3, proj_size=2), IN, {}, "proj_size.*step function"),
+    "dropout between layers": (lambda: nn.LSTM(2, 3, 2, dropout=0.5), IN, {}, r"dropout.*eval\(\)"),
+    "dropout in a module of one's own": (Sleepy, IN, {"state": ZERO}, r"dropout.*eval\(\)"),
+    "width of a module": (lambda: nn.RNN(5, 3), IN, {}, r"input size 5.*\(10, 2, 2\)"),
+    "width of a cell": (lambda: nn.GRUCell(5, 3), IN, {}, r"input size 5.*\(10, 2, 2\)"),
+    "width of an unbatched input": (lambda: nn.RNN(5, 3), IN[:, 0], {}, "input size 5"),
+    "too many axes": (lambda: nn.RNN(2, 3), IN[None], {}, "input size 2"),
+    "transient of all steps": (lambda: nn.RNN(2, 3), IN, {"transient": 10}, "transient is 10.*10"),
+    "negative transient": (lambda: nn.RNN(2, 3), IN, {"transient": -1}, "transient is -1.*at least 0"),
+    "every that divides nothing": (lambda: nn.RNN(2, 3), IN, {"transient": 2, "every": 3}, "every is 3.*8 steps"),
+    "every of none": (lambda: nn.RNN(2, 3), IN, {"every": 0}, "every is 0"),
+    "more exponents than states": (lambda: nn.LSTM(2, 3), IN, {"count": 7}, "count is 7.*1 to.*6"),
+    "no exponent": (lambda: nn.RNN(2, 3), IN, {"count": 0}, "count is 0"),
+    "inputs with NaN": (lambda: nn.RNN(2, 3), WITH_NAN, {}, "inputs.*finite"),
+    "inputs with infinity": (lambda: nn.RNN(2, 3), IN / 0, {}, "inputs.*finite"),
+    "inputs that are a list": (lambda: nn.RNN(2, 3), IN.tolist(), {}, "inputs should be a tensor.*list"),
+    "inputs that are NumPy": (lambda: nn.RNN(2, 3), IN.numpy(), {}, "inputs should be a tensor.*ndarray"),
+    "inputs of no step": (lambda: nn.RNN(2, 3), IN[:0], {}, "no step"),
+    "state with NaN": (lambda: nn.RNN(2, 2), IN, {"state": torch.full((1, 2, 2), math.nan)}, "state.*finite"),
+    "state of another shape": (lambda: nn.RNN(2, 3), IN, {"state": torch.zeros(1, 2, 4)}, r"\(1, 2, 3\).*\(1, 2, 4\)"),
+    "one tensor for an LSTM": (lambda: nn.LSTM(2, 3), IN, {"state": torch.zeros(1, 2, 3)}, "2 tensor"),
+    "no state for a module of one's own": (lambda: Own(nn.RNNCell(2, 3), "state"), IN, {}, "state="),
+    "no state for a function": (lambda: torch.add, IN, {}, "state="),
+    "state of other sequences": (lambda: torch.add, IN, {"state": torch.zeros(3, 2)}, "same B"),
+    "flat state": (lambda: torch.add, IN, {"state": torch.zeros(2)}, r"\(B, S\)"),
+    "step that changes the shape": (lambda: lambda s, x: s[:, :1], IN, {"state": ZERO}, "keep the state's shape"),
+    "module that drops half the state": (Forgetful, IN, {"state": (ZERO, ZERO)}, "1 tensors from one of 2"),
+    "step that gives no tensor": (lambda: lambda s, x: (s, x), IN, {"state": ZERO}, "step.*tuple"),
+    "state that is text": (lambda: nn.RNN(2, 3), IN, {"state": "zero"}, "state.*str"),
+    "inputs of no sequence": (lambda: nn.RNN(2, 3), IN[:, :0], {}, "no sequence"),
+    "whole numbers": (lambda: nn.RNN(2, 3), IN, {"dtype": torch.int64}, "dtype.*float64"),
+    "half precision": (lambda: nn.RNN(2, 3), IN, {"dtype": torch.float16}, "dtype.*float64"),
+    "no model": (lambda: 3, IN, {}, "torch.nn.Module or a function.*int"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_refusal_says_what_was_found_and_what_would_be_right(case):
+    model, inputs, options, words = REFUSALS[case]
+    with pytest.raises(ModuleError, match=f"(?s){words}") as raised:
+        lyapunov_spectrum(model(), inputs, **options)
+    assert "\n" not in str(raised.value)
+
+
+def test_dropout_is_accepted_in_evaluation_mode():
+    module = module_of(nn.LSTM, 2, 3, 2, dropout=0.5).eval()
+    plain = module_of(nn.LSTM, 2, 3, 2)
+    assert torch.equal(lyapunov_spectrum(module, IN).per_sequence, lyapunov_spectrum(plain, IN).per_sequence)
