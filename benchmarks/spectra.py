@@ -1,7 +1,6 @@
 """What a Lyapunov spectrum costs, as a page: `python -m benchmarks.spectra`, or with --quick at sizes that mean nothing."""
 
 import json
-import math
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from pipeline import Spectrum, lyapunov_spectrum
+from pipeline import Spectrum, lyapunov_spectra, lyapunov_spectrum
 
 from . import handwritten, naive
 from .systems import INPUTS, Case, difference, first_deviations, network, noise, products, state_size
@@ -184,12 +183,13 @@ def operators(sizes: Sizes) -> Iterator[str]:
     """The operators that take most of the engine's time."""
     hidden, steps = sizes.profiled
     yield f"""\
-All exponents of an LSTM, H = {hidden}, B = {sizes.sequences}, T = {steps}, by `torch.profiler`: the time inside an operator
+All exponents of an LSTM, H = {hidden}, B = {sizes.sequences}, T = {steps}, on one thread, by `torch.profiler`: the time inside an operator
 without those that it calls. The profiler slows small operators down, and the Python between them is not counted."""
     run = _engine(network(nn.LSTM, hidden), noise(steps, sizes.sequences))
-    run()
-    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+    with threads(1):  # the profiler sees this thread alone
         run()
+        with profile(activities=[ProfilerActivity.CPU]) as profiled:
+            run()
     events = sorted(profiled.key_averages(), key=lambda e: -e.self_cpu_time_total)
     total = sum(e.self_cpu_time_total for e in events)
     rows = [[f"`{e.key}`", f"{e.self_cpu_time_total / total:.1%}", f"{e.count / steps:.1f}"] for e in events[:8]]
@@ -237,7 +237,8 @@ def _accelerated(case: Case, sizes: Sizes, device: torch.device) -> list[str]:
 
 def _engine(model: Any, inputs: Tensor, count: int | None = None) -> Callable[[], Any]:
     """The engine with default settings, to be called: a Spectrum, or a list of them for a list of models."""
-    return lambda: lyapunov_spectrum(model, inputs, count=count, transient=0)
+    measure: Callable[..., Any] = lyapunov_spectra if isinstance(model, list) else lyapunov_spectrum
+    return lambda: measure(model, inputs, count=count, transient=0)
 
 
 def _by_hand(modules: Sequence[nn.RNNBase], inputs: Tensor, count: int) -> Callable[[], Tensor]:
@@ -247,7 +248,7 @@ def _by_hand(modules: Sequence[nn.RNNBase], inputs: Tensor, count: int) -> Calla
 
 
 def _rounding_error(spectrum: Spectrum) -> float:
-    return float(torch.as_tensor(getattr(spectrum, "rounding_error", math.nan)).max())
+    return spectrum.rounding_error.max().item()
 
 
 if __name__ == "__main__":

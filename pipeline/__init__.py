@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "lyapunov_spectrum": "spectrum",
+    "lyapunov_spectra": "spectrum",
     "Spectrum": "spectrum",
     "StabilityPredictor": "predictor",
     "Verdict": "predictor",

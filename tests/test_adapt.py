@@ -258,7 +258,6 @@ REFUSALS = {
     "too many axes": (lambda: nn.RNN(2, 3), IN[None], {}, "input size 2"),
     "transient of all steps": (lambda: nn.RNN(2, 3), IN, {"transient": 10}, "transient is 10.*10"),
     "negative transient": (lambda: nn.RNN(2, 3), IN, {"transient": -1}, "transient is -1.*at least 0"),
-    "every that divides nothing": (lambda: nn.RNN(2, 3), IN, {"transient": 2, "every": 3}, "every is 3.*8 steps"),
     "every of none": (lambda: nn.RNN(2, 3), IN, {"every": 0}, "every is 0"),
     "more exponents than states": (lambda: nn.LSTM(2, 3), IN, {"count": 7}, "count is 7.*1 to.*6"),
     "no exponent": (lambda: nn.RNN(2, 3), IN, {"count": 0}, "count is 0"),

@@ -114,17 +114,14 @@ def test_the_quick_page_has_every_table_and_engine_and_baseline_agree(capsys):
     rows = rows_of(capsys.readouterr().out)
     compared = rows[: len(spectra.QUICK.cases)]
     assert [row[0] for row in compared] == [case.name for case in spectra.QUICK.cases]
-    # the engine's default settings may err by 1e-6 nats per step, its promised accuracy; two swapped gates err by 6e-3 or more
+    # the engine's default settings may err by 1e-5 nats per step, its promised accuracy; two swapped gates err by 6e-3 or more
     assert all(float(row[9]) < 1e-5 for row in compared)
     assert [row[0] for row in rows[len(compared) :][:2]] == ["T", "B"]
     on_gpu = len(spectra.QUICK.gpu_cases) if torch.cuda.is_available() else 0
     assert len(rows) == len(compared) + 2 + 2 + 8 + on_gpu  # cost exponents, memory, operators
 
 
-def test_the_page_of_a_gpu_compares_the_same_numbers(monkeypatch):
-    one = spectra.lyapunov_spectrum
-    many = lambda model, *a, **o: [one(m, *a, **o) for m in model] if isinstance(model, list) else one(model, *a, **o)  # noqa: E731
-    monkeypatch.setattr(spectra, "lyapunov_spectrum", many)
+def test_the_page_of_a_gpu_compares_the_same_numbers():
     rows = rows_of("\n".join(spectra.accelerator(spectra.QUICK, torch.device("cpu"))))
     assert [row[0] for row in rows] == ["LSTM, H = 4", "3 networks LSTM, H = 3"]
     assert all(float(row[6]) < 1e-5 for row in rows)  # as above

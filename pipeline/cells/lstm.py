@@ -25,9 +25,10 @@ class LSTM(Cell):
         """(h', c') end to end, (B, 2 H)."""
         h, c = state.chunk(2, dim=-1)
         drive = linear(x, params["weight_ih"], params.get("bias_ih"))
-        i, f, g, o = (drive + linear(h, params["weight_hh"], params.get("bias_hh"))).chunk(4, dim=-1)
-        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-        return torch.cat([o.sigmoid() * c.tanh(), c], dim=-1)
+        total = drive + linear(h, params["weight_hh"], params.get("bias_hh"))
+        i, f, _, o = total.sigmoid().chunk(4, dim=-1)
+        c = f * c + i * total.chunk(4, dim=-1)[2].tanh()
+        return torch.cat([o * c.tanh(), c], dim=-1)
 
     def output(self, state: Tensor) -> Tensor:
         """H (B, H)."""

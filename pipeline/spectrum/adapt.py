@@ -109,8 +109,10 @@ def _single(models: list[nn.RNNCellBase], inputs: Tensor, state: Any) -> Adapted
 
 
 def _stacked(stacked: list[Cell], layers: list[dict[str, Tensor]], parts: list[Tensor], inputs: Tensor) -> Adapted:
-    models = len(layers[0]["weight_hh"])
-    return Adapted(Tangent(Stack(tuple(stacked)), layers), torch.cat(parts, dim=-1).expand(models, -1, -1), inputs)
+    state = torch.cat(parts, dim=-1).expand(len(layers[0]["weight_hh"]), -1, -1)
+    if len(stacked) == 1:
+        return Adapted(Tangent(stacked[0], layers[0]), state, inputs)
+    return Adapted(Tangent(Stack(tuple(stacked)), layers), state, inputs)
 
 
 def _kind(model: nn.Module) -> type[Cell]:

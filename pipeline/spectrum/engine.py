@@ -1,25 +1,26 @@
 """How deviations grow along the trajectories of many networks: the engine of all spectra."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .. import execution
+from .estimate import BATCHES
 from .reorthonormalise import reorthonormalise, reorthonormalise_fast
 from .tangent import Map, Tangent
 
 ACCURACY = 1e-5  # nats per step; statistics of some hundred steps leave ten times that uncertain at best
 AMPLIFIED = 3  # how many times the unit roundoff's share the worst exponent erred by, against `every=1`, on LSTMs of all gains
 BLOCK = 16  # steps that are done again, at a shorter interval, if one of them goes wrong
-PIECE = 2**21  # bytes of the deviations that a thread works on at a time: with twice as much the caches miss
-SERIAL = 2**15  # numbers in all deviations below which a second thread costs more than it brings
-
-P = TypeVar("P")
+FIRST = 4  # steps of the very first block, in which the interval is still 1
+PIECE = 2**22  # bytes of the deviations that a thread works on at a time: with twice as much the caches miss
+SERIAL = 2**23  # numbers in all deviations, times S, below which a second thread costs more than it brings
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def growth(
         inputs: (T, B, I).
         count: k.
         transient: steps that are not counted.
-        every: steps between reorthonormalisations; None takes as many as keep the rounding error below `accuracy`.
+        every: steps between reorthonormalisations; None takes as many as keep the rounding error below `accuracy`, up to 16.
         accuracy: nats per step.
 
     Returns:
@@ -66,9 +67,10 @@ def growth(
         NaN from the step on at which a state or deviation is not finite.
     """
     ensemble = Ensemble(Tangent(map, params), state, count, every=every, accuracy=accuracy)
-    if transient:
-        ensemble.advance(inputs[:transient])
-    return ensemble.advance(inputs[transient:])
+    with ensemble.threads():
+        if transient:
+            ensemble.advance(inputs[:transient])
+        return ensemble.advance(inputs[transient:])
 
 
 class Ensemble:
@@ -81,9 +83,9 @@ class Ensemble:
         apart = tangent.by_hand and state.device.type == "cpu"
         numbers = basis.numel() * models * sequences
         self._shape = (models, sequences, count)
-        self._threads = torch.get_num_threads() if apart and numbers > SERIAL else 1
+        self._threads = (torch.get_num_threads() if numbers * size > SERIAL else 1) if apart else 0
         rows = max(1, PIECE // (basis.numel() * basis.element_size())) if apart else models * sequences
-        rows = min(rows, math.ceil(models * sequences / self._threads))
+        rows = min(rows, math.ceil(models * sequences / max(1, self._threads)))
         self._pieces = [
             (m, b, _Piece(tangent.of(m), state[m, b], basis, every, accuracy)) for m, b in _cut(models, sequences, rows)
         ]
@@ -94,13 +96,30 @@ class Ensemble:
         def work(piece: tuple[slice, slice, _Piece]) -> Growth:
             return piece[2].advance(inputs[:, piece[1]])
 
-        alone = self._threads == 1
-        parts = [work(p) for p in self._pieces] if alone else _in_threads(work, self._pieces, self._threads)
+        if self._threads > 1:
+            parts = execution.threads(work, self._pieces, self._threads, start=lambda: torch.set_num_threads(1))
+        else:
+            parts = [work(piece) for piece in self._pieces]
         per_step = parts[0].per_step.new_empty(len(inputs), *self._shape)
         error = per_step.new_empty(self._shape)
         for (m, b, _), part in zip(self._pieces, parts, strict=True):
             per_step[:, m, b], error[m, b] = part.per_step, part.rounding_error
         return Growth(per_step, error)
+
+    @contextmanager
+    def threads(self) -> Iterator[None]:
+        """A block in which torch's operations use one thread each, if pieces of work go to threads instead.
+
+        Products of these sizes gain little from more; and a thread that waits for its share keeps a core from the others.
+        """
+        before = torch.get_num_threads()
+        if self._threads:
+            torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            if self._threads:
+                torch.set_num_threads(before)
 
 
 class _Piece:
@@ -116,8 +135,11 @@ class _Piece:
     @torch.no_grad()
     def advance(self, inputs: Tensor) -> Growth:
         """Growth over inputs (T, B, I), block by block."""
-        size = BLOCK if self.adaptive else self.every * max(1, BLOCK // self.every)
-        done = [self._block(part) for part in inputs.split(size)]
+        if self.adaptive:
+            lengths: int | list[int] = _blocks(len(inputs), FIRST if self.every == 1 else 0)
+        else:
+            lengths = self.every * max(1, BLOCK // self.every)
+        done = [self._block(part) for part in inputs.split(lengths)]
         per_step = torch.cat([log for log, _ in done])
         per_step[-1] += self._settle()
         error = torch.stack([error for _, error in done]).sum(0) / len(inputs)
@@ -136,12 +158,12 @@ class _Piece:
     def _attempts(self, linear: list[Any]) -> tuple[Tensor, Tensor, Tensor]:
         """What `_attempt` gives at the longest interval that goes well; sets the interval for the next block."""
         while True:
-            done = self._attempt(linear, fast=True)
+            done = self._attempt(linear)
             if done is None and self.adaptive and self.every > 1:
-                self.every = self.most = self.every // 2
+                self.every = self.most = self.every * 2 // 3
                 continue
-            done = done or self._attempt(linear, fast=False)
-            assert done is not None  # what is not fast never fails
+            done = done or self._attempt(linear, mend=True)
+            assert done is not None  # what is mended never fails
             if not self.adaptive:
                 return done
             error = done[1].mean((0, 1)).max().item() / len(linear)
@@ -157,18 +179,21 @@ class _Piece:
         What a deviation outgrows its own direction by, and so the logarithm of the error, grows with the interval.
         """
         unit = AMPLIFIED * torch.finfo(self.state.dtype).eps
-        excess, allowed = (math.log(max(e * self.every / unit, 2.0)) for e in (error, self.accuracy / 4))
-        return max(1, min(int(self.every * allowed / excess), 2 * self.every, self.most))
+        excess, allowed = (math.log(max(e * self.every / unit, 2.0)) for e in (error, self.accuracy / 2))
+        return max(1, min(int(self.every * allowed / excess), 4 * self.every, self.most))
 
-    def _attempt(self, linear: list[Any], *, fast: bool) -> tuple[Tensor, Tensor, Tensor] | None:
-        """The deviations through a block: growth and error as `_block` has them, and the new basis; None if that failed."""
+    def _attempt(self, linear: list[Any], *, mend: bool = False) -> tuple[Tensor, Tensor, Tensor] | None:
+        """The deviations through a block: growth and error as `_block` has them, and the new basis; None if that failed.
+
+        A sequence that fails can be mended, without touching the others, where another interval would not help it.
+        """
         source, target, spare = self.bases
         logs, errors, well = [], [], []
         for begin, end in pairwise(_ends(len(linear), self.every)):
             for step in linear[begin:end]:
                 self.tangent.push(step, source, target)
                 source, target = target, spare if source is self.bases[0] else source
-            log, error, fine = _grown(source, fast=fast)
+            log, error, fine = _grown(source, target if mend else None)
             if source.device.type == "cpu" and not fine:  # elsewhere looking waits for the device: once a block will do
                 return None
             logs += [log / (end - begin)] * (end - begin)
@@ -180,29 +205,41 @@ class _Piece:
 
     def _settle(self) -> Tensor:
         """What the next reorthonormalisation would add to the growth so far, (M, B, k)."""
-        log, _, fine = _grown(self.bases[0], fast=True)
-        return log if fine else _grown(self.bases[0], fast=False)[0]
+        return _grown(self.bases[0], self.bases[1])[0]
 
 
-def _grown(deviations: Tensor, *, fast: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _grown(deviations: Tensor, copy: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Log growth and its rounding error (M, B, k), and whether all is well; makes deviations (M, B, k, S) orthonormal in place.
 
     A deviation carries a rounding error of its whole length's order into the part that is its own: relative to that
-    part, and so in its logarithm, the unit roundoff times the ratio of the two.
+    part, and so in its logarithm, the unit roundoff times the ratio of the two. Given room for a copy, what the fast way
+    cannot do is done by Householder's, and all is well.
     """
     rows = deviations.flatten(0, 1)
     lengths = torch.linalg.vector_norm(rows, dim=-1)
     unit = torch.finfo(rows.dtype).eps
-    if fast:
-        grown, fine = reorthonormalise_fast(rows)
-        log, fine = grown.log(), (fine & (grown > rows.shape[-1] * unit * lengths).all(-1)).all()
-    else:
-        basis, log = reorthonormalise(rows)
-        rows.copy_(basis)
-        grown, fine = log.exp(), torch.tensor(True, device=rows.device)
-    error = torch.where(log.isneginf(), 0.0, AMPLIFIED * unit * lengths / grown)
+    if copy is not None:
+        copy.copy_(deviations)
+    grown, fine = reorthonormalise_fast(rows)
+    excess = lengths / grown
+    fine = fine & (excess < 1 / (rows.shape[-1] * unit)).all(-1)
+    log = grown.log()
+    if copy is not None and not fine.all():
+        rows[~fine], log[~fine] = reorthonormalise(copy.flatten(0, 1)[~fine])
+        excess = torch.where(log.isfinite(), lengths / log.exp(), 0.0)
+        fine = torch.ones_like(fine)
     shape = deviations.shape[:3]
-    return log.reshape(shape), error.reshape(shape), fine
+    return log.view(shape), (AMPLIFIED * unit * excess).view(shape), fine.all()
+
+
+def _blocks(steps: int, first: int) -> list[int]:
+    """Lengths of blocks that end where the stretches do from which standard errors come, and after the `first` steps.
+
+    Growth is spread evenly over an interval: one across two stretches would make them more alike than they are.
+    """
+    stretch = max(1, steps // BATCHES)
+    marks = sorted({0, min(first, steps), *range(steps, 0, -stretch)})
+    return [b - a for begin, end in pairwise(marks) for a, b in pairwise(_ends(end - begin, BLOCK))]
 
 
 def _ends(steps: int, every: int) -> list[int]:
@@ -220,15 +257,6 @@ def _cut(models: int, sequences: int, rows: int) -> Iterator[tuple[slice, slice]
     along = math.ceil(sequences / math.ceil(sequences / rows))
     for m in range(models):
         yield from ((slice(m, m + 1), slice(b, b + along)) for b in range(0, sequences, along))
-
-
-def _in_threads(work: Callable[[P], Growth], pieces: list[P], threads: int) -> list[Growth]:
-    """Results of `work` in order, one torch thread each; products of these sizes gain little from more."""
-    before = torch.get_num_threads()
-    try:
-        return execution.threads(work, pieces, threads, start=lambda: torch.set_num_threads(1))
-    finally:
-        torch.set_num_threads(before)
 
 
 def random_basis(size: int, count: int, like: Tensor) -> Tensor:

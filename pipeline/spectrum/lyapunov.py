@@ -3,27 +3,57 @@
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any, Literal, overload
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import ModuleError, RoundingWarning
 from .adapt import Adapted, Model, adapt
 from .covariant import covariant
-from .estimate import Spectrum, largest_standard_error
 from .engine import ACCURACY, Ensemble, Growth
+from .estimate import Spectrum, largest_standard_error
 
 FIRST_LOOK = 50  # counted steps before the standard error is first held against the tolerance
 
 
-@overload
-def lyapunov_spectrum(model: Model, inputs: Tensor, **options: Any) -> Spectrum: ...
-@overload
-def lyapunov_spectrum(model: Sequence[Model], inputs: Tensor, **options: Any) -> list[Spectrum]: ...
-@torch.no_grad()
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The keyword arguments of `lyapunov_spectrum`."""
+
+    state: Any = None
+    count: int | None = None
+    transient: int | None = None
+    every: int | None = None
+    accuracy: float = ACCURACY
+    tolerance: float | None = None
+    vectors: Literal["covariant"] | None = None
+    local: bool = False
+    dtype: torch.dtype = torch.float64
+    device: torch.device | str | None = None
+
+    def fitted(self, steps: int, size: int) -> Self:
+        """With the defaults that depend on the number of steps and the state's size; ModuleError for what is out of range."""
+        count = size if self.count is None else self.count
+        transient = steps // 5 if self.transient is None else self.transient
+        if not 1 <= count <= size:
+            raise ModuleError(f"count is {count}; it should be from 1 to the state's size {size}")
+        if not 0 <= transient < steps:
+            raise ModuleError(f"transient is {transient}; it should be at least 0 and below the number of steps {steps}")
+        if self.every is not None and self.every < 1:
+            raise ModuleError(f"every is {self.every}; it should be at least 1")
+        for name, value in (("accuracy", self.accuracy), ("tolerance", self.tolerance)):
+            if value is not None and not value > 0:
+                raise ModuleError(f"{name} is {value}; it should be above 0, in nats per step")
+        if self.vectors not in (None, "covariant"):
+            raise ModuleError(f'vectors is {self.vectors!r}; it should be "covariant" or None')
+        every = 1 if self.local and self.every is None else self.every
+        return replace(self, count=count, transient=transient, every=every)
+
+
 def lyapunov_spectrum(
-    model: Model | Sequence[Model],
+    model: Model,
     inputs: Tensor,
     *,
     state: Any = None,
@@ -36,7 +66,7 @@ def lyapunov_spectrum(
     local: bool = False,
     dtype: torch.dtype = torch.float64,
     device: torch.device | str | None = None,
-) -> Spectrum | list[Spectrum]:
+) -> Spectrum:
     """The Lyapunov exponents of a recurrent network driven by inputs, largest first, in nats per step.
 
     Deviations from the trajectory follow the tangent dynamics and are reorthonormalised; an exponent is the mean log
@@ -44,18 +74,17 @@ def lyapunov_spectrum(
 
     Args:
         model: `torch.nn.RNN`, `LSTM`, `GRU` of any depth or their `*Cell` forms; any module whose forward is
-            (x, state) -> state or (output, state); or a plain function step(state, x) -> state. A list of modules that
-            differ in their weights alone is measured as one.
+            (x, state) -> state or (output, state); or a plain function step(state, x) -> state.
         inputs: what the module itself takes, `batch_first` respected; for a cell, a module of one's own or a function
             (T, B, I).
         state: where to start: what the module itself takes, or for a function (B, S); zeros for torch's modules if
             left out, needed for others.
         count: number of exponents, 1 <= count <= S; all by default.
         transient: steps that align the deviations and are not counted; a fifth of the steps by default.
-        every: steps between reorthonormalisations; by default as many, up to 16, as keep the error by rounding of each
-            exponent below `accuracy`. 1 is the most accurate.
+        every: steps between reorthonormalisations; by default as many as keep the error by rounding of each exponent
+            below `accuracy`, up to 16. 1 is the most accurate.
         accuracy: nats per step; where `rounding_error` passes it, a RoundingWarning says so.
-        tolerance: stop once the standard error of the largest exponent (of each network) is below it; nats per step.
+        tolerance: stop once the standard error of the largest exponent is below it; nats per step.
             Looked at after 50 counted steps and then at doubled lengths: stopping at the first small one of many
             looks would make intervals too narrow. `converged` says whether it was reached before the inputs ended.
         vectors: "covariant" gives covariant Lyapunov vectors too (Ginelli et al. 2007), T' = T - 2 transient of them:
@@ -66,61 +95,76 @@ def lyapunov_spectrum(
         device: of the computation; where the inputs are by default.
 
     Returns:
-        A Spectrum, or for a list of models one each; a sequence whose state is not finite is NaN in it and touches no other.
+        A Spectrum; a sequence whose state is not finite is NaN in it and touches no other.
 
     Raises:
         ModuleError: the model, state, inputs or an option cannot be used, with what would be right.
     """
-    several = isinstance(model, Sequence)
-    adapted = adapt(list(model) if isinstance(model, Sequence) else [model], inputs, state, dtype, device)
-    steps, size = len(adapted.inputs), adapted.state.shape[-1]
-    count = size if count is None else count
-    transient = steps // 5 if transient is None else transient
-    every = 1 if every is None and local else every
-    _check(steps, size, count, transient, every, accuracy, tolerance, vectors)
-    ensemble = Ensemble(adapted.tangent, adapted.state, count, every=every, accuracy=accuracy)
-    if transient:
-        ensemble.advance(adapted.inputs[:transient])
-    growth, converged = _measure(ensemble, adapted.inputs[transient:], tolerance)
-    spectra = []
-    for m, rows in enumerate(growth.per_step.unbind(1)):
-        along, finite_time = _covariant(adapted, m, count, transient) if vectors else (None, rows)
-        error = growth.rounding_error[m][~rows.isnan().any(-1).any(0)]
-        spectra.append(
-            Spectrum.from_growth(
+    options = Options(
+        state=state,
+        count=count,
+        transient=transient,
+        every=every,
+        accuracy=accuracy,
+        tolerance=tolerance,
+        vectors=vectors,
+        local=local,
+        dtype=dtype,
+        device=device,
+    )
+    return _spectra([model], inputs, options)[0]
+
+
+def lyapunov_spectra(models: Sequence[nn.Module], inputs: Tensor, **options: Any) -> list[Spectrum]:
+    """The spectra of an ensemble of modules that differ in their weights alone, driven by the same inputs, measured as one.
+
+    Args:
+        models: modules of one type and shape.
+        inputs: as for `lyapunov_spectrum`.
+        **options: those of `lyapunov_spectrum`. `state` is where each model starts; with `tolerance` all go on until the
+            last one's standard error is below it.
+
+    Returns:
+        A Spectrum a model.
+
+    Raises:
+        ModuleError: as for `lyapunov_spectrum`; or the models are not alike.
+    """
+    return _spectra(list(models), inputs, Options(**options))
+
+
+@torch.no_grad()
+def _spectra(models: list[Any], inputs: Tensor, options: Options) -> list[Spectrum]:
+    adapted = adapt(models, inputs, options.state, options.dtype, options.device)
+    size = adapted.state.shape[-1]
+    options = options.fitted(len(adapted.inputs), size)
+    count, transient = options.count or size, options.transient or 0
+    ensemble = Ensemble(adapted.tangent, adapted.state, count, every=options.every, accuracy=options.accuracy)
+    with ensemble.threads():
+        if transient:
+            ensemble.advance(adapted.inputs[:transient])
+        growth, converged = _measure(ensemble, adapted.inputs[transient:], options.tolerance)
+        spectra = []
+        for m, rows in enumerate(growth.per_step.unbind(1)):
+            along, local = (None, rows) if options.vectors is None else _covariant(adapted, m, count, transient)
+            spectrum = Spectrum.from_growth(
                 rows,
                 state_size=size,
-                rounding_error=error.mean(0),
-                converged=None if converged is None else converged[m],
-                local=finite_time if local else None,
+                rounding_error=growth.rounding_error[m][~rows.isnan().any(-1).any(0)].mean(0),
+                converged=converged[m],
+                local=local if options.local else None,
                 vectors=along,
             )
-        )
-    _warn(spectra, accuracy)
-    return spectra if several else spectra[0]
+            spectra.append(spectrum)
+    _warn(spectra, options.accuracy)
+    return spectra
 
 
-def _check(
-    steps: int, size: int, count: int, transient: int, every: int | None, accuracy: float, tolerance: float | None, vectors: Any
-) -> None:
-    """ModuleError for an option out of range."""
-    if not 1 <= count <= size:
-        raise ModuleError(f"count is {count}; it should be from 1 to the state's size {size}")
-    if not 0 <= transient < steps:
-        raise ModuleError(f"transient is {transient}; it should be at least 0 and below the number of steps {steps}")
-    if every is not None and every < 1:
-        raise ModuleError(f"every is {every}; it should be at least 1")
-    for name, value in (("accuracy", accuracy), ("tolerance", tolerance)):
-        if value is not None and not value > 0:
-            raise ModuleError(f"{name} is {value}; it should be above 0, in nats per step")
-    if vectors not in (None, "covariant"):
-        raise ModuleError(f'vectors is {vectors!r}; it should be "covariant" or None')
-
-
-def _measure(ensemble: Ensemble, inputs: Tensor, tolerance: float | None) -> tuple[Growth, list[bool] | None]:
+def _measure(ensemble: Ensemble, inputs: Tensor, tolerance: float | None) -> tuple[Growth, list[bool] | list[None]]:
     """Growth over the inputs, or until each network's standard error is below the tolerance, and which ones' is."""
     if tolerance is None:
-        return ensemble.advance(inputs), None
+        growth = ensemble.advance(inputs)
+        return growth, [None] * growth.per_step.shape[1]
     parts: list[Growth] = []
     done, converged = 0, [False]
     while done < len(inputs) and not all(converged):
