@@ -183,8 +183,8 @@ def operators(sizes: Sizes) -> Iterator[str]:
     """The operators that take most of the engine's time."""
     hidden, steps = sizes.profiled
     yield f"""\
-All exponents of an LSTM, H = {hidden}, B = {sizes.sequences}, T = {steps}, on one thread, by `torch.profiler`: the time inside an operator
-without those that it calls. The profiler slows small operators down, and the Python between them is not counted."""
+All exponents of an LSTM, H = {hidden}, B = {sizes.sequences}, T = {steps}, on one thread, by `torch.profiler`: the time inside an
+operator without those that it calls. The profiler slows small operators down, and the Python between them is not counted."""
     run = _engine(network(nn.LSTM, hidden), noise(steps, sizes.sequences))
     with threads(1):  # the profiler sees this thread alone
         run()
