@@ -149,16 +149,27 @@ def _grown(deviations: Tensor, signs: Tensor, copy: Tensor | None) -> tuple[Tens
     if copy is not None:
         copy.copy_(deviations)
     unit, size = torch.finfo(rows.dtype).eps, rows.shape[-1]
-    probe = lengths[:, None] * (ROUNDED * unit * (size * PROBES) ** -0.5 * signs)
+    errors = lengths[:, None] * (ROUNDED * unit * (size * PROBES) ** -0.5 * signs)
+    probe = errors.clone()
     grown, fine = reorthonormalise_fast(rows, probe)
     skew = torch.hypot(*(torch.bmm(torch.bmm(signs, rows), rows.mT) - signs).unbind(1))  # of Q Q^T - 1, row by row
     fine = fine & (skew < SKEW).all(-1) & (lengths / grown < 1 / (size * unit)).all(-1)
-    log, error = grown.log(), torch.hypot(*probe.unbind(1))
+    log = grown.log()
     if copy is not None and not fine.all():
-        rows[~fine], log[~fine] = reorthonormalise(copy.flatten(0, 1)[~fine])
-        error[~fine] = torch.where(log[~fine].isfinite(), ROUNDED * unit * lengths[~fine] / log[~fine].exp(), 0.0)
+        rows[~fine], log[~fine], probe[~fine] = _mended(copy.flatten(0, 1)[~fine], errors[~fine])
     shape = deviations.shape[:3]
-    return log.view(shape), error.view(shape), fine
+    return log.view(shape), torch.hypot(*probe.unbind(1)).view(shape), fine
+
+
+def _mended(deviations: Tensor, probe: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Householder's basis (N, k, S) and growth (N, k) of deviations, and what comes of the probe (N, P, k); 0 where lost."""
+    basis, log = reorthonormalise(deviations)
+    triangle = (deviations @ basis.mT).tril()
+    known = log.isfinite()
+    alone = torch.eye(triangle.shape[-1], dtype=triangle.dtype, device=triangle.device)
+    triangle = torch.where(known[..., None], triangle, alone)
+    probe = torch.linalg.solve_triangular(triangle.mT, torch.where(known[:, None], probe, 0.0), upper=True, left=False)
+    return basis, log, probe.nan_to_num(torch.inf)
 
 
 def _signs(deviations: Tensor) -> Tensor:
