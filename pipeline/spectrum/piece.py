@@ -52,6 +52,7 @@ class Piece:
         self.bases = [basis.expand(*state.shape[:2], *basis.shape).contiguous()]
         self.bases += [torch.empty_like(self.bases[0]) for _ in range(2)]
         self.adaptive, self.every, self.most = every is None, every or 1, BLOCK
+        self.looks = state.device.type == "cpu"  # elsewhere looking at a number waits for the device
         self.signs = _signs(self.bases[0].flatten(0, 1))
         self.rest, self.patience = 0, 1  # blocks before a longer interval is tried again: now, and after the last failure
 
@@ -81,7 +82,7 @@ class Piece:
     def _attempts(self, linear: list[Any]) -> Done:
         """What `_attempt` gives at the longest interval that is accurate; sets the interval for the next block."""
         while True:
-            done = self._attempt(linear, mend=self.state.device.type == "cpu") or self._attempt(linear, mend=True)
+            done = self._attempt(linear, mend=self.looks) or self._attempt(linear, mend=True)
             assert done is not None  # what is mended never fails
             error = done.error.mean((0, 1)).max().item() / len(linear)
             good = error <= self.accuracy or self.every == 1 or not self.adaptive
@@ -117,7 +118,7 @@ class Piece:
     def _attempt(self, linear: list[Any], *, mend: bool) -> Done | None:
         """The deviations through a block; None if that failed.
 
-        Where looking at the numbers means waiting for the device, a first attempt does not `mend` and looks once, at the end.
+        What does not `mend` looks at the numbers once, at the end.
         """
         source, target, spare = self.bases
         logs, errors, well = [], [], []  # well: (N,) whether the fast way did it
