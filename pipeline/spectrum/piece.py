@@ -44,13 +44,12 @@ class Done:
 
 
 class Piece:
-    """Some networks, some sequences: state (M, B, S), an orthonormal basis (M, B, k, S) and room for two more."""
+    """Some networks, some sequences: state (M, B, S), an orthonormal basis (M, B, k, S)."""
 
     def __init__(self, tangent: Tangent, state: Tensor, basis: Tensor, every: int | None, accuracy: float) -> None:
         self.tangent, self.state, self.accuracy = tangent, state, accuracy
         self.alive = torch.ones_like(state[..., 0], dtype=torch.bool)
         self.bases = [basis.expand(*state.shape[:2], *basis.shape).contiguous()]
-        self.bases += [torch.empty_like(self.bases[0]) for _ in range(2)]
         self.adaptive, self.every, self.most = every is None, every or 1, BLOCK
         self.looks = state.device.type == "cpu"  # elsewhere looking at a number waits for the device
         self.signs = _signs(self.bases[0].flatten(0, 1))
@@ -63,9 +62,11 @@ class Piece:
             lengths: int | list[int] = _blocks(len(inputs), FIRST if self.every == 1 else 0)
         else:
             lengths = self.every * max(1, BLOCK // self.every)
+        self.bases += [torch.empty_like(self.bases[0]) for _ in range(2)]  # only while the piece is worked on
         done = [self._block(part) for part in inputs.split(lengths)]
         per_step = torch.cat([log for log, _ in done])
         per_step[-1] += self._settle()
+        del self.bases[1:]
         error = torch.stack([error for _, error in done]).sum(0) / len(inputs)
         return Growth(per_step, error)
 
