@@ -49,7 +49,7 @@ class Piece:
     def __init__(self, tangent: Tangent, state: Tensor, basis: Tensor, every: int | None, accuracy: float) -> None:
         self.tangent, self.state, self.accuracy = tangent, state, accuracy
         self.alive = torch.ones_like(state[..., 0], dtype=torch.bool)
-        self.bases = [basis.expand(*state.shape[:2], *basis.shape).contiguous()]
+        self.bases = [basis.repeat(*state.shape[:2], 1, 1)]  # a copy in any case: what others begin with must not change
         self.bases += [torch.empty_like(self.bases[0]) for _ in range(2)]
         self.adaptive, self.every, self.most = every is None, every or 1, BLOCK
         self.signs = _signs(self.bases[0].flatten(0, 1))
@@ -127,7 +127,7 @@ class Piece:
                 source, target = target, spare if source is self.bases[0] else source
             log, error, fine = _grown(source, self.signs, target if mend else None)
             logs += [log / (end - begin)] * (end - begin)
-            errors.append(error if end - begin == 1 else error.masked_fill(log.isneginf(), torch.inf))  # lost to the interval?
+            errors.append(error if end - begin == 1 else error.masked_fill(~log.isfinite(), torch.inf))  # the interval's doing?
             well.append(fine)
         failed = 1 - torch.stack(well).double().mean().item()
         return None if failed and not mend else Done(torch.stack(logs), torch.stack(errors).sum(0), source, failed)
