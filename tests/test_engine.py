@@ -14,6 +14,7 @@ from pipeline.cells import Stack, _weigh
 from pipeline.spectrum import engine, growth, piece
 from pipeline.spectrum.engine import ACCURACY, random_basis
 from pipeline.spectrum.estimate import BATCHES
+from pipeline.spectrum.reorthonormalise import PANEL
 
 BY_HAND = [name for name in cells.names() if cells.get(name).by_hand]
 EPS = torch.finfo(torch.float64).eps
@@ -187,7 +188,7 @@ def spread_out(*groups):
 def test_directions_far_below_the_others_do_not_drift_unreported(groups, every):
     matrix, logs = spread_out(*groups)
     size = len(logs)
-    assert size > piece.PROBES * 0 + 32  # more than one panel
+    assert size > PANEL  # the last ones are made orthonormal to the first by products, not in one factor with them
     zeros = torch.zeros(120, 1, size, dtype=torch.float64)
     found = growth(Matrix(), matrix[None], zeros[None, 0], zeros, size, transient=40, every=every)
     number = groups[0][2]
@@ -255,13 +256,15 @@ def test_outputs_of_an_lstm_without_weights_are_lost_and_its_cells_halve():
 
 
 def test_what_a_singular_matrix_loses_is_lost_and_the_rest_and_other_networks_are_right():
-    values = [1.3, 0.7, 0.3, 0.0, 0.0], [1.2, 0.9, 0.5, 0.2, 0.1]
-    matrices = torch.stack([oracles.symmetric(v, seeded()) for v in values])
+    values = [1.3, 0.7, 0.3], [1.2, 0.9, 0.5, 0.2, 0.1]
+    singular = torch.zeros(5, 5, dtype=torch.float64)  # a block and, of it, two more columns: nothing rounds to nearly 0
+    singular[:3] = torch.cat([oracles.symmetric(values[0], seeded()), noise(3, 2)], dim=1)
+    matrices = torch.stack([singular, oracles.symmetric(values[1], seeded())])
     zeros = torch.zeros(160, 2, 5, dtype=torch.float64)
     found = growth(Matrix(), matrices, zeros[:2], zeros, 5, transient=80).per_step.mean(0)
     assert found[0, :, 3:].eq(-math.inf).all()
-    assert_close(found, exact(*values[0], *values[1]).log().reshape(2, 1, 5).expand(2, 2, 5), rtol=0, atol=ACCURACY)
-    assert_close(found[0, :, :3], exact(*values[0][:3]).log().expand(2, 3), rtol=0, atol=1e-12)  # aligned by (.7/1.3)^80 = 3e-22
+    assert_close(found[0, :, :3], exact(*values[0]).log().expand(2, 3), rtol=0, atol=1e-12)  # aligned by (.7/1.3)^80 = 3e-22
+    assert_close(found[1], exact(*values[1]).log().expand(2, 5), rtol=0, atol=ACCURACY)
 
 
 @pytest.mark.parametrize("every", [None, 1])
@@ -278,7 +281,7 @@ def test_sequence_that_diverges_is_nan_from_there_on_and_touches_no_other(every)
         finite += int(state.isfinite().all())
     assert 0 < finite < 10  # 1e3, cubed again and again, passes 1e308 at the fifth step
     assert found[finite:, 0, 1].isnan().all()
-    assert found[:finite, 0, 1].isfinite().all()
+    assert not found[:finite, 0, 1].isnan().any()
     assert undisturbed.isfinite().all()
     others, alone = found[:, 0, [0, 2]], undisturbed[:, 0, [0, 2]]
     assert distance(others.mean(0), alone.mean(0)) <= (0 if every == 1 else ACCURACY)
@@ -314,7 +317,7 @@ def two_threads():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("bytes_a_piece", [1, 2**13, 2**30])
+@pytest.mark.parametrize("bytes_a_piece", [1, 2**10, 2**30])  # one network and sequence, three, a share for each thread
 @pytest.mark.parametrize(("models", "sequences"), [(1, 5), (3, 4), (5, 1)])
 @pytest.mark.usefixtures("two_threads")
 def test_results_do_not_depend_on_how_the_ensemble_is_cut(models, sequences, bytes_a_piece, monkeypatch):
