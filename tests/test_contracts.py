@@ -157,6 +157,39 @@ def test_no_part_of_the_state_is_idle(name):
     assert (jacobian.abs().sum(0) > 0).all()
 
 
+@pytest.mark.parametrize("below", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("deviations", [2, 60])  # few and many: a cell may multiply in another order
+@pytest.mark.parametrize("name", [n for n in cells.names() if cells.get(n).by_hand])
+def test_derivative_by_hand_is_that_of_the_step(name, deviations, bias, below):
+    cell, numbers = cells.get(name)(3, 5), generator(7)
+    draw = lambda *shape: torch.randn(*shape, generator=numbers, dtype=torch.float64)  # noqa: E731
+    params = {n: draw(2, *s) for n, s in cell.shapes().items() if bias or n.startswith("weight")}
+    state, x = draw(2, 4, cell.state_size), draw(2, 4, 3)
+    along, beside = draw(2, 4, deviations, cell.state_size), draw(2, 4, deviations, 3) if below else None
+    new = torch.stack([cell.step({n: p[m] for n, p in params.items()}, state[m], x[m]) for m in range(2)])
+    found = torch.full_like(along, torch.nan)  # whatever was there is written over
+    given = along.clone()
+    cell.push(params, cell.linearise(params, state, new, x), given, found, beside)
+    assert torch.equal(given, along)
+    for m, k in itertools.product(range(2), range(deviations)):
+        step = lambda s, x, m=m: cell.step({n: p[m] for n, p in params.items()}, s, x)  # noqa: E731
+        tangents = along[m, :, k], torch.zeros_like(x[m]) if beside is None else beside[m, :, k]
+        # rounding: a few sums of 8 numbers, each of up to 3 * 3 * 3
+        assert_close(found[m, :, k], torch.func.jvp(step, (state[m], x[m]), tangents)[1], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", [n for n in cells.names() if cells.get(n).by_hand])
+def test_derivative_by_hand_takes_one_input_for_all_networks(name):
+    cell, numbers = cells.get(name)(3, 5), generator(7)
+    params = {n: torch.randn(2, *s, generator=numbers, dtype=torch.float64) for n, s in cell.shapes().items()}
+    state, x = (torch.randn(2, 4, n, generator=numbers, dtype=torch.float64) for n in (cell.state_size, 3))
+    shared, each = cell.linearise(params, state, state, x[:1]), cell.linearise(params, state, state, x[:1].expand(2, -1, -1))
+    for key in shared:
+        assert shared[key].shape[:2] == (2, 4)
+        assert_close(shared[key], each[key], rtol=0, atol=1e-14)  # a few roundings of numbers near 1
+
+
 # Heads
 
 

@@ -12,6 +12,7 @@ from torch.testing import assert_close
 from pipeline import lyapunov_spectrum
 from pipeline.spectrum import growth, push_forward, reorthonormalise
 from pipeline.spectrum.engine import random_basis
+from pipeline.spectrum.reorthonormalise import PANEL, reorthonormalise_fast
 
 MODULES = [nn.RNN, nn.LSTM, nn.GRU]
 
@@ -207,3 +208,67 @@ def test_reorthonormalise_names_a_lost_direction_and_keeps_numbers_that_are_not_
     assert log[2].isfinite().all()
     for b in range(3):  # a basis to go on with in any case
         assert_close(new[b] @ new[b].T, torch.eye(3, dtype=torch.float64), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("count", [1, 2, 31, 32, 33, 40, 64, 65, 90, 100])  # panels of 32, full or not, in halves or not
+def test_fast_reorthonormalisation_finds_the_growth_and_the_flag_of_householders(count):
+    size = 100
+    # as a step leaves them: orthonormal rows, stretched by factors e^2 to e^-2 and mixed by a matrix of condition e^4 at most
+    stretch = torch.linspace(2, -2, count, dtype=torch.float64).exp()[:, None]
+    rows = torch.stack([oracles.rotation(size, seeded(s))[:count] * stretch for s in (1, 2)])
+    rows += 0.1 * rows.norm(dim=-1, keepdim=True) * noise(2, count, size, seed=8) / size**0.5
+    expected, log = reorthonormalise(rows)
+    found = rows.clone()
+    grown, fine = reorthonormalise_fast(found, torch.zeros(2, 1, count, dtype=torch.float64))
+    # of rows scaled to one length the Gram matrix has a condition kappa^2: what Cholesky's rounding is magnified by
+    condition = torch.linalg.cond(rows / rows.norm(dim=-1, keepdim=True)).max().item()
+    allowed = 10 * size * 2**-52 * condition**2
+    assert allowed < 1e-8
+    assert fine.all()
+    assert_close(grown.log(), log, rtol=0, atol=allowed)
+    signs = (found * expected).sum(-1, keepdim=True).sign()
+    assert_close(found * signs, expected, rtol=0, atol=allowed)
+    for k in {1, count // 2, count} - {0}:  # each first k span what the first k given did
+        outside = rows[:, :k] - rows[:, :k] @ found[:, :k].mT @ found[:, :k]
+        assert (outside.norm(dim=-1) / rows[:, :k].norm(dim=-1)).max() < allowed
+
+
+@pytest.mark.parametrize("bad", [0, 20, PANEL + 3])  # in a first panel, within it, in a second
+def test_fast_reorthonormalisation_says_which_sequences_do_not_come_through(bad):
+    rows = noise(4, PANEL + 8, 60)
+    clean = rows.clone()
+    rows[1, bad] = 0
+    rows[2, bad, 5] = math.nan
+    rows[3, bad, 5] = math.inf
+    found, probe = rows.clone(), torch.zeros(4, 2, PANEL + 8, dtype=torch.float64)
+    grown, fine = reorthonormalise_fast(found, probe)
+    # NaN may also be told by the numbers themselves
+    assert (fine & grown.isfinite().all(-1) & (grown > 0).all(-1)).tolist() == [True, False, False, False]
+    assert fine[0]
+    alone, _ = reorthonormalise_fast(clean[:1], torch.zeros(1, 2, PANEL + 8, dtype=torch.float64))
+    # the others do not disturb it: rounding of a condition of some tens, squared
+    assert_close(grown[0].log(), alone[0].log(), rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("apart", [1.0, 0.01, 1e-4])
+def test_probe_is_amplified_as_the_error_of_a_row_that_is_nearly_another_is(apart):
+    # rows e1 and e1 + d e2. R = [[1, 0], [1, d]], so new rows are e1 and (row 2 - e1) / d: errors a and b along the rows' own
+    # new directions become a / 1 and (b - a) / d
+    rows = exact(1, 0, 0, 1, apart, 0).reshape(1, 2, 3)
+    probe = exact(3e-16, 5e-16, -2e-16, 4e-16).reshape(1, 2, 2)
+    grown, fine = reorthonormalise_fast(rows, probe)
+    assert fine.all()
+    # the Gram determinant d^2 is a difference of numbers near 1: 1e-16 / d^2, of which the root is half
+    assert_close(grown, exact(1, apart)[None], rtol=4 * 2**-53 / apart**2, atol=0)
+    expected = exact(3e-16, 2e-16 / apart, -2e-16, 6e-16 / apart).reshape(1, 2, 2)
+    assert_close(probe, expected, rtol=8 * 2**-53 / apart**2, atol=0)
+
+
+def test_probe_goes_through_panels_as_through_the_inverse_triangle():
+    count = 2 * PANEL + 9
+    rows, probe = noise(2, count, 90), noise(2, 3, count, seed=5)
+    triangle = torch.linalg.qr(rows.mT)[1]  # rows = R^T Q: errors of new rows are R^-T times those of the old
+    triangle = triangle * triangle.diagonal(dim1=-2, dim2=-1).sign()[..., None]
+    expected = probe @ triangle.inverse()
+    reorthonormalise_fast(rows, probe)
+    assert_close(probe, expected, rtol=0, atol=1e-10 * expected.abs().max().item())  # condition of some tens, squared, 90 eps

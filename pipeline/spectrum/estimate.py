@@ -22,7 +22,9 @@ class Spectrum:
         standard_error: (k,) of `exponents`, from sampling alone; NaN where those are not finite.
         degrees_of_freedom: (k,) of `standard_error`, for Student's t; NaN where that is.
         history: (T, k) running estimate of `exponents` after each counted step.
-        rounding_error: (k,) estimate of how far rounding moved `exponents`; NaN if unknown.
+        rounding_error: (k,) estimate of how far rounding moved `exponents`, given each step's Jacobian as float64 has it,
+            which blurs what shrinks by more than 36 nats in a step; inf where the computation may have lost a direction
+            that the map keeps; NaN if unknown.
         state_size: S; with fewer exponents than that the spectrum is truncated.
         converged: whether the standard error of the largest exponent fell below the tolerance asked for (False: the
             inputs ended first); None if no tolerance was asked for.

@@ -49,7 +49,7 @@ class Piece:
     def __init__(self, tangent: Tangent, state: Tensor, basis: Tensor, every: int | None, accuracy: float) -> None:
         self.tangent, self.state, self.accuracy = tangent, state, accuracy
         self.alive = torch.ones_like(state[..., 0], dtype=torch.bool)
-        self.bases = [basis.expand(*state.shape[:2], *basis.shape).contiguous()]
+        self.bases = [basis.repeat(*state.shape[:2], 1, 1)]  # a copy in any case: what others begin with must not change
         self.adaptive, self.every, self.most = every is None, every or 1, BLOCK
         self.looks = state.device.type == "cpu"  # elsewhere looking at a number waits for the device
         self.signs = _signs(self.bases[0].flatten(0, 1))
@@ -75,17 +75,17 @@ class Piece:
         states = self.tangent.trajectory(self.state, inputs)
         alive = self.alive & ((~states.isfinite().all(-1)).cumsum(0) == 0)
         states = torch.where(alive[..., None], states, 0.0)
-        done = self._attempts(self.tangent.linearise(states, inputs))
+        done = self._attempts(self.tangent.linearise(states, inputs), alive[-1])
         self.state, self.alive = states[-1], alive[-1]
         self.bases = [done.basis] + [basis for basis in self.bases if basis is not done.basis]
         return torch.where(alive[1:, ..., None], done.log, torch.nan), done.error
 
-    def _attempts(self, linear: list[Any]) -> Done:
-        """What `_attempt` gives at the longest interval that is accurate; sets the interval for the next block."""
+    def _attempts(self, linear: list[Any], alive: Tensor) -> Done:
+        """What `_attempt` gives at the longest interval that is accurate for what is `alive` (M, B); sets the next block's."""
         while True:
             done = self._attempt(linear, mend=self.looks) or self._attempt(linear, mend=True)
             assert done is not None  # what is mended never fails
-            error = done.error.mean((0, 1)).max().item() / len(linear)
+            error = torch.where(alive[..., None], done.error, 0.0).mean((0, 1)).max().item() / len(linear)
             good = error <= self.accuracy or self.every == 1 or not self.adaptive
             if self.adaptive and (not good or (done.mended > MENDED and self.every > 1)):
                 self._shorten(error)
@@ -129,7 +129,8 @@ class Piece:
                 source, target = target, spare if source is self.bases[0] else source
             log, error, fine = _grown(source, self.signs, target if mend else None)
             logs += [log / (end - begin)] * (end - begin)
-            errors.append(error if end - begin == 1 else error.masked_fill(log.isneginf(), torch.inf))  # lost to the interval?
+            exact = end - begin == 1 and log.dtype == torch.float64  # else a direction may be lost to rounding
+            errors.append(error if exact else error.masked_fill(~log.isfinite(), torch.inf))
             well.append(fine)
         failed = 1 - torch.stack(well).double().mean().item()
         return None if failed and not mend else Done(torch.stack(logs), torch.stack(errors).sum(0), source, failed)
