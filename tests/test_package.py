@@ -64,9 +64,14 @@ def test_every_package_of_the_folder_is_in_the_wheel_and_every_file_with_it(inst
     }
 
 
+def examples(page):
+    """The Python blocks of a page."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S)
+
+
 def example_with(words):
     """The one Python block of the README that has these words."""
-    (block,) = [b for b in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S) if words in b]
+    (block,) = [b for b in examples("README.md") if words in b]
     return block
 
 
@@ -95,6 +100,44 @@ def test_the_readmes_lstm_runs_as_it_stands(installed, tmp_path):
     # torch's own start: every direction shrinks by about its forget gate, near a half, so nothing fills a dimension
     assert -math.log(4) < exponents[0] < 0
     assert last == "256 exponents, Kaplan-Yorke dimension 0.00"
+
+
+HENON = """
+import math
+assert abs(chaotic.exponents.sum() - math.log(0.3)) < 1e-4  # what accuracy=1e-5 allows two exponents, and float32's 0.3
+assert abs(chaotic.exponents[0] - 0.4192) < 4 * chaotic.standard_error[0] + 1e-4  # Sprott 2003, its last digit
+assert (spectrum.diverged.any(), spectrum.lost, len(others)) == (False, 0, 2)
+assert (first.vectors.shape, first.local.shape) == ((40, 4, 3, 16), (40, 4, 3))
+"""
+LEAKY = """
+from typing import ClassVar
+import torch
+from rnn_stability.cells import Stack
+from rnn_stability.spectrum.tangent import Tangent
+
+class ByHand(Leaky):
+    by_hand: ClassVar = True
+ByHand.linearise, ByHand.push = linearise, push
+stacks = [Stack((kind(3, 4), kind(4, 5))) for kind in (ByHand, Leaky)]
+drawn = [[c.init(torch.Generator().manual_seed(s)) for s in (1, 2)] for c in stacks[0].cells]
+params = [{name: torch.stack([n[name] for n in two]).double() for name in two[0]} for two in drawn]
+inputs, start, deviations = (torch.randn(s).double() for s in ((1, 5, 3), (2, 5, 9), (2, 5, 6, 9)))
+pushed = []
+for stack in stacks:
+    tangent, out = Tangent(stack, params), torch.empty_like(deviations)
+    tangent.push(tangent.linearise(tangent.trajectory(start, inputs), inputs)[0], deviations, out)
+    pushed.append(out)
+torch.testing.assert_close(*pushed, rtol=0, atol=1e-13)  # some hundred roundings of numbers near 1
+"""
+
+
+def test_the_page_on_spectra_runs_from_top_to_bottom(installed, tmp_path):
+    blocks = examples("docs/spectrum.md")
+    lines = output_of("import torch\ntorch.manual_seed(0)\n" + "\n".join(blocks) + HENON, tmp_path, installed).splitlines()
+    assert re.fullmatch(r"-?\d\.\d{3}, from -?\d\.\d{3} to -?\d\.\d{3}; \d+ steps, converged: (True|False)", lines[0])
+    leaky = example_with("class Leaky").replace("from ._cell", "from rnn_stability.cells._cell")
+    (by_hand,) = [b for b in blocks if "def push" in b]
+    output_of(leaky + by_hand + LEAKY, tmp_path, installed)  # its derivative against the automatic one
 
 
 def test_the_pins_are_within_the_ranges_that_the_package_declares():

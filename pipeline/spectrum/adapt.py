@@ -54,14 +54,22 @@ def _check_alike(models: list[Any]) -> None:
         return
     if not all(isinstance(m, nn.Module) for m in models):
         raise ModuleError("a list of models should hold modules; measure step functions one by one")
-    first, *others = ((type(m), m.extra_repr(), _shapes(m)) for m in models)
+    first, *others = ((_settings(m), {n: v.shape for n, v in _tensors(m).items()}) for m in models)
     for number, other in enumerate(others, start=2):
         if other != first:
-            raise ModuleError(f"model {number} of the list differs from the first; they should have the same type and shapes")
+            found = f"model {number} of the list differs from the first"
+            raise ModuleError(f"{found}; they should have the same type, settings and shapes")
 
 
-def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(value.shape) for name, value in model.state_dict().items()}
+def _settings(model: nn.Module) -> list[Any]:
+    """What a module and its parts are, with the numbers and words they hold: torch shows an RNN without its nonlinearity."""
+    plain = (int, float, str)
+    return [(type(m), {n: v for n, v in vars(m).items() if isinstance(v, plain) and n != "training"}) for m in model.modules()]
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers, those too that are not saved; tied ones once, as `functional_call` wants them."""
+    return dict(model.named_parameters()) | dict(model.named_buffers())
 
 
 def _usable(inputs: Any, state: Any, dtype: torch.dtype, device: torch.device | str | None) -> Tensor:
@@ -157,7 +165,8 @@ def _module(models: list[nn.Module], inputs: Tensor, state: Any) -> Adapted:
     if state is None:
         raise ModuleError("a module of one's own needs `state=`: a tensor (B, S) or a tuple of such tensors")
     own = [copy.deepcopy(model).to(inputs) for model in models]
-    params = {n: torch.stack([m.state_dict()[n] for m in own]) for n in own[0].state_dict()}
+    tensors = [_tensors(m) for m in own]
+    params = {n: torch.stack([t[n].detach() for t in tensors]) for n in tensors[0]}
     parts = [p.detach().to(inputs) for p in _as_list(state)]
     sizes = [p.shape[-1] for p in parts]
 

@@ -192,5 +192,5 @@ def _warn(spectra: list[Spectrum], accuracy: float) -> None:
         f"rounding may move exponents from number {first + 1} on by up to {errors.max():.0e} nats per step, more than "
         f"accuracy={accuracy:g}; ask for fewer (count={max(1, first)}), or for dtype=torch.float64 and every=1 if they are not",
         RoundingWarning,
-        stacklevel=4,
+        stacklevel=5,  # the caller of the public function, past torch's wrapper of `_spectra`
     )

@@ -1,0 +1,536 @@
+"""The public options: tolerance, rounding, ensembles, covariant vectors, truncation; nats per step."""
+
+import copy
+import math
+import warnings
+
+import oracles
+import pytest
+import torch
+from draws import exact, module_of, noise, seeded
+from torch import nn
+from torch.testing import assert_close
+
+from pipeline import Spectrum, lyapunov_spectra, lyapunov_spectrum
+from pipeline.errors import ModuleError, RoundingWarning
+from pipeline.spectrum import lyapunov
+from pipeline.spectrum.engine import Growth, random_basis
+from pipeline.spectrum.estimate import largest_standard_error
+
+MODULES = [nn.RNN, nn.LSTM, nn.GRU]
+CELLS = [nn.RNNCell, nn.LSTMCell, nn.GRUCell]
+
+
+def multiplied(state, x):
+    """state' = x state: its growth is log |x|."""
+    return x * state
+
+
+def rates(steps, sequences=4, seed=2):
+    """Growth (T, B, 1) of mean 0 and deviation 1."""
+    return noise(steps, sequences, 1, seed=seed)
+
+
+def error_by_hand(growth):
+    """Standard error of the mean of growth (T, B): the larger of those of six last stretches and of the sequences."""
+    length = len(growth) // 6
+    stretches = growth[-6 * length :].reshape(6, length, -1).mean((1, 2))
+    return max((means.var() / len(means)).sqrt().item() for means in (stretches, growth.mean(0)))
+
+
+# Tolerance
+
+
+@pytest.mark.parametrize("tolerance", [0.2, 0.06, 0.03])
+def test_a_run_stops_at_the_first_doubled_length_with_a_small_standard_error(tolerance):
+    growth = rates(450)
+    errors = {steps: error_by_hand(growth[:steps, :, 0]) for steps in (50, 100, 200, 400, 450)}
+    expected = next(steps for steps, error in errors.items() if error < tolerance)
+    assert expected < 450
+    options = {"transient": 0, "every": 1, "tolerance": tolerance}  # a longer interval would spread growth across stretches
+    spectrum = lyapunov_spectrum(multiplied, growth.exp(), state=torch.zeros(4, 1), **options)
+    assert spectrum.steps == expected
+    assert spectrum.converged is True
+    assert spectrum.standard_error[0] < tolerance
+    # a sum of 1600 logs near 1 in another order
+    assert spectrum.standard_error[0].item() == pytest.approx(errors[expected], rel=1e-11)
+    assert_close(spectrum.per_sequence, growth[:expected].mean(0), rtol=0, atol=1e-13)
+
+
+def test_the_looks_are_at_doubled_lengths_and_at_the_end(monkeypatch):
+    looks = []
+    monkeypatch.setattr(lyapunov, "largest_standard_error", lambda growth: looks.append(len(growth)) or math.inf)
+    lyapunov_spectrum(multiplied, rates(260).exp(), state=torch.zeros(4, 1), transient=30, tolerance=0.1)
+    assert looks == [50, 100, 200, 230]
+
+
+def test_inputs_that_end_first_give_what_no_tolerance_gives():
+    module, inputs = module_of(nn.LSTM, 2, 3), noise(100, 2, 2)
+    plain = lyapunov_spectrum(module, inputs)
+    sought = lyapunov_spectrum(module, inputs, tolerance=1e-9)
+    assert plain.converged is None
+    assert sought.converged is False
+    assert sought.steps == plain.steps == 80
+    assert_close(sought.per_sequence, plain.per_sequence, rtol=0, atol=2e-5)  # twice the accuracy that each keeps
+    at_each = (lyapunov_spectrum(module, inputs, every=1, tolerance=t).per_sequence for t in (None, 1e-9))
+    assert_close(*at_each, rtol=0, atol=1e-9)  # 100 steps of rounding, amplified by at most a few powers of ten
+
+
+def test_each_network_of_an_ensemble_has_its_own_flag_and_all_go_on_until_the_last():
+    calm, wild = module_of(nn.RNN, 2, 3, scale=0.05), module_of(nn.RNN, 2, 3, scale=1.5)
+    inputs = noise(140, 4, 2)
+    errors = [s.standard_error[0].item() for s in lyapunov_spectra([calm, wild], inputs, transient=20)]
+    assert errors[0] < errors[1] / 3  # its slopes are all near 1
+    between = math.sqrt(errors[0] * errors[1])
+    found = lyapunov_spectra([calm, wild], inputs, transient=20, tolerance=between)
+    assert [s.converged for s in found] == [True, False]
+    assert [s.steps for s in found] == [120, 120]
+    both = lyapunov_spectra([calm, wild], inputs, transient=20, tolerance=10.0)
+    assert [s.converged for s in both] == [True, True]
+    assert [s.steps for s in both] == [50, 50]
+    assert [s.converged for s in lyapunov_spectra([calm, wild], inputs)] == [None, None]
+
+
+@pytest.mark.parametrize("value", [0, -0.1, math.nan])
+@pytest.mark.parametrize("option", ["tolerance", "accuracy"])
+def test_a_tolerance_or_accuracy_that_nothing_can_meet_is_refused(option, value):
+    with pytest.raises(ModuleError, match=f"^{option} is {value}; it should be above 0, in nats per step$"):
+        lyapunov_spectrum(multiplied, rates(10).exp(), state=torch.zeros(4, 1), **{option: value})
+
+
+class Told:
+    """An engine whose growth is what drives it."""
+
+    def __init__(self, *_, **__):
+        pass
+
+    def threads(self):
+        return warnings.catch_warnings()  # any context will do
+
+    def advance(self, inputs):
+        return Growth(inputs[:, None], torch.zeros(1, *inputs.shape[1:], dtype=inputs.dtype))
+
+
+@pytest.mark.parametrize("sequences", [4, 8])
+def test_intervals_of_runs_that_stop_early_cover_the_truth(monkeypatch, sequences):
+    monkeypatch.setattr(lyapunov, "Ensemble", Told)
+    state, covered, lengths = torch.zeros(sequences, 2), [], []
+    for run in range(200):
+        white = noise(401, sequences, 2, seed=run)
+        growth = (white[1:] + white[:-1]) / 2**0.5 - exact(0.0, 3.0)  # neighbouring steps are correlated by .5
+        tolerance = 0.12 / (sequences / 4) ** 0.5  # near the exact error sqrt(2 / 4 / 50) = .1 of 50 steps: looks decide
+        spectrum = lyapunov_spectrum(multiplied, growth, state=state, transient=0, tolerance=tolerance)
+        low, high = spectrum.confidence_interval()[:, 0].tolist()
+        covered.append(low < 0 < high)
+        lengths.append(spectrum.steps)
+    assert len(set(lengths)) > 1
+    # 95 % of 200 is spread by (.95 * .05 / 200) ** .5 = .015
+    assert 0.90 <= sum(covered) / 200 <= 0.99
+
+
+# Rounding
+
+
+def spread(**options):
+    """The spectrum of a matrix whose eigenvectors are oblique, and its exponents as they are known."""
+    logs = exact(0, -0.1, -0.2, -1, -1.5, -2)
+    basis = torch.eye(6).double() + 0.3 * noise(6, 6)
+    matrix = basis @ logs.exp().diag() @ basis.inverse()
+    step = lambda s, x: s @ matrix.T.to(s)  # noqa: E731
+    return lyapunov_spectrum(step, torch.zeros(220, 2, 1), state=torch.zeros(2, 6), transient=20, **options), logs
+
+
+@pytest.mark.parametrize(
+    ("options", "first"),
+    [
+        # errors are about eps / n times the lead exp(n d) over the first after n steps, d the distance of the exponents:
+        # above 1e-5 from d = .57 on for n = 50 in float64, from .67 on for n = 10 in float32
+        ({"every": 50}, 4),
+        ({"dtype": torch.float32, "every": 10}, 4),
+    ],
+)
+def test_a_warning_names_the_first_exponent_that_is_lost_and_the_count_that_is_right(options, first):
+    words = rf"from number {first} on .* accuracy=1e-05; ask for fewer \(count={first - 1}\)"
+    with pytest.warns(RoundingWarning, match=words) as caught:
+        whole, logs = spread(**options)
+    assert {w.filename for w in caught} == {__file__}  # where the options stand
+    assert (whole.rounding_error > 1e-5).tolist() == [False] * (first - 1) + [True] * (7 - first)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fewer, _ = spread(**options, count=first - 1)
+    assert_close(fewer.exponents.double(), logs[: first - 1], rtol=0, atol=0.003)  # ends: log cond(basis) / 200
+    assert torch.linalg.cond(torch.eye(6).double() + 0.3 * noise(6, 6)).log() / 200 < 0.02
+
+
+def test_directions_that_an_interval_loses_have_an_infinite_error():
+    with pytest.warns(RoundingWarning, match="by up to inf"):
+        found, _ = spread(every=50)  # exp(-50) is below eps = exp(-36)
+    assert found.rounding_error.isposinf().tolist() == [False] * 3 + [True] * 3
+    assert found.exponents[3:].isneginf().all()
+    assert found.lost == 3
+    assert found.standard_error[3:].isnan().all()
+
+
+@pytest.mark.parametrize("options", [{}, {"every": 1}, {"every": 4}, {"dtype": torch.float32, "every": 1}])
+def test_a_benign_matrix_is_measured_without_a_warning(options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found, logs = spread(**options)
+    assert found.rounding_error.shape == (6,)
+    assert (found.rounding_error < 1e-5).all()
+    assert (found.rounding_error > 0).all()
+    # the ends of a finite run, of log cond(basis) / 200 at the most
+    assert_close(found.exponents.double(), logs, rtol=0, atol=0.02)
+
+
+SETTINGS = {
+    "every 6": {"every": 6},
+    "float32": {"dtype": torch.float32, "every": 1},
+    "float32, every 2": {"dtype": torch.float32, "every": 2},
+}
+
+
+@pytest.mark.filterwarnings("ignore::pipeline.errors.RoundingWarning")
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("kind", MODULES)
+def test_rounding_error_is_of_the_size_of_what_rounding_does(kind, setting):
+    ratios = []
+    for seed in range(6):
+        module, inputs = module_of(kind, 2, 5, scale=1.0, seed=seed), noise(40, 1, 2, seed=30 + seed)
+        right = lyapunov_spectrum(module, inputs, every=1)
+        found = lyapunov_spectrum(module, inputs, **SETTINGS[setting])
+        assert found.rounding_error.shape == right.exponents.shape
+        kept = found.rounding_error.isfinite()
+        assert kept[:-1].all()
+        assert torch.equal(kept, found.exponents.isfinite())
+        moved = (found.exponents.double() - right.exponents).abs()[kept]
+        ratios.append((moved.max() / found.rounding_error[kept].max()).item())
+    assert max(ratios) < 10  # an error may be larger than its estimate, but never by an order of magnitude
+    # nor is the estimate idle: up to 32 intervals' errors, which it adds up, cancel to 1 / 6, of 3 roundings each
+    assert sorted(ratios)[3] > 1 / 100
+
+
+# Ensembles
+
+
+class Shrinking(nn.Module):
+    """A module of one's own: a cell, shrunk by numbers that no optimiser sees."""
+
+    def __init__(self, cell, share, *, saved=True):
+        super().__init__()
+        self.cell = cell
+        self.register_buffer("share", torch.tensor(share), persistent=saved)
+        self.register_buffer("calls", torch.tensor(3))
+
+    def forward(self, x, state):
+        new = self.cell(x, state)
+        return tuple(self.share * n for n in new) if isinstance(new, tuple) else self.share * new
+
+
+class WrittenOut(nn.Module):
+    """An LSTM by its equations, without biases, its input and its forgetting gates one."""
+
+    def __init__(self, seed):
+        super().__init__()
+        self.weight = nn.Parameter(0.5 * noise(9, 5, seed=seed))
+
+    def forward(self, x, state):
+        h, c = state
+        i, g, o = (torch.cat([x, h], dim=-1) @ self.weight.T).chunk(3, dim=-1)
+        c = (1 - i.sigmoid()) * c + i.sigmoid() * g.tanh()
+        return o.sigmoid() * c.tanh(), c
+
+
+def of_layers(kind, layers):
+    return [module_of(kind, 2, 3, layers, seed=seed) for seed in (1, 2, 3)], None
+
+
+def of_cells(kind):
+    return [module_of(kind, 2, 3, seed=seed) for seed in (1, 2, 3)], None
+
+
+def of_own(kind, *, saved=True):
+    cells = [kind(seed) if kind is WrittenOut else module_of(kind, 2, 3, seed=seed) for seed in (1, 2, 3)]
+    state = (noise(2, 3), noise(2, 3, seed=9)) if kind is WrittenOut else noise(2, 3)
+    return [Shrinking(cell, share, saved=saved) for cell, share in zip(cells, (0.9, 0.6, 0.3), strict=True)], state
+
+
+ENSEMBLES = {
+    **{f"{kind.__name__}, {n} layers": (of_layers, kind, n) for kind in MODULES for n in (1, 2)},
+    **{kind.__name__: (of_cells, kind) for kind in CELLS},
+    **{f"own {kind.__name__}": (of_own, kind) for kind in (nn.RNNCell, nn.GRUCell, WrittenOut)},
+}
+
+
+SLOWLY = "ignore:There is a performance drop"  # torch's own cells, called in a module of one's own, many networks at a time
+
+
+@pytest.mark.filterwarnings(SLOWLY)
+@pytest.mark.parametrize("case", ENSEMBLES)
+def test_an_ensemble_gives_each_network_the_spectrum_that_it_has_alone(case):
+    make, *arguments = ENSEMBLES[case]
+    models, state = make(*arguments)
+    before = [copy.deepcopy(m.state_dict()) for m in models]
+    inputs = noise(16, 2, 2)
+    together = lyapunov_spectra(models, inputs, state=state, every=1)
+    assert len(together) == 3
+    for model, found, kept in zip(models, together, before, strict=True):
+        alone = lyapunov_spectrum(model, inputs, state=state, every=1)
+        # batched and single products round differently: eps times the spread of the growth over 16 steps
+        assert_close(found.per_sequence, alone.per_sequence, rtol=0, atol=1e-9)
+        # a mean of the first few steps, or of a stretch of two, averages less of it away
+        assert_close(found.history, alone.history, rtol=0, atol=1e-7)
+        assert_close(found.standard_error, alone.standard_error, rtol=0, atol=1e-7)
+        assert all(torch.equal(value, kept[name]) for name, value in model.state_dict().items())
+        assert all(p.requires_grad and p.grad is None for p in model.parameters())
+    assert (together[0].exponents - together[1].exponents).abs().max() > 0.01
+
+
+@pytest.mark.filterwarnings(SLOWLY)
+def test_buffers_that_are_not_saved_are_each_networks_own():
+    found, saved = (
+        lyapunov_spectra(models, noise(16, 2, 2), state=state, every=1)
+        for models, state in (of_own(nn.GRUCell, saved=s) for s in (False, True))
+    )
+    for one, other in zip(found, saved, strict=True):
+        assert torch.equal(one.per_sequence, other.per_sequence)
+
+
+class Tied(nn.Module):
+    """Two layers that share their weight: state' = W W state."""
+
+    def __init__(self, weight):
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False)
+        self.first.weight = self.second.weight = nn.Parameter(weight)
+
+    def forward(self, x, state):
+        return self.second(self.first(state)) + x
+
+
+def test_tied_weights_are_one():
+    values = [0.9, 0.5, 0.2], [0.8, 0.4, 0.1]
+    models = [Tied(oracles.symmetric(v, seeded())) for v in values]
+    found = lyapunov_spectra(models, torch.zeros(130, 1, 3), state=torch.zeros(1, 3), transient=100, every=1)
+    for spectrum, value in zip(found, values, strict=True):
+        # misaligned by (.5 / .9) ** 200 = 1e-51
+        assert_close(spectrum.exponents, 2 * exact(*value).log(), rtol=0, atol=1e-12)
+
+
+def rectified():
+    """A cell that is another one only by an attribute."""
+    return Shrinking(module_of(nn.RNNCell, 2, 3, nonlinearity="relu"), 0.9)
+
+
+UNLIKE = {
+    "no network": (list, "empty.*at least one"),
+    "sizes": (lambda: [nn.GRU(2, 3), nn.GRU(2, 4)], "model 2 .*same type, settings and shapes"),
+    "types": (lambda: [nn.RNN(2, 3), nn.RNN(2, 3), nn.GRU(2, 3)], "model 3 .*same type, settings and shapes"),
+    "biases": (lambda: [nn.RNN(2, 3), nn.RNN(2, 3, bias=False)], "model 2 .*same type"),
+    "layouts": (lambda: [nn.RNN(2, 3), nn.RNN(2, 3, batch_first=True)], "model 2 .*settings"),
+    "nonlinearities": (lambda: [nn.RNN(2, 3), nn.RNN(2, 3, nonlinearity="relu")], "model 2 .*settings"),
+    "parts of one's own": (lambda: [Shrinking(module_of(nn.RNNCell, 2, 3), 0.9), rectified()], "model 2 .*settings"),
+    "functions": (lambda: [torch.add, torch.mul], "should hold modules.*one by one"),
+    "a function among modules": (lambda: [nn.RNN(2, 3), torch.add], "should hold modules.*one by one"),
+    "dropout": (lambda: [nn.LSTM(2, 3, 2, dropout=0.5).eval(), nn.LSTM(2, 3, 2, dropout=0.5)], r"dropout.*eval\(\)"),
+    "dropout of one's own": (
+        lambda: [Shrinking(nn.Dropout(0.5).eval(), 0.9), Shrinking(nn.Dropout(0.5), 0.9)],
+        r"dropout.*eval\(\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNLIKE)
+def test_networks_that_cannot_be_measured_together_are_refused_in_one_sentence(case):
+    make, words = UNLIKE[case]
+    with pytest.raises(ModuleError, match=words) as raised:
+        lyapunov_spectra(make(), noise(10, 2, 2), state=None)
+    assert "\n" not in str(raised.value)
+
+
+# Covariant vectors and finite-time exponents
+
+
+def constant(**options):
+    """A matrix with oblique eigenvectors (rows), its exponents, and its spectrum from 3 sequences of 100 steps."""
+    values = exact(1.5, -0.8, 0.25)
+    basis = torch.tensor([[1, 0.8, 0], [0, 0.6, 0.6], [0, 0, 0.8]], dtype=torch.float64)  # columns of length 1
+    matrix = basis @ values.diag() @ basis.inverse()
+    step = lambda s, x: s @ matrix.T  # noqa: E731
+    found = lyapunov_spectrum(step, torch.zeros(100, 3, 1), state=torch.zeros(3, 3), transient=40, **options)
+    return basis.T, values.abs().log(), found
+
+
+# alignment (.8 / 1.5) ** 40 = 1e-11 of vectors, and its effect on growth, times a condition number of the basis below 5
+ALIGNED = 1e-9
+
+
+def test_vectors_of_a_matrix_are_its_eigenvectors_in_the_order_of_the_exponents():
+    rows, logs, found = constant(vectors="covariant")
+    assert found.vectors.shape == (100 - 2 * 40, 3, 3, 3)
+    assert found.local is None
+    cosines = (found.vectors * rows).sum(-1)
+    across = found.vectors - cosines[..., None] * rows
+    assert across.abs().max() < ALIGNED
+    assert_close(found.exponents, logs, rtol=0, atol=ALIGNED)
+
+
+def test_growth_along_the_vectors_of_a_matrix_is_that_of_its_eigenvalues_at_each_step():
+    _, logs, found = constant(vectors="covariant", local=True)
+    assert found.local.shape == (20, 3, 3)
+    assert_close(found.local, logs.expand(20, 3, 3), rtol=0, atol=ALIGNED)
+
+
+def test_fewer_vectors_are_the_first():
+    rows, _, found = constant(vectors="covariant", local=True, count=2)
+    assert found.vectors.shape == (20, 3, 2, 3)
+    assert found.local.shape == (20, 3, 2)
+    cosines = (found.vectors * rows[:2]).sum(-1)
+    assert (cosines.abs() - 1).abs().max() < ALIGNED
+
+
+@pytest.mark.parametrize("every", [None, 1])
+def test_local_exponents_average_to_those_of_each_sequence(every):
+    module, inputs = module_of(nn.LSTM, 2, 3, 2), noise(30, 2, 2)
+    found = lyapunov_spectrum(module, inputs, local=True, every=every)
+    assert found.local.shape == (24, 2, 12)
+    assert found.vectors is None
+    assert_close(found.local.mean(0), found.per_sequence, rtol=0, atol=1e-13)  # the same sums
+    step = oracles.one_step(module)
+    basis = random_basis(12, 12, inputs).T
+    for b in range(2):
+        # the last steps' mean from runs of two lengths: growth of a step is the difference of sums
+        ends = [oracles.dense_spectrum(step, torch.zeros(12).double(), inputs[:n, b], basis, transient=n - 1) for n in (29, 30)]
+        for place, dense in zip((-2, -1), ends, strict=True):
+            assert_close(found.local[place, b].sort().values, dense.sort().values, rtol=0, atol=1e-9)
+
+
+def test_growth_and_vectors_are_sorted_with_the_exponents():
+    first = random_basis(2, 2, exact(0))[0]  # where the first deviation starts
+    weaker = first.abs().argmin()
+    slopes = exact(0.9, 0.9).index_fill(0, weaker, 1.0)  # it grows less at first than the second one then
+    path = first * slopes ** torch.arange(5)[:, None]
+    lengths = path.norm(dim=-1)
+    growth = (lengths[1:] / lengths[:-1]).log()
+    assert growth.mean() < math.log(0.9) / 2  # so that the second deviation comes first
+    measure = lambda **options: lyapunov_spectrum(  # noqa: E731
+        lambda s, x: slopes * s, torch.zeros(4, 1, 1), state=torch.zeros(1, 2), transient=0, local=True, **options
+    )
+    plain, along = measure(), measure(vectors="covariant")
+    assert_close(plain.exponents, torch.stack([math.log(0.9) - growth.mean(), growth.mean()]), rtol=0, atol=1e-14)
+    assert_close(plain.local[:, 0, 1], growth, rtol=0, atol=1e-14)
+    assert_close(plain.local[:, 0, 0], math.log(0.9) - growth, rtol=0, atol=1e-14)
+    assert_close(along.local[:, 0, 1], growth, rtol=0, atol=1e-14)  # the first covariant vector is the first deviation
+    cosines = (along.vectors[:, 0, 1] * path[:-1]).sum(-1) / lengths[:-1]
+    assert_close(cosines.abs(), torch.ones(4).double(), rtol=0, atol=1e-14)
+
+
+def two_at_rest():
+    """Two layers of symmetric weights, and the Jacobian at rest, where the lower layer drives the upper one."""
+    module = module_of(nn.RNN, 2, 3, 2, bias=False)
+    values = [0.9, 0.5, 0.2], [0.7, 0.35, 0.1]
+    with torch.no_grad():
+        module.weight_hh_l0.copy_(oracles.symmetric(values[0], seeded()))
+        module.weight_hh_l1.copy_(oracles.symmetric(values[1], seeded(5)))
+    through = module.weight_ih_l1.detach()
+    below, above = module.weight_hh_l0.detach(), module.weight_hh_l1.detach()
+    jacobian = torch.cat([torch.cat([below, torch.zeros(3, 3).double()], 1), torch.cat([through @ below, above], 1)])
+    return module, jacobian
+
+
+def test_vectors_of_layers_at_rest_are_eigenvectors_of_the_whole():
+    module, jacobian = two_at_rest()
+    moduli, columns = torch.linalg.eig(jacobian)
+    order = moduli.abs().argsort(descending=True)
+    rows = columns.real.T[order]
+    found = lyapunov_spectrum(module, torch.zeros(250, 1, 2), transient=120, vectors="covariant", local=True)
+    assert found.vectors.shape == (10, 1, 6, 6)
+    assert_close(found.exponents, moduli.abs()[order].log(), rtol=0, atol=1e-5)  # the accuracy; (.7 / .9) ** 120 = 8e-14
+    cosines = (found.vectors * rows).sum(-1)
+    assert_close(cosines.abs(), torch.ones_like(cosines), rtol=0, atol=1e-9)
+    assert_close(found.local, moduli.abs()[order].log().expand(10, 1, 6), rtol=0, atol=1e-9)
+
+
+def lstm_jacobians(module, inputs):
+    """Jacobians (T, S, S) from rest, by reverse mode through torch's module, of one sequence (T, I)."""
+    step, size = oracles.one_step(module), 2 * module.num_layers * module.hidden_size
+    state, jacobians = torch.zeros(size, dtype=torch.float64), []
+    for x in inputs:
+        jacobians.append(torch.autograd.functional.jacobian(lambda s, x=x: step(s, x), state))
+        state = step(state, x).detach()
+    return torch.stack(jacobians)
+
+
+def test_vectors_of_an_lstm_of_two_layers_are_carried_into_one_another():
+    modules = [module_of(nn.LSTM, 2, 2, 2, seed=seed, scale=0.9) for seed in (3, 4)]
+    inputs = noise(34, 2, 2)
+    for module, found in zip(
+        modules, lyapunov_spectra(modules, inputs, transient=12, vectors="covariant", local=True), strict=True
+    ):
+        assert found.vectors.shape == (10, 2, 8, 8)
+        assert found.local.shape == (10, 2, 8)
+        for b in range(2):
+            jacobians = lstm_jacobians(module, inputs[:, b])[12:22]
+            moved = found.vectors[:, b] @ jacobians.mT
+            # QR, triangular solve and products err by a few S^2 eps ||J||, and ||J|| < 3
+            assert torch.linalg.matrix_norm(jacobians, 2).max() < 3
+            expected = found.local[:-1, b, :, None].exp() * found.vectors[1:, b]
+            assert_close(moved[:-1], expected, rtol=0, atol=10 * 64 * 2**-52 * 3)
+            assert_close(moved.norm(dim=-1), found.local[:, b].exp(), rtol=0, atol=10 * 64 * 2**-52 * 3)
+
+
+def test_an_ensembles_vectors_are_those_of_each_network_alone():
+    modules = [module_of(nn.GRU, 2, 3, seed=seed) for seed in (3, 4)]
+    inputs = noise(34, 2, 2)
+    options = {"transient": 12, "vectors": "covariant", "local": True, "every": 1}
+    for module, found in zip(modules, lyapunov_spectra(modules, inputs, **options), strict=True):
+        alone = lyapunov_spectrum(module, inputs, **options)
+        assert_close(found.vectors, alone.vectors, rtol=0, atol=1e-9)  # as for ensembles, above
+        assert_close(found.local, alone.local, rtol=0, atol=1e-9)
+
+
+def test_growth_along_vectors_approaches_the_exponents():
+    module, inputs = module_of(nn.LSTM, 2, 3, 2), noise(400, 1, 2)
+    found = lyapunov_spectrum(module, inputs, count=3, transient=40, vectors="covariant", local=True)
+    # the exponents have 40 steps more, and at either end log of a sine, which the angles of 3 vectors keep below 4: 8 / 320;
+    # what 40 more steps of 360 can change: 5 deviations of a mean of 40, of which they are a ninth
+    change = 5 * found.local.std(0).max() / 40**0.5 / 9
+    assert ((found.local.mean((0, 1)) - found.exponents).abs() < 8 / 320 + change).all()
+
+
+@pytest.mark.parametrize("word", ["backward", "Covariant", True])
+def test_other_words_for_vectors_are_refused(word):
+    with pytest.raises(ModuleError, match=f'vectors is {word!r}; it should be "covariant" or None'):
+        lyapunov_spectrum(nn.RNN(2, 3), noise(20, 1, 2), vectors=word)
+
+
+def test_transients_that_leave_no_vector_are_refused():
+    lyapunov_spectrum(nn.RNN(2, 3), noise(21, 1, 2), transient=10, vectors="covariant")
+    with pytest.raises(ModuleError, match="transients of 10 and 10 steps leave nothing of 20"):
+        lyapunov_spectrum(nn.RNN(2, 3), noise(20, 1, 2), transient=10, vectors="covariant")
+
+
+# Truncation
+
+
+def test_leading_exponents_say_what_they_can_of_dimension_and_entropy():
+    values = exact(1.5, 1.2, 0.9, 0.3)  # logs .405, .182, -.105, -1.204
+    logs = values.log().tolist()
+    dimension = 3 + sum(logs[:3]) / -logs[3]
+    for count, entropy, whole in (
+        (1, None, None),
+        (2, None, None),
+        (3, logs[0] + logs[1], None),
+        (4, logs[0] + logs[1], dimension),
+    ):
+        step = lambda s, x: s * values  # noqa: E731
+        found = lyapunov_spectrum(step, torch.zeros(300, 1, 1), state=torch.zeros(1, 4), transient=200, count=count, every=1)
+        # misaligned by (1.2 / 1.5) ** 200 = 4e-20
+        assert found.entropy_rate == pytest.approx(math.nan if entropy is None else entropy, abs=1e-12, nan_ok=True)
+        assert found.kaplan_yorke_dimension == pytest.approx(math.nan if whole is None else whole, abs=1e-12, nan_ok=True)
+
+
+def test_the_stopping_rule_reads_the_error_that_the_spectrum_reports():
+    growth = rates(60)
+    assert largest_standard_error(growth) == pytest.approx(Spectrum.from_growth(growth).standard_error[0].item(), rel=1e-12)
+    assert largest_standard_error(growth) == pytest.approx(error_by_hand(growth[..., 0]), rel=1e-12)
