@@ -3,6 +3,8 @@
 import copy
 import math
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import oracles
 import pytest
@@ -11,10 +13,10 @@ from draws import exact, module_of, noise, seeded
 from torch import nn
 from torch.testing import assert_close
 
-from pipeline import Spectrum, lyapunov_spectra, lyapunov_spectrum
+from pipeline import Spectrum, cells, lyapunov_spectra, lyapunov_spectrum
 from pipeline.errors import ModuleError, RoundingWarning
 from pipeline.spectrum import lyapunov
-from pipeline.spectrum.engine import Growth, random_basis
+from pipeline.spectrum.engine import Growth, growth, random_basis
 from pipeline.spectrum.estimate import largest_standard_error
 
 MODULES = [nn.RNN, nn.LSTM, nn.GRU]
@@ -150,7 +152,7 @@ def spread(**options):
     ],
 )
 def test_a_warning_names_the_first_exponent_that_is_lost_and_the_count_that_is_right(options, first):
-    words = rf"from number {first} on .* accuracy=1e-05; ask for fewer \(count={first - 1}\)"
+    words = rf"from number {first} on .* accuracy=1e-05; ask for fewer exponents \(count={first - 1}\)"
     with pytest.warns(RoundingWarning, match=words) as caught:
         whole, logs = spread(**options)
     assert {w.filename for w in caught} == {__file__}  # where the options stand
@@ -323,20 +325,16 @@ def rectified():
 
 
 UNLIKE = {
-    "no network": (list, "empty.*at least one"),
+    "no network": (list, "a list of at least one module"),
     "sizes": (lambda: [nn.GRU(2, 3), nn.GRU(2, 4)], "model 2 .*same type, settings and shapes"),
     "types": (lambda: [nn.RNN(2, 3), nn.RNN(2, 3), nn.GRU(2, 3)], "model 3 .*same type, settings and shapes"),
     "biases": (lambda: [nn.RNN(2, 3), nn.RNN(2, 3, bias=False)], "model 2 .*same type"),
     "layouts": (lambda: [nn.RNN(2, 3), nn.RNN(2, 3, batch_first=True)], "model 2 .*settings"),
     "nonlinearities": (lambda: [nn.RNN(2, 3), nn.RNN(2, 3, nonlinearity="relu")], "model 2 .*settings"),
     "parts of one's own": (lambda: [Shrinking(module_of(nn.RNNCell, 2, 3), 0.9), rectified()], "model 2 .*settings"),
-    "functions": (lambda: [torch.add, torch.mul], "should hold modules.*one by one"),
-    "a function among modules": (lambda: [nn.RNN(2, 3), torch.add], "should hold modules.*one by one"),
+    "functions": (lambda: [torch.add, torch.mul], "a list of at least one module.*lyapunov_spectrum"),
+    "a function among modules": (lambda: [nn.RNN(2, 3), torch.add], "a list of at least one module"),
     "dropout": (lambda: [nn.LSTM(2, 3, 2, dropout=0.5).eval(), nn.LSTM(2, 3, 2, dropout=0.5)], r"dropout.*eval\(\)"),
-    "dropout of one's own": (
-        lambda: [Shrinking(nn.Dropout(0.5).eval(), 0.9), Shrinking(nn.Dropout(0.5), 0.9)],
-        r"dropout.*eval\(\)",
-    ),
 }
 
 
@@ -506,7 +504,7 @@ def test_other_words_for_vectors_are_refused(word):
 
 def test_transients_that_leave_no_vector_are_refused():
     lyapunov_spectrum(nn.RNN(2, 3), noise(21, 1, 2), transient=10, vectors="covariant")
-    with pytest.raises(ModuleError, match="transients of 10 and 10 steps leave nothing of 20"):
+    with pytest.raises(ModuleError, match=r"twice the transient of 10 steps.*half of 20"):
         lyapunov_spectrum(nn.RNN(2, 3), noise(20, 1, 2), transient=10, vectors="covariant")
 
 
@@ -534,3 +532,102 @@ def test_the_stopping_rule_reads_the_error_that_the_spectrum_reports():
     growth = rates(60)
     assert largest_standard_error(growth) == pytest.approx(Spectrum.from_growth(growth).standard_error[0].item(), rel=1e-12)
     assert largest_standard_error(growth) == pytest.approx(error_by_hand(growth[..., 0]), rel=1e-12)
+
+
+# Where it is called from
+
+
+def test_inference_mode_gives_the_same_numbers_in_several_threads():
+    module, inputs = module_of(nn.LSTM, 3, 64), noise(10, 20, 3)  # large enough for threads
+    with on_threads(2):
+        plain = lyapunov_spectrum(module, inputs)
+        with torch.inference_mode():
+            inside = lyapunov_spectrum(module, inputs.clone())
+    assert torch.equal(plain.per_sequence, inside.per_sequence)
+
+
+@contextmanager
+def on_threads(number):
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_calls_at_the_same_time_leave_torch_its_number_of_threads():
+    module, inputs = module_of(nn.GRU, 3, 8), noise(40, 4, 3)
+    alone = lyapunov_spectrum(module, inputs)
+    with on_threads(2):
+        with ThreadPoolExecutor(3) as pool:
+            together = list(pool.map(lambda _: lyapunov_spectrum(module, inputs), range(6)))
+        with ThreadPoolExecutor(1) as fresh:
+            assert fresh.submit(torch.get_num_threads).result() == 2
+        assert torch.get_num_threads() == 2
+    for spectrum in together:
+        assert torch.equal(spectrum.per_sequence, alone.per_sequence)
+
+
+def test_fewer_deviations_grow_as_the_first_of_all_at_any_length():
+    cell, start, inputs = cells.get("gru")(2, 40), torch.zeros(1, 3, 40, dtype=torch.float64), noise(12, 3, 2)
+    params = {n: p[None].double() for n, p in cell.init(seeded()).items()}
+    whole = growth(cell, params, start, inputs, 40, transient=0, every=1).per_step
+    for count in (1, 16, 33):
+        few = growth(cell, params, start, inputs, count, transient=0, every=1).per_step
+        assert_close(few, whole[..., :count], rtol=0, atol=1e-11)  # rounding of 12 steps
+
+
+def test_an_ensemble_keeps_the_accuracy_of_each_of_its_networks():
+    modules = [module_of(nn.LSTM, 2, 8, scale=0.5, seed=n) for n in range(15)] + [module_of(nn.LSTM, 2, 8, scale=0.05)]
+    inputs = noise(60, 4, 2)
+    for module, spectrum in zip(modules, lyapunov_spectra(modules, inputs), strict=True):
+        careful = lyapunov_spectrum(module, inputs, every=1)
+        assert spectrum.rounding_error.max() <= 1e-5
+        assert_close(spectrum.exponents, careful.exponents, rtol=0, atol=1e-5)
+
+
+class Doubling(nn.GRUCell):
+    def forward(self, x, state):
+        return super().forward(2 * x, state)
+
+
+def test_a_torch_cell_with_a_forward_of_its_own_is_measured_by_that():
+    cell = module_of(Doubling, 2, 3)
+    plain = nn.GRUCell(2, 3).double()
+    plain.load_state_dict(cell.state_dict())
+    inputs, start = noise(20, 2, 2), torch.zeros(2, 3)
+    found = lyapunov_spectrum(cell, inputs, state=start, every=1)
+    expected = lyapunov_spectrum(plain, 2 * inputs, state=start, every=1)
+    assert_close(found.per_sequence, expected.per_sequence, rtol=0, atol=1e-9)  # rounding of 20 steps
+
+
+def test_a_function_of_another_dtype_is_refused_in_one_sentence():
+    weight = torch.eye(3)  # float32, while the computation is float64
+    with pytest.raises(ModuleError, match=r"float64, failed.*dtype=") as raised:
+        lyapunov_spectrum(lambda s, x: s @ weight, noise(5, 2, 3), state=torch.zeros(2, 3))
+    assert "\n" not in str(raised.value)
+    lyapunov_spectrum(lambda s, x: s @ weight, noise(5, 2, 3), state=torch.zeros(2, 3), dtype=torch.float32, accuracy=0.1)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"count": 2.0}, "count is 2.0.*whole number"),
+        ({"transient": 0.2}, "transient is 0.2.*whole number"),
+        ({"every": "2"}, "every is '2'.*whole number"),
+        ({"accuracy": math.inf}, "accuracy is inf.*above 0"),
+        ({"accuracy": None}, "accuracy is None.*above 0"),
+        ({"vectors": "covariant", "tolerance": 0.1}, "vectors.*leave tolerance out"),
+    ],
+)
+def test_an_option_of_the_wrong_kind_is_refused_in_one_sentence(options, words):
+    with pytest.raises(ModuleError, match=words) as raised:
+        lyapunov_spectrum(nn.RNN(2, 3), noise(20, 1, 2), **options)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_callers_state_is_not_changed_by_a_step_that_works_in_place():
+    start = torch.ones(2, 3, dtype=torch.float64)
+    lyapunov_spectrum(lambda s, x: s.mul_(0.5), noise(5, 2, 3), state=start)
+    assert torch.equal(start, torch.ones(2, 3, dtype=torch.float64))

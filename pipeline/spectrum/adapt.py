@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from .. import cells
 from ..cells import Cell, Stack
@@ -28,16 +27,18 @@ class Adapted:
 
 
 def adapt(models: list[Any], inputs: Tensor, state: Any, dtype: torch.dtype, device: torch.device | str | None) -> Adapted:
-    """The models as driven maps in the given dtype on the given device; ModuleError says what cannot be done."""
+    """The models as driven maps in the given dtype on the given device; ModuleError says what cannot be done.
+
+    Several models have to be `stackable`, and alike.
+    """
     inputs = _usable(inputs, state, dtype, device)
-    _check_alike(models)
     model = models[0]
-    if isinstance(model, nn.RNNBase):
+    if stackable(model) and isinstance(model, nn.RNNBase):
         adapted = _recurrent(models, inputs, state)
-    elif isinstance(model, nn.RNNCellBase):
+    elif stackable(model):
         adapted = _single(models, inputs, state)
     elif isinstance(model, nn.Module):
-        adapted = _module(models, inputs, state)
+        adapted = _module(model, inputs, state)
     elif callable(model):
         adapted = _function(model, inputs, state)
     else:
@@ -46,14 +47,15 @@ def adapt(models: list[Any], inputs: Tensor, state: Any, dtype: torch.dtype, dev
     return adapted
 
 
-def _check_alike(models: list[Any]) -> None:
-    """ModuleError if several models are not modules of the same shape."""
-    if not models:
-        raise ModuleError("the list of models is empty; it should hold at least one")
-    if len(models) == 1:
-        return
-    if not all(isinstance(m, nn.Module) for m in models):
-        raise ModuleError("a list of models should hold modules; measure step functions one by one")
+def stackable(model: Any) -> bool:
+    """Whether a model is one of torch's own recurrent modules or cells, and steps as they do: several of them make a stack."""
+    return isinstance(model, nn.RNNBase | nn.RNNCellBase) and type(model).forward.__module__ == nn.RNN.forward.__module__
+
+
+def check_alike(models: Any) -> None:
+    """ModuleError if models are not a list of modules that differ in their weights alone."""
+    if not isinstance(models, list | tuple) or not models or not all(isinstance(m, nn.Module) for m in models):
+        raise ModuleError("models should be a list of at least one module; for one module or function there is lyapunov_spectrum")
     first, *others = ((_settings(m), {n: v.shape for n, v in _tensors(m).items()}) for m in models)
     for number, other in enumerate(others, start=2):
         if other != first:
@@ -68,7 +70,7 @@ def _settings(model: nn.Module) -> list[Any]:
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers, those too that are not saved; tied ones once, as `functional_call` wants them."""
+    """Parameters and buffers, those too that are not saved."""
     return dict(model.named_parameters()) | dict(model.named_buffers())
 
 
@@ -81,6 +83,7 @@ def _usable(inputs: Any, state: Any, dtype: torch.dtype, device: torch.device | 
     if not all(isinstance(part, Tensor) for part in _as_list(state)):
         raise ModuleError(f"state should be a tensor or a tuple of tensors, found {type(state).__name__}")
     inputs = inputs.detach().to(device=inputs.device if device is None else device, dtype=dtype)
+    inputs = inputs.clone() if inputs.is_inference() else inputs
     if not inputs.isfinite().all():
         raise ModuleError("inputs should be finite, found NaN or infinite values")
     return inputs
@@ -92,11 +95,11 @@ def _recurrent(models: list[nn.RNNBase], inputs: Tensor, state: Any) -> Adapted:
         raise ModuleError("a bidirectional network is no dynamical system: its state depends on the future of the input")
     if model.proj_size:
         raise ModuleError("proj_size is not supported; give a step function instead")
-    if any(m.dropout and m.training for m in models):
+    if any(m.dropout and m.num_layers > 1 and m.training for m in models):
         raise ModuleError("active dropout makes each step random; call model.eval() first")
     if inputs.dim() == 2:
         inputs = inputs[:, None]  # torch's unbatched form
-    elif model.batch_first:
+    elif inputs.dim() == 3 and model.batch_first:
         inputs = inputs.transpose(0, 1)
     _check_width(inputs, model.input_size)
     kind = _kind(model)
@@ -155,27 +158,24 @@ def _parts(state: Any, inputs: Tensor, number: int, shape: tuple[int, ...]) -> l
     return parts
 
 
-def _module(models: list[nn.Module], inputs: Tensor, state: Any) -> Adapted:
-    """Copies of modules of the user's own, forward(x, state) -> state or (output, state)."""
-    parts_of_all = [part for model in models for part in model.modules()]
-    if any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p and m.training for m in parts_of_all):
+def _module(model: nn.Module, inputs: Tensor, state: Any) -> Adapted:
+    """A copy of a module of the user's own, forward(x, state) -> state or (output, state)."""
+    if any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p and m.training for m in model.modules()):
         raise ModuleError("active dropout makes each step random; call model.eval() first")
-    if any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in parts_of_all):
+    if any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in model.modules()):
         raise ModuleError("batch normalisation in training mode mixes the sequences; call model.eval() first")
     if state is None:
         raise ModuleError("a module of one's own needs `state=`: a tensor (B, S) or a tuple of such tensors")
-    own = [copy.deepcopy(model).to(inputs) for model in models]
-    tensors = [_tensors(m) for m in own]
-    params = {n: torch.stack([t[n].detach() for t in tensors]) for n in tensors[0]}
+    own = copy.deepcopy(model).to(inputs)
     parts = [p.detach().to(inputs) for p in _as_list(state)]
     sizes = [p.shape[-1] for p in parts]
 
-    def step(params: dict[str, Tensor], flat: Tensor, x: Tensor) -> Tensor:
+    def step(_: Any, flat: Tensor, x: Tensor) -> Tensor:
         pieces = flat.split(sizes, dim=-1)
         given = pieces[0] if isinstance(state, Tensor) else tuple(pieces)
-        return _flat(functional_call(own[0], params, (x, given)), len(sizes), isinstance(state, Tensor))
+        return _flat(own(x, given), len(sizes), isinstance(state, Tensor))
 
-    return Adapted(Tangent(step, params), torch.cat(parts, dim=-1).expand(len(own), -1, -1), inputs)
+    return Adapted(Tangent(step, []), torch.cat(parts, dim=-1)[None], inputs)
 
 
 def _flat(answer: Any, number: int, single: bool) -> Tensor:
@@ -192,7 +192,7 @@ def _flat(answer: Any, number: int, single: bool) -> Tensor:
 def _function(step: Step, inputs: Tensor, state: Any) -> Adapted:
     if not isinstance(state, Tensor):
         raise ModuleError("a step function needs `state=`, a tensor (B, S)")
-    return Adapted(Tangent(lambda _, s, x: step(s, x), []), state.detach().to(inputs)[None], inputs)
+    return Adapted(Tangent(lambda _, s, x: step(s, x), []), state.detach().to(inputs, copy=True)[None], inputs)
 
 
 def _as_list(state: Any) -> list[Any]:
@@ -213,7 +213,12 @@ def _check(adapted: Adapted) -> None:
         raise ModuleError("inputs hold no sequence")
     if not state.isfinite().all():
         raise ModuleError("state should be finite, found NaN or infinite values")
-    new = adapted.tangent.one(0)(state, adapted.inputs[0])
+    try:
+        new = adapted.tangent.one(0)(state, adapted.inputs[0])
+    except (RuntimeError, TypeError) as error:
+        found = f"a step from a state {tuple(state.shape)} under an input {tuple(adapted.inputs[0].shape)}, {state.dtype}, failed"
+        reason = str(error).strip().splitlines()[0]
+        raise ModuleError(f"{found}: {reason}; dtype= should be that of what a function uses") from error
     if not isinstance(new, Tensor):
         raise ModuleError(f"a step should give the new state, a tensor, found {type(new).__name__}")
     if new.shape != state.shape:

@@ -1,6 +1,7 @@
 """How deviations grow along the trajectories of many networks: the engine of all spectra."""
 
 import math
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,14 +10,17 @@ import torch
 from torch import Tensor
 
 from .. import execution
-from .piece import Growth, Piece
+from .piece import BLOCK, Growth, Piece
 from .tangent import Map, Tangent
 
 ACCURACY = 1e-5  # nats per step; statistics of some hundred steps leave ten times that uncertain at best
-PIECE = (
-    2**22
-)  # bytes of the deviations that a thread works on at a time; 2**20 to 2**23 came out alike, and less means less memory
-SERIAL = 2**23  # numbers in all deviations, times S, below which a second thread costs more than it brings
+# Bytes of the deviations that a thread works on at a time; 2**20 to 2**23 came out alike, and less means less memory.
+PIECE = 2**22
+# Numbers in all deviations, times S, below which a second thread costs more than it brings.
+SERIAL = 2**23
+
+_lock = threading.Lock()
+_before: list[int] = []  # torch's number of threads before each of the blocks that run now
 
 
 @torch.no_grad()
@@ -47,7 +51,7 @@ def growth(
 
     Returns:
         Growth of T - transient steps; that of an interval is spread over its steps. -inf where a direction is lost,
-        NaN from the step on at which a state or deviation is not finite.
+        NaN from the step on at which a state is not finite, and over intervals in which a deviation is not.
     """
     ensemble = Ensemble(Tangent(map, params), state, count, every=every, accuracy=accuracy)
     with ensemble.threads():
@@ -59,8 +63,10 @@ def growth(
 class Ensemble:
     """M networks with their states and deviations, in pieces that fit the cache; `advance` moves them through inputs."""
 
-    def __init__(self, tangent: Tangent, state: Tensor, count: int, *, every: int | None, accuracy: float) -> None:
-        """Arguments as those of `growth`."""
+    def __init__(
+        self, tangent: Tangent, state: Tensor, count: int, *, every: int | None, accuracy: float, longest: int = BLOCK
+    ) -> None:
+        """Arguments as those of `growth`; an interval that is chosen is at most the `longest`."""
         models, sequences, size = state.shape
         basis = random_basis(size, count, state)
         apart = tangent.by_hand and state.device.type == "cpu"
@@ -70,7 +76,7 @@ class Ensemble:
         rows = max(1, PIECE // (basis.numel() * basis.element_size())) if apart else models * sequences
         rows = min(rows, math.ceil(models * sequences / max(1, self._threads)))
         self._pieces = [
-            (m, b, Piece(tangent.of(m), state[m, b], basis, every, accuracy)) for m, b in _cut(models, sequences, rows)
+            (m, b, Piece(tangent.of(m), state[m, b], basis, every, accuracy, longest)) for m, b in _cut(models, sequences, rows)
         ]
 
     def advance(self, inputs: Tensor) -> Growth:
@@ -95,14 +101,19 @@ class Ensemble:
 
         Products of these sizes gain little from more; and a thread that waits for its share keeps a core from the others.
         """
-        before = torch.get_num_threads()
-        if self._threads:
+        if not self._threads:
+            yield
+            return
+        with _lock:
+            _before.append(torch.get_num_threads())
             torch.set_num_threads(1)
         try:
             yield
         finally:
-            if self._threads:
-                torch.set_num_threads(before)
+            with _lock:  # the number is one for all of the process: the last block to end restores what the first one found
+                last = _before.pop()
+                if not _before:
+                    torch.set_num_threads(last)
 
 
 def _cut(models: int, sequences: int, rows: int) -> Iterator[tuple[slice, slice]]:
@@ -119,5 +130,5 @@ def _cut(models: int, sequences: int, rows: int) -> Iterator[tuple[slice, slice]
 def random_basis(size: int, count: int, like: Tensor) -> Tensor:
     """Random orthonormal rows (k, S), always the same: the unit vectors would follow the layers of a stack."""
     generator = torch.Generator().manual_seed(0)
-    random = torch.randn(size, count, generator=generator, dtype=torch.float64)
-    return torch.linalg.qr(random)[0].T.to(like)
+    random = torch.randn(size, size, generator=generator, dtype=torch.float64, device="cpu")[:count]
+    return torch.linalg.qr(random.T)[0].T.to(like)  # drawn whole, so that the first rows do not depend on how many are asked

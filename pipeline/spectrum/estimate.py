@@ -22,9 +22,12 @@ class Spectrum:
         standard_error: (k,) of `exponents`, from sampling alone; NaN where those are not finite.
         degrees_of_freedom: (k,) of `standard_error`, for Student's t; NaN where that is.
         history: (T, k) running estimate of `exponents` after each counted step.
-        rounding_error: (k,) estimate of how far rounding moved `exponents`, given each step's Jacobian as float64 has it,
-            which blurs what shrinks by more than 36 nats in a step; inf where the computation may have lost a direction
-            that the map keeps; NaN if unknown.
+        rounding_error: (k,) estimate of what rounding added to `exponents` as they were measured; inf where the
+            computation may have lost a direction that the map keeps; NaN if unknown. It follows an error through its
+            own reorthonormalisation. Two things it does not see: how later steps amplify the turn that an error gives to
+            directions that grow alike, or against their order for a while (trailing exponents of short runs may move
+            further then, within their standard errors); and what the Jacobian itself lost to rounding, as where a
+            unit is saturated beyond 1 - tanh = eps.
         state_size: S; with fewer exponents than that the spectrum is truncated.
         converged: whether the standard error of the largest exponent fell below the tolerance asked for (False: the
             inputs ended first); None if no tolerance was asked for.

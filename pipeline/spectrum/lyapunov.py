@@ -4,18 +4,21 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ModuleError, RoundingWarning
-from .adapt import Adapted, Model, adapt
+from .adapt import Adapted, Model, adapt, check_alike, stackable
 from .covariant import covariant
 from .engine import ACCURACY, Ensemble, Growth
 from .estimate import Spectrum, largest_standard_error
+from .piece import BLOCK
 
 FIRST_LOOK = 50  # counted steps before the standard error is first held against the tolerance
+SHORT = 2  # longest interval while it is: later stretches, from which the error comes, do not end where blocks did
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,19 +40,31 @@ class Options:
         """With the defaults that depend on the number of steps and the state's size; ModuleError for what is out of range."""
         count = size if self.count is None else self.count
         transient = steps // 5 if self.transient is None else self.transient
-        if not 1 <= count <= size:
-            raise ModuleError(f"count is {count}; it should be from 1 to the state's size {size}")
-        if not 0 <= transient < steps:
-            raise ModuleError(f"transient is {transient}; it should be at least 0 and below the number of steps {steps}")
-        if self.every is not None and self.every < 1:
-            raise ModuleError(f"every is {self.every}; it should be at least 1")
+        _check_whole("count", count, 1, size, "the state's size")
+        _check_whole("transient", transient, 0, steps - 1, "below the number of steps")
+        if self.every is not None:
+            _check_whole("every", self.every, 1, steps, "the number of steps")
         for name, value in (("accuracy", self.accuracy), ("tolerance", self.tolerance)):
-            if value is not None and not value > 0:
-                raise ModuleError(f"{name} is {value}; it should be above 0, in nats per step")
+            if not (value is None and name == "tolerance") and not (isinstance(value, Real) and 0 < value < math.inf):
+                raise ModuleError(f"{name} is {value!r}; it should be above 0, in nats per step")
+        self._check_vectors(steps, transient)
+        every = 1 if self.local and self.every is None else self.every
+        return replace(self, count=int(count), transient=int(transient), every=every)
+
+    def _check_vectors(self, steps: int, transient: int) -> None:
+        """ModuleError if the vectors asked for cannot be had."""
         if self.vectors not in (None, "covariant"):
             raise ModuleError(f'vectors is {self.vectors!r}; it should be "covariant" or None')
-        every = 1 if self.local and self.every is None else self.every
-        return replace(self, count=count, transient=transient, every=every)
+        if self.vectors and self.tolerance is not None:
+            raise ModuleError("vectors take all steps; leave tolerance out with them")
+        if self.vectors and steps <= 2 * transient:
+            raise ModuleError(f"vectors take twice the transient of {transient} steps; it should be below half of {steps}")
+
+
+def _check_whole(name: str, value: Any, least: int, most: int, what: str) -> None:
+    """ModuleError for an option that is no whole number in its range."""
+    if not isinstance(value, Integral) or not least <= int(value) <= most:
+        raise ModuleError(f"{name} is {value!r}; it should be a whole number from {least} to {most}, {what}")
 
 
 def lyapunov_spectrum(
@@ -116,13 +131,13 @@ def lyapunov_spectrum(
 
 
 def lyapunov_spectra(models: Sequence[nn.Module], inputs: Tensor, **options: Any) -> list[Spectrum]:
-    """The spectra of an ensemble of modules that differ in their weights alone, driven by the same inputs, measured as one.
+    """The spectra of an ensemble of modules that differ in their weights alone, driven by the same inputs.
 
     Args:
-        models: modules of one type and shape.
+        models: modules of one type and shape. torch's own modules and cells are measured as one, others one by one.
         inputs: as for `lyapunov_spectrum`.
-        **options: those of `lyapunov_spectrum`. `state` is where each model starts; with `tolerance` all go on until the
-            last one's standard error is below it.
+        **options: those of `lyapunov_spectrum`. `state` is where each model starts; with `tolerance`, what is measured as
+            one goes on until the last standard error is below it.
 
     Returns:
         A Spectrum a model.
@@ -130,21 +145,35 @@ def lyapunov_spectra(models: Sequence[nn.Module], inputs: Tensor, **options: Any
     Raises:
         ModuleError: as for `lyapunov_spectrum`; or the models are not alike.
     """
-    return _spectra(list(models), inputs, Options(**options))
+    check_alike(models)
+    checked = Options(**options)
+    if stackable(models[0]):
+        return _spectra(list(models), inputs, checked)
+    spectra = []
+    for model in models:
+        spectra += _spectra([model], inputs, checked)
+    return spectra
 
 
-@torch.no_grad()
 def _spectra(models: list[Any], inputs: Tensor, options: Options) -> list[Spectrum]:
+    with torch.inference_mode(False), torch.no_grad():  # inference mode would end at the border of a thread
+        spectra = _measured(models, inputs, options)
+    _warn(spectra, options.accuracy)
+    return spectra
+
+
+def _measured(models: list[Any], inputs: Tensor, options: Options) -> list[Spectrum]:
     adapted = adapt(models, inputs, options.state, options.dtype, options.device)
     size = adapted.state.shape[-1]
     options = options.fitted(len(adapted.inputs), size)
     count, transient = options.count or size, options.transient or 0
-    ensemble = Ensemble(adapted.tangent, adapted.state, count, every=options.every, accuracy=options.accuracy)
+    longest = BLOCK if options.tolerance is None else SHORT
+    ensemble = Ensemble(adapted.tangent, adapted.state, count, every=options.every, accuracy=options.accuracy, longest=longest)
+    spectra = []
     with ensemble.threads():
         if transient:
             ensemble.advance(adapted.inputs[:transient])
         growth, converged = _measure(ensemble, adapted.inputs[transient:], options.tolerance)
-        spectra = []
         for m, rows in enumerate(growth.per_step.unbind(1)):
             along, local = (None, rows) if options.vectors is None else _covariant(adapted, m, count, transient)
             spectrum = Spectrum.from_growth(
@@ -156,7 +185,6 @@ def _spectra(models: list[Any], inputs: Tensor, options: Options) -> list[Spectr
                 vectors=along,
             )
             spectra.append(spectrum)
-    _warn(spectra, options.accuracy)
     return spectra
 
 
@@ -188,9 +216,11 @@ def _warn(spectra: list[Spectrum], accuracy: float) -> None:
     if not (errors > accuracy).any():
         return
     first = int((errors > accuracy).nonzero()[0])
+    remedies = [f"fewer exponents (count={first})"] if first else []
+    remedies += ["dtype=torch.float64 and every=1, if they are not so already"]
     warnings.warn(
         f"rounding may move exponents from number {first + 1} on by up to {errors.max():.0e} nats per step, more than "
-        f"accuracy={accuracy:g}; ask for fewer (count={max(1, first)}), or for dtype=torch.float64 and every=1 if they are not",
+        f"accuracy={accuracy:g}; ask for {' or '.join(remedies)}",
         RoundingWarning,
-        stacklevel=5,  # the caller of the public function, past torch's wrapper of `_spectra`
+        stacklevel=4,  # the caller of the public function
     )

@@ -12,12 +12,16 @@ from .estimate import BATCHES
 from .reorthonormalise import reorthonormalise, reorthonormalise_fast
 from .tangent import Tangent
 
-MENDED = 1 / 8  # share of Householder's from which a shorter interval is faster
-SKEW = 0.1  # how far rows may be from orthonormal: a little is paid back at the next reorthonormalisation, more adds up
-PROBES = 2  # random errors that are followed through a reorthonormalisation
-ROUNDED = 3  # units roundoff in a pushed deviation; with it errors come out as measured against `every=1`, for LSTM and GRU
 BLOCK = 16  # steps at most that are done again, at a shorter interval, if rounding errs too far in them
 FIRST = 4  # steps of the very first block, in which the interval is still 1
+# How far rows may be from orthonormal: a little is paid back at the next reorthonormalisation, more adds up.
+SKEW = 0.1
+# Share of sequences left to Householder's from which a shorter interval is faster.
+MENDED = 1 / 8
+# Random vectors of rounding errors that are followed through a reorthonormalisation.
+PROBES = 2
+# Units roundoff in a deviation after an interval: so the error comes out as measured against `every=1` on LSTM, GRU and RNN.
+ROUNDED = 3
 
 
 @dataclass(frozen=True)
@@ -46,11 +50,13 @@ class Done:
 class Piece:
     """Some networks, some sequences: state (M, B, S), an orthonormal basis (M, B, k, S)."""
 
-    def __init__(self, tangent: Tangent, state: Tensor, basis: Tensor, every: int | None, accuracy: float) -> None:
+    def __init__(
+        self, tangent: Tangent, state: Tensor, basis: Tensor, every: int | None, accuracy: float, longest: int = BLOCK
+    ) -> None:
         self.tangent, self.state, self.accuracy = tangent, state, accuracy
         self.alive = torch.ones_like(state[..., 0], dtype=torch.bool)
         self.bases = [basis.repeat(*state.shape[:2], 1, 1)]  # a copy in any case: what others begin with must not change
-        self.adaptive, self.every, self.most = every is None, every or 1, BLOCK
+        self.adaptive, self.every, self.most, self.longest = every is None, every or 1, longest, longest
         self.looks = state.device.type == "cpu"  # elsewhere looking at a number waits for the device
         self.signs = _signs(self.bases[0].flatten(0, 1))
         self.rest, self.patience = 0, 1  # blocks before a longer interval is tried again: now, and after the last failure
@@ -85,7 +91,7 @@ class Piece:
         while True:
             done = self._attempt(linear, mend=self.looks) or self._attempt(linear, mend=True)
             assert done is not None  # what is mended never fails
-            error = torch.where(alive[..., None], done.error, 0.0).mean((0, 1)).max().item() / len(linear)
+            error = torch.where(alive[..., None], done.error, 0.0).mean(1).max().item() / len(linear)  # for each network
             good = error <= self.accuracy or self.every == 1 or not self.adaptive
             if self.adaptive and (not good or (done.mended > MENDED and self.every > 1)):
                 self._shorten(error)
@@ -104,7 +110,7 @@ class Piece:
         """Set the interval for the next block from this one's error."""
         self.rest -= 1
         if self.rest < 0:
-            self.most = min(BLOCK, self.most + 1)
+            self.most = min(self.longest, self.most + 1)
         self.every = self._fitting(error)
 
     def _fitting(self, error: float) -> int:
