@@ -120,6 +120,7 @@ class TrialSpectra:
         exponents: (3, B, S) float64, nats per step, each sequence's own, sorted by their mean over sequences; -inf
             for a direction that is lost, NaN for a sequence whose state is not finite.
         standard_error: (3, S) of the mean over sequences.
+        rounding_error: (3, S) estimate of what rounding added to it.
         history: (3, T) running estimate of the largest exponent.
     """
 
@@ -127,11 +128,12 @@ class TrialSpectra:
     settings: dict[str, Any]
     exponents: NDArray[np.float64]
     standard_error: NDArray[np.float64]
+    rounding_error: NDArray[np.float64]
     history: NDArray[np.float64]
 
     def save(self, path: Path) -> None:
         """Write to `path`."""
-        arrays = {n: getattr(self, n) for n in ("exponents", "standard_error", "history")}
+        arrays = {n: getattr(self, n) for n in ("exponents", "standard_error", "rounding_error", "history")}
         _save(path, arrays, {"trial": self.trial, "settings": self.settings})
 
     @classmethod

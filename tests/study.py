@@ -51,7 +51,7 @@ def spectra(exponents, *, error=0.01, **changes):
     settings = {"sequences": exponents.shape[1], "transient": 2, "steps": 8, "seconds": 1.0}
     errors = np.full((3, exponents.shape[2]), error)
     history = np.repeat(exponents.mean(1)[:, :1], 8, axis=1)
-    return TrialSpectra(trial(**changes), settings, exponents, errors, history)
+    return TrialSpectra(trial(**changes), settings, exponents, errors, 1e-9 * np.ones_like(errors), history)
 
 
 def study(trials=24, tasks=("counting", "recalling"), cells=("elman", "gru"), seed=0):

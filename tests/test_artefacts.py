@@ -55,7 +55,7 @@ def trial_spectra(index=0):
     exponents = random(3, 4, 5)
     exponents[1, 2] = np.nan
     exponents[2, 0, 4] = -np.inf
-    return TrialSpectra({"id": f"t{index}", "index": index}, {"steps": 6}, exponents, random(3, 5), random(3, 6))
+    return TrialSpectra({"id": f"t{index}", "index": index}, {"steps": 6}, exponents, random(3, 5), random(3, 5), random(3, 6))
 
 
 MAKERS = {TaskData: task_data, TrialResult: trial_result, TrialSpectra: trial_spectra}

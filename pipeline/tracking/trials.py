@@ -78,6 +78,7 @@ def measured(result: TrialResult, spectra: TrialSpectra, digest: str) -> Part:
             (ours, summary[theirs], result.epoch_of(checkpoint)) for ours, theirs in SUMMARIES.items() if theirs in summary
         ]
     points.append(("spectrum_seconds", spectra.settings["seconds"], 0))
+    points.append(("spectrum_rounding_error", float(np.median(spectra.rounding_error)), 0))
     note = f"{_trained_note(result)}\n\n{_measured_note(result, spectra)}"
     return Part(finite(points), tags={"mlflow.note.content": note, "spectra.digest": digest})
 

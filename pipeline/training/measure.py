@@ -55,12 +55,16 @@ def measure(work: Work) -> Path:
     inputs = tasks.get(trial.task).encode(inputs, trial.input_size).double()
     state = inputs.new_zeros(len(CHECKPOINTS), settings.sequences, network.cell.state_size)
     growth = spectrum.growth(network.cell, params, state, inputs, network.cell.state_size, transient=settings.transient)
-    spectra = [spectrum.Spectrum.from_growth(g) for g in growth.per_step.unbind(1)]
+    spectra = [
+        spectrum.Spectrum.from_growth(rows, rounding_error=error.mean(0))
+        for rows, error in zip(growth.per_step.unbind(1), growth.rounding_error, strict=True)
+    ]
     TrialSpectra(
         trial=result.trial,
         settings=settings.model_dump() | {"seconds": time.perf_counter() - begin},
         exponents=np.stack([s.per_sequence.cpu().numpy() for s in spectra]),
         standard_error=np.stack([s.standard_error.cpu().numpy() for s in spectra]),
+        rounding_error=np.stack([s.rounding_error.cpu().numpy() for s in spectra]),
         history=np.stack([s.history[:, 0].cpu().numpy() for s in spectra]),
     ).save(path)
     return path
