@@ -4,7 +4,6 @@ import copy
 import math
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import oracles
 import pytest
@@ -13,6 +12,7 @@ from draws import exact, module_of, noise, seeded
 from torch import nn
 from torch.testing import assert_close
 
+from benchmarks.timing import threads
 from pipeline import Spectrum, cells, lyapunov_spectra, lyapunov_spectrum
 from pipeline.errors import ModuleError, RoundingWarning
 from pipeline.spectrum import lyapunov
@@ -539,27 +539,17 @@ def test_the_stopping_rule_reads_the_error_that_the_spectrum_reports():
 
 def test_inference_mode_gives_the_same_numbers_in_several_threads():
     module, inputs = module_of(nn.LSTM, 3, 64), noise(10, 20, 3)  # large enough for threads
-    with on_threads(2):
+    with threads(2):
         plain = lyapunov_spectrum(module, inputs)
         with torch.inference_mode():
             inside = lyapunov_spectrum(module, inputs.clone())
     assert torch.equal(plain.per_sequence, inside.per_sequence)
 
 
-@contextmanager
-def on_threads(number):
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def test_calls_at_the_same_time_leave_torch_its_number_of_threads():
     module, inputs = module_of(nn.GRU, 3, 8), noise(40, 4, 3)
     alone = lyapunov_spectrum(module, inputs)
-    with on_threads(2):
+    with threads(2):
         with ThreadPoolExecutor(3) as pool:
             together = list(pool.map(lambda _: lyapunov_spectrum(module, inputs), range(6)))
         with ThreadPoolExecutor(1) as fresh:
