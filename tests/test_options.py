@@ -617,7 +617,25 @@ def test_an_option_of_the_wrong_kind_is_refused_in_one_sentence(options, words):
     assert "\n" not in str(raised.value)
 
 
-def test_the_callers_state_is_not_changed_by_a_step_that_works_in_place():
-    start = torch.ones(2, 3, dtype=torch.float64)
-    lyapunov_spectrum(lambda s, x: s.mul_(0.5), noise(5, 2, 3), state=start)
-    assert torch.equal(start, torch.ones(2, 3, dtype=torch.float64))
+def apart(state, x):
+    return (2 * state).tanh() * 0.9 + x
+
+
+def in_place(state, x):
+    x.mul_(2)
+    return state.mul_(2).tanh_().mul_(0.9).add_(x.mul_(0.5))
+
+
+class InPlace(nn.Module):
+    def forward(self, x, state):
+        return in_place(state, x)
+
+
+@pytest.mark.parametrize("model", [in_place, InPlace()])
+def test_a_step_that_works_in_place_gives_the_same_numbers_and_changes_nothing_of_the_callers(model):
+    start, inputs = torch.full((2, 3), 0.3, dtype=torch.float64), 0.1 * noise(30, 2, 3)
+    kept = start.clone(), inputs.clone()
+    found = lyapunov_spectrum(model, inputs, state=start)
+    assert_close(found.per_sequence, lyapunov_spectrum(apart, inputs, state=start).per_sequence, rtol=0, atol=1e-12)
+    assert torch.equal(start, kept[0])
+    assert torch.equal(inputs, kept[1])

@@ -171,9 +171,9 @@ def _module(model: nn.Module, inputs: Tensor, state: Any) -> Adapted:
     sizes = [p.shape[-1] for p in parts]
 
     def step(_: Any, flat: Tensor, x: Tensor) -> Tensor:
-        pieces = flat.split(sizes, dim=-1)
+        pieces = flat.clone().split(sizes, dim=-1)  # a forward may work in place
         given = pieces[0] if isinstance(state, Tensor) else tuple(pieces)
-        return _flat(own(x, given), len(sizes), isinstance(state, Tensor))
+        return _flat(own(x.clone(), given), len(sizes), isinstance(state, Tensor))
 
     return Adapted(Tangent(step, []), torch.cat(parts, dim=-1)[None], inputs)
 
@@ -192,7 +192,8 @@ def _flat(answer: Any, number: int, single: bool) -> Tensor:
 def _function(step: Step, inputs: Tensor, state: Any) -> Adapted:
     if not isinstance(state, Tensor):
         raise ModuleError("a step function needs `state=`, a tensor (B, S)")
-    return Adapted(Tangent(lambda _, s, x: step(s, x), []), state.detach().to(inputs, copy=True)[None], inputs)
+    apart = Tangent(lambda _, s, x: step(s.clone(), x.clone()), [])  # a step may work in place
+    return Adapted(apart, state.detach().to(inputs)[None], inputs)
 
 
 def _as_list(state: Any) -> list[Any]:

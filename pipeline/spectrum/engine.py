@@ -119,8 +119,8 @@ class Ensemble:
 def _cut(models: int, sequences: int, rows: int) -> Iterator[tuple[slice, slice]]:
     """Networks and sequences in pieces of about `rows` of them, whole networks if possible."""
     if rows >= sequences:
-        parts, across = models, max(1, rows // sequences)
-        yield from ((slice(m, m + across), slice(0, sequences)) for m in range(0, parts, across))
+        across = rows // sequences
+        yield from ((slice(m, m + across), slice(0, sequences)) for m in range(0, models, across))
         return
     along = math.ceil(sequences / math.ceil(sequences / rows))
     for m in range(models):
