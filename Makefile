@@ -1,7 +1,7 @@
-# make run   the whole study: .venv with pinned packages, then `dvc repro`
+# make run   the whole study: .venv with pinned packages, then `dvc repro`; PROFILE=wide takes profiles/wide.yaml
 # make test  all checks and tests
 # make ui    the MLflow UI on the study's store
-# Further: check, track, docs, benchmarks, lock.
+# Further: check, track, docs, benchmarks, replications, lock.
 
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -10,10 +10,18 @@ export DVC_NO_ANALYTICS := 1
 STAMP := .venv/.stamp$(if $(CUDA),-cuda)
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: run test check lint ui track docs benchmarks lock .venv
+# a profile never overwrites settings that lie nowhere else
+define TAKE_PROFILE
+known() { git diff --quiet HEAD -- params.yaml || for p in profiles/*.yaml; do cmp -s $$p params.yaml && return; done; }; \
+	known || { echo "ERROR: params.yaml has changes of its own that PROFILE would overwrite; commit them or save them elsewhere" >&2; exit 1; }; \
+	cp profiles/$(PROFILE).yaml params.yaml
+endef
+
+.PHONY: run test check lint ui track docs benchmarks replications lock .venv
 
 run: $(STAMP)
 	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "ERROR: dvc repro needs a git repository; clone the project instead of unpacking an archive" >&2; exit 1; }
+	$(if $(PROFILE),@$(TAKE_PROFILE))
 	@python -m pipeline.config
 	@begin=$$(date +%s); dvc repro && echo "make run: everything up to date after $$(( $$(date +%s) - begin )) s"
 
@@ -45,6 +53,9 @@ benchmarks: $(STAMP) # minutes, on a calm machine
 	python -m benchmarks.parallel >> docs/.page
 	python -m benchmarks.tracking >> docs/.page
 	mv docs/.page docs/benchmarks.md
+
+replications: $(STAMP) # related work done again, up to three quarters of an hour; what has a result is not run again
+	python -m replications
 
 lock: # newest versions that pyproject.toml allows
 	rm -rf .lock && $(PYTHON) -m venv .lock

@@ -53,11 +53,22 @@ class Train(_Section):
     learning_rate: Range
     hidden_size: Annotated[tuple[Count, ...], Field(min_length=1)]
     clip_norm: Annotated[tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...], Field(min_length=1)]
+    dropout: Annotated[tuple[Annotated[float, Field(ge=0, lt=1)], ...], Field(min_length=1)]
+    head: Annotated[tuple[str, ...], Field(min_length=1)]
+    state: Literal["stateless", "stateful", "ordered", "conditional"]
 
     @model_validator(mode="after")
     def _early_before_the_end(self) -> Self:
         if self.early_epoch > self.epochs:
             raise ValueError(f"early_epoch ({self.early_epoch}) should not exceed epochs ({self.epochs})")
+        return self
+
+    @model_validator(mode="after")
+    def _heads_exist(self) -> Self:
+        there = ["default", *registry.names("heads")]
+        for name in self.head:
+            if name not in there:
+                raise ValueError(f"train.head: there is no head {name!r}; there are {', '.join(there)}")
         return self
 
 
@@ -87,6 +98,7 @@ class PredictorSettings(_Section):
 class Config(_Section):
     """All of params.yaml."""
 
+    study: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     device: Literal["auto", "cpu", "cuda"]
     processes: Literal["auto"] | Count

@@ -1,5 +1,6 @@
 """How cells, tasks and heads are found: the folder is the registry, the file's name is the name."""
 
+import re
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -23,3 +24,12 @@ def get(package: str, name: str, base: type) -> type:
             f"pipeline/{package}/{name}.py defines {len(found)} subclasses of {base.__name__}; it should define one"
         )
     return found[0]
+
+
+def sources(package: str, name: str) -> list[str]:
+    """The files, relative to the library, that `package/name.py` is made of: it, and the room's private ones it imports."""
+    found = [f"{package}/{name}.py"]
+    for path in found:  # which grows while it is walked
+        private = re.findall(r"^from \.(_\w+) import", (Path(__file__).parent / path).read_text(encoding="utf-8"), re.MULTILINE)
+        found += [f for p in private if (f := f"{package}/{p}.py") not in found]
+    return sorted(found)

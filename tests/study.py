@@ -18,6 +18,8 @@ def trial(index=0, task="counting", cell="elman", **changes):
         "learning_rate": 1e-3,
         "hidden_size": 4,
         "clip_norm": 0.0,
+        "dropout": 0.0,
+        "state": "stateless",
         "batch_size": 10,
         "epochs": 3,
         "early_epoch": 1,

@@ -35,7 +35,7 @@ def test_every_key_of_the_file_is_required(small_params):
 
 def test_missing_key_names_those_of_its_section(small_params):
     assert message(small_params({"train.init_scale.low": ...})).endswith("train.init_scale has the keys low, high")
-    assert "the file has the keys seed, device" in message(small_params({"seed": ...}))
+    assert "the file has the keys study, seed, device" in message(small_params({"seed": ...}))
 
 
 @pytest.mark.parametrize(

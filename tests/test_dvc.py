@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline import config
+from pipeline import config, registry
 
 ROOT = Path(__file__).parent.parent
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -98,3 +98,10 @@ def test_dvc_reads_the_graph_of_the_design():
     }
     pairs = len(config.load(ROOT / "params.yaml").tasks) * len(config.load(ROOT / "params.yaml").cells)
     assert len(set(re.findall(r'"(train@[^"]+)"', answer.stdout))) == pairs
+
+
+@pytest.mark.parametrize("stage", ["train", "spectrum"])
+def test_what_a_cell_or_a_task_takes_from_its_room_is_among_the_deps(stage):
+    for room in ("cells", "tasks"):
+        private = {f for name in registry.names(room) for f in registry.sources(room, name) if Path(f).name.startswith("_")}
+        assert {f"pipeline/{f}" for f in private} <= set(deps(stage))

@@ -57,6 +57,8 @@ def trial_of(data_file, cell="elman", **changes):
         "learning_rate": 0.01,
         "hidden_size": 6,
         "clip_norm": 0.0,
+        "dropout": 0.0,
+        "state": "stateless",
         "batch_size": 20,
     }
     given |= {"epochs": 3, "early_epoch": 1, "device": "cpu", "data_hash": about["hash"], "code_hash": "0" * 12}

@@ -1,7 +1,9 @@
 """What every cell is: static sizes and pure functions."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar
 
 import torch
@@ -25,6 +27,8 @@ class Cell(ABC):
 
     torch_module: ClassVar[type[nn.RNN] | type[nn.LSTM] | type[nn.GRU] | None] = None  # the fused twin, if torch has one
     torch_cell: ClassVar[type[nn.RNNCell] | type[nn.LSTMCell] | type[nn.GRUCell] | None] = None  # torch's single-step twin
+    fixed: ClassVar[frozenset[str]] = frozenset()  # parameters that are drawn and never trained
+    rates: ClassVar[Mapping[str, float]] = MappingProxyType({})  # a parameter's learning rate / the trial's, where it is not 1
     gates: ClassVar[int] = 1
     state_parts: ClassVar[int] = 1  # tensors of size H in torch's form of the state
     by_hand: ClassVar[bool] = False  # whether `linearise` and `push` are written; if not, `step` is differentiated automatically
@@ -33,6 +37,11 @@ class Cell(ABC):
     def state_size(self) -> int:
         """S, the dimension of phase space: everything that one step hands to the next."""
         return self.state_parts * self.hidden_size
+
+    @property
+    def output_size(self) -> int:
+        """Numbers that a head or the next layer reads."""
+        return self.hidden_size
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the parameters."""
@@ -49,12 +58,16 @@ class Cell(ABC):
         scale = self.hidden_size**-0.5 if self.init_scale is None else self.init_scale
         return {n: torch.empty(s).uniform_(-scale, scale, generator=generator) for n, s in self.shapes().items()}
 
+    def weights(self, params: Params) -> Params:
+        """What `step` reads, made once a sequence from what is trained (or fixed); the same, if there is nothing to be made."""
+        return params
+
     @abstractmethod
     def step(self, params: Params, state: Tensor, x: Tensor) -> Tensor:
         """The next state (B, S) from state (B, S) and input (B, I). Sequences must not mix."""
 
     def output(self, state: Tensor) -> Tensor:
-        """What a head or the next layer reads: (B, S) -> (B, H)."""
+        """What a head or the next layer reads: (B, S) -> (B, output_size)."""
         return state
 
     def linearise(self, params: Params, state: Tensor, new: Tensor, x: Tensor) -> Linear:

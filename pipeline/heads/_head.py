@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -13,8 +14,11 @@ Params = dict[str, Tensor]
 class Head(ABC):
     """Reads the outputs of the recurrent layers out, (T, B, H)."""
 
-    hidden_size: int
+    hidden_size: int  # H, numbers that the cell puts out
     output_size: int
+    steps: int | None = None  # T, for heads that weigh each step for itself
+
+    every_step: ClassVar[bool]  # whether there is an answer a step, not one a sequence
 
     def init(self, generator: Generator) -> Params:
         """An affine map O from H, uniform(-H ** -0.5, H ** -0.5), float32."""

@@ -1,6 +1,7 @@
 """An affine readout of every step."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 from torch.nn.functional import linear
@@ -11,6 +12,8 @@ from ._head import Head, Params
 @dataclass(frozen=True)
 class Every(Head):
     """One answer a step."""
+
+    every_step: ClassVar = True
 
     def read(self, params: Params, outputs: Tensor) -> Tensor:
         """(T, B, O) from outputs (T, B, H)."""

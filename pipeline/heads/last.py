@@ -1,6 +1,7 @@
 """An affine readout of the last step."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 from torch.nn.functional import linear
@@ -11,6 +12,8 @@ from ._head import Head, Params
 @dataclass(frozen=True)
 class Last(Head):
     """One answer a sequence."""
+
+    every_step: ClassVar = False
 
     def read(self, params: Params, outputs: Tensor) -> Tensor:
         """(B, O) from outputs (T, B, H)."""

@@ -43,9 +43,10 @@ class Task(ABC):
 
     title: ClassVar[str]  # a phrase for figures
     description: ClassVar[str]  # what goes in, what is asked for
-    head: ClassVar[str]  # name of the head that reads the answer out
+    head: ClassVar[str]  # "last" for one answer a sequence, "every" for one a step; others of the kind may read it out, too
     metric_name: ClassVar[str]
     batch_size: ClassVar[int]
+    ordered: ClassVar[bool] = False  # whether a split's sequences are a series cut up, each the one that follows the last
 
     @abstractmethod
     def load(self, size: str, seed: int) -> Splits:
@@ -87,6 +88,7 @@ class Task(ABC):
             "metric": self.metric_name,
             "head": self.head,
             "batch_size": self.batch_size,
+            "ordered": self.ordered,
             "size": size,
             "input_size": splits.input_size,
             "output_size": splits.output_size,

@@ -40,7 +40,7 @@ def _train(trial: Trial, data: TaskData) -> TrialResult:
     begin = time.perf_counter()
     generator = torch.Generator().manual_seed(trial.seed)
     module = Network.of(trial).init(generator).to(trial.device)
-    optimiser = torch.optim.Adam(module.parameters(), trial.learning_rate, fused=True)
+    optimiser = torch.optim.Adam(module.groups(trial.learning_rate), fused=True)
     curves = {name: np.full(trial.epochs + 1, np.nan) for name in CURVES}
     curves["validation_loss"][0], curves["validation_metric"][0] = _evaluate(module, trial, data, "validation")
     weights = {"initial": module.weights()}
@@ -77,7 +77,7 @@ def _epoch(
         x = task.encode(inputs[:, chosen].to(trial.device), trial.input_size)
         y = _pick(task.head, targets, chosen).to(trial.device)
         optimiser.zero_grad()
-        loss = task.loss(module(x), y)
+        loss = task.loss(module(x, trial.dropout, generator), y)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(module.parameters(), trial.clip_norm or float("inf"))
         losses.append(loss.item())

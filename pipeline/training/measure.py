@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from .. import spectrum, tasks
-from ..artefacts import CHECKPOINTS, TaskData, TrialResult, TrialSpectra, digest
+from ..artefacts import CHECKPOINTS, Arrays, TaskData, TrialResult, TrialSpectra, digest
+from ..cells import Cell, Params
 from ..config import SpectrumSettings
 from ..errors import ArtefactError
 from .network import Network
@@ -50,7 +50,7 @@ def measure(work: Work) -> Path:
     result = TrialResult.load(result_path)
     trial = Trial.from_description(result.trial)
     network = Network.of(trial)
-    params = _stacked([result.weights[c] for c in CHECKPOINTS], device)
+    params = _stacked(network.cell, [result.weights[c] for c in CHECKPOINTS], device)
     inputs = torch.from_numpy(_driving(data_path, settings)).to(device)
     inputs = tasks.get(trial.task).encode(inputs, trial.input_size).double()
     state = inputs.new_zeros(len(CHECKPOINTS), settings.sequences, network.cell.state_size)
@@ -76,9 +76,10 @@ def _driving(path: Path, settings: SpectrumSettings) -> np.ndarray[Any, Any]:
     return tasks.driving_sequences(inputs, settings.sequences, settings.transient + settings.steps)
 
 
-def _stacked(checkpoints: list[dict[str, Any]], device: str) -> dict[str, Tensor]:
-    """The cell's parameters of all checkpoints, (3, ...) float64."""
-    names = [n for n in checkpoints[0] if n.startswith("cell.")]
-    return {
-        n.removeprefix("cell."): torch.stack([torch.from_numpy(c[n]).double() for c in checkpoints]).to(device) for n in names
-    }
+def _stacked(cell: Cell, checkpoints: list[Arrays], device: str) -> Params:
+    """What the cell's step reads at all checkpoints, (3, ...) float64."""
+    made = [
+        cell.weights({n.removeprefix("cell."): torch.from_numpy(w).double() for n, w in c.items() if n.startswith("cell.")})
+        for c in checkpoints
+    ]
+    return {n: torch.stack([m[n] for m in made]).to(device) for n in made[0]}

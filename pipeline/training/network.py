@@ -24,7 +24,7 @@ class Network:
     def of(cls, trial: Trial) -> Self:
         """The network that a trial describes."""
         cell = cells.get(trial.cell)(trial.input_size, trial.hidden_size, trial.init_scale)
-        return cls(cell, heads.get(trial.head)(trial.hidden_size, trial.output_size))
+        return cls(cell, heads.get(trial.head)(cell.output_size, trial.output_size, trial.steps))
 
     def init(self, generator: Generator) -> "Module":
         """A module with fresh parameters."""
@@ -40,7 +40,7 @@ class Network:
 
 
 class Module(nn.Module):
-    """(T, B, I) -> the head's answer, from the zero state."""
+    """(T, B, I) -> the head's answer."""
 
     def __init__(self, network: Network, cell: dict[str, Tensor], head: dict[str, Tensor]) -> None:
         super().__init__()
@@ -48,13 +48,28 @@ class Module(nn.Module):
         self.cell = recurrence(network.cell, cell)
         self.head = nn.ParameterDict({n: nn.Parameter(p.clone()) for n, p in head.items()})
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """The answer to inputs (T, B, I)."""
-        return self.network.head.read(dict(self.head), self.cell(inputs)[0])
+    def forward(self, inputs: Tensor, dropout: float = 0.0, generator: Generator | None = None) -> Tensor:
+        """The answer to inputs (T, B, I) from the zero state; `dropout` of the outputs, drawn anew at each step, are not read."""
+        return self.read(self.cell(inputs)[0], dropout, generator)
+
+    def read(self, outputs: Tensor, dropout: float = 0.0, generator: Generator | None = None) -> Tensor:
+        """The head's answer to the cell's outputs (T, B, H)."""
+        if dropout:
+            kept = torch.rand(outputs.shape, generator=generator) >= dropout
+            outputs = outputs * kept.to(outputs) / (1 - dropout)
+        return self.network.head.read(dict(self.head), outputs)
 
     def weights(self) -> Arrays:
-        """A copy of all parameters under `cell.<name>` and `head.<name>`."""
-        return {n.removesuffix("_l0"): p.detach().cpu().numpy().copy() for n, p in self.named_parameters()}
+        """A copy of all parameters, fixed ones too, under `cell.<name>` and `head.<name>`."""
+        return {n.removesuffix("_l0"): p.detach().cpu().numpy().copy() for n, p in self.state_dict().items()}
+
+    def groups(self, learning_rate: float) -> list[dict[str, object]]:
+        """The trained parameters as an optimiser takes them, those of one learning rate together."""
+        rates = {f"cell.{n}": rate for n, rate in self.network.cell.rates.items()}
+        groups: dict[float, list[nn.Parameter]] = {}
+        for name, parameter in self.named_parameters():
+            groups.setdefault(rates.get(name, 1.0), []).append(parameter)
+        return [{"params": members, "lr": rate * learning_rate} for rate, members in groups.items()]
 
 
 class StepLoop(nn.Module):
@@ -64,14 +79,18 @@ class StepLoop(nn.Module):
         super().__init__()
         self.step_of = cell
         for name, value in params.items():
-            self.register_parameter(name, nn.Parameter(value.clone()))
+            if name in cell.fixed:
+                self.register_buffer(name, value.clone())
+            else:
+                self.register_parameter(name, nn.Parameter(value.clone()))
 
-    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs (T, B, H) and the last state (B, S)."""
-        params: dict[str, Tensor] = dict(self.named_parameters())
-        state = inputs.new_zeros(inputs.shape[1], self.step_of.state_size)
+    def forward(self, inputs: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Outputs (T, B, H) and the last state (B, S), from a state (B, S) or from zero."""
+        params: dict[str, Tensor] = self.step_of.weights({**dict(self.named_parameters()), **dict(self.named_buffers())})
+        if state is None:
+            state = inputs.new_zeros(inputs.shape[1], self.step_of.state_size)
         outputs = []
-        for x in inputs:
+        for x in inputs.unbind():
             state = self.step_of.step(params, state, x)
             outputs.append(self.step_of.output(state))
         return torch.stack(outputs), state

@@ -21,6 +21,8 @@ class Trial:
         learning_rate: of Adam.
         hidden_size: H.
         clip_norm: largest norm of a gradient, 0 for no clipping.
+        dropout: share of the outputs that the head does not see while training.
+        state: what becomes of the state between sequences, a name of `training.policies`.
         batch_size: sequences a step.
         epochs, early_epoch: length of the training, and of its part up to the early checkpoint.
         input_size, output_size, steps: I, O, and T of a training sequence.
@@ -39,6 +41,8 @@ class Trial:
     learning_rate: float
     hidden_size: int
     clip_norm: float
+    dropout: float
+    state: str
     batch_size: int
     epochs: int
     early_epoch: int

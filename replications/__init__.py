@@ -1,0 +1,1 @@
+"""Related work, done again here: one file a system, `python -m replications [NAME ...]`."""

@@ -1,0 +1,75 @@
+"""Runs replications and writes docs/replications.md: `python -m replications [NAME ...]`, all of them by default.
+
+A replication whose code and library have not changed since its last result is not run again.
+"""
+
+import hashlib
+import os
+import platform
+import sys
+import time
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from pipeline import execution, stage  # noqa: F401, I001  (stage limits the threads of NumPy and torch before they load)
+import torch
+
+from pipeline.artefacts import load_json, save_json
+
+from ._outcome import Outcome
+from ._page import page
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+PAGE = HERE.parent / "docs" / "replications.md"
+
+
+def names() -> list[str]:
+    """All replications, in the order of the files."""
+    return sorted(path.stem for path in HERE.glob("[a-z]*.py"))
+
+
+def run(name: str) -> Path:
+    """Run a replication at its full size, write its result and return the file."""
+    begin = time.perf_counter()
+    outcome: Outcome = import_module(f"replications.{name}").run(small=False)
+    facts = {"name": name, "code": code(name), "date": datetime.now(UTC).date().isoformat(), "machine": machine()}
+    path = RESULTS / f"{name}.json"
+    save_json(path, facts | {"seconds": time.perf_counter() - begin, "outcome": outcome.describe()})
+    print(f"{name}: {outcome.summary} ({time.perf_counter() - begin:.0f} s)", flush=True)
+    return path
+
+
+def machine() -> str:
+    """Where it runs, for people."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{len(os.sched_getaffinity(0))} cores {platform.machine()}, {device}"
+
+
+def code(name: str) -> str:
+    """Hash of what a result depends on: the replication's file, the shared ones and the library."""
+    files = [HERE / f"{name}.py", *HERE.glob("_*.py"), *(HERE.parent / "pipeline").rglob("*.py")]
+    return hashlib.sha256(b"".join(f.read_bytes() for f in sorted(files))).hexdigest()[:12]
+
+
+def results() -> list[dict[str, Any]]:
+    """The results on disk, in the order of the files."""
+    return [load_json(path) for name in names() if (path := RESULTS / f"{name}.json").exists()]
+
+
+def main(chosen: list[str]) -> None:
+    """Run what is asked for and has no result yet, two at a time, then write the page."""
+    unknown = set(chosen) - set(names())
+    if unknown:
+        raise SystemExit(f"ERROR: there is no replication {', '.join(sorted(unknown))}; there are {', '.join(names())}")
+    fresh = {r["name"] for r in results() if r["code"] == code(r["name"])}
+    todo = [name for name in chosen or names() if name not in fresh]
+    list(execution.run(run, todo, processes=execution.process_count("auto")))
+    PAGE.write_text(page(results()), encoding="utf-8")
+    print(f"wrote {PAGE.relative_to(HERE.parent)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
