@@ -13,9 +13,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pipeline import execution, stage  # noqa: F401, I001  (stage limits the threads of NumPy and torch before they load)
 import torch
 
+from pipeline import execution
 from pipeline.artefacts import load_json, save_json
 
 from ._outcome import Outcome
@@ -33,6 +33,7 @@ def names() -> list[str]:
 
 def run(name: str) -> Path:
     """Run a replication at its full size, write its result and return the file."""
+    torch.set_num_threads(1)
     begin = time.perf_counter()
     outcome: Outcome = import_module(f"replications.{name}").run(small=False)
     facts = {"name": name, "code": code(name), "date": datetime.now(UTC).date().isoformat(), "machine": machine()}
