@@ -12,6 +12,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 
 # a profile never overwrites settings that lie nowhere else
 define TAKE_PROFILE
+[ -f profiles/$(PROFILE).yaml ] || { echo "ERROR: there is no profiles/$(PROFILE).yaml; there are $(notdir $(wildcard profiles/*.yaml))" >&2; exit 1; }; \
 known() { git diff --quiet HEAD -- params.yaml || for p in profiles/*.yaml; do cmp -s $$p params.yaml && return; done; }; \
 	known || { echo "ERROR: params.yaml has changes of its own that PROFILE would overwrite; commit them or save them elsewhere" >&2; exit 1; }; \
 	cp profiles/$(PROFILE).yaml params.yaml
