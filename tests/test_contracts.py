@@ -105,6 +105,7 @@ def test_parity_would_see_any_two_gates_swapped(name, pair):
 @pytest.mark.parametrize("name", cells.names())
 def test_step_loop_equals_the_fused_kernel(name):
     cell, params, _, inputs = example(name)
+    inputs.requires_grad_()  # for cells of which nothing is trained
     loop, fused = StepLoop(cell, params), recurrence(cell, params).double()
     outputs, expected = loop(inputs)[0], fused(inputs)[0]
     assert_close(outputs, expected, rtol=0, atol=1e-12)
@@ -181,6 +182,7 @@ def test_cells_state_is_all_that_one_step_hands_to_the_next(name):
 @pytest.mark.parametrize("name", cells.names())
 def test_no_part_of_the_state_is_idle(name):
     cell, params, state, inputs = example(name)
+    state, inputs = torch.cat([state, -state]), torch.cat([inputs, -inputs], dim=1)
     jacobian = torch.autograd.functional.jacobian(lambda s: run(cell, params, s, inputs[:2])[1], state)
     assert (jacobian.abs().sum((0, 1, 2)) > 0).all()  # in one sequence or another: units may be dead for a while
 

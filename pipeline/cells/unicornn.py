@@ -1,0 +1,51 @@
+"""Undamped independent oscillators (Rusch and Mishra 2021b): y'' = -s(c)^2 (tanh(u * y + W x + b) + alpha y), s = sigmoid."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor
+from torch.nn.functional import linear
+
+from ._cell import Cell, Params
+
+
+@dataclass(frozen=True)
+class UnICORNN(Cell):
+    """Each step is two shears, so that volume is kept: the exponents sum to 0; defaults of the authors' for permuted MNIST.
+
+    `init_scale` acts on the input weights; u starts uniform in [0, 1), c in [-.1, .1), biases at 0.
+    """
+
+    step_size: float = 0.19  # dt
+    stiffness: float = 30.65  # alpha
+
+    state_parts: ClassVar = 2
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """W, u, c and b."""
+        size = self.hidden_size
+        return {"weight_ih": (size, self.input_size), "weight_hh": (size,), "control": (size,), "bias": (size,)}
+
+    def init(self, generator: Generator) -> Params:
+        """Input weights uniform(-p, p), recurrent ones uniform(0, 1), c uniform(-.1, .1), zero biases, float32."""
+        recurrent, control = (
+            torch.empty(self.hidden_size).uniform_(*limits, generator=generator) for limits in ((0, 1), (-0.1, 0.1))
+        )
+        prescribed = {"weight_hh": recurrent, "control": control, "bias": torch.zeros(self.hidden_size)}
+        return super().init(generator) | prescribed
+
+    def weights(self, params: Params) -> Params:
+        """With dt s(c), the step of each unit, for c."""
+        return params | {"control": self.step_size * params["control"].sigmoid()}
+
+    def step(self, params: Params, state: Tensor, x: Tensor) -> Tensor:
+        """(y', z') end to end, (B, 2 H): z' from the old y, y' from the new z."""
+        y, z = state.chunk(2, dim=-1)
+        force = (linear(x, params["weight_ih"], params["bias"]) + params["weight_hh"] * y).tanh()
+        z = z - params["control"] * (force + self.stiffness * y)
+        return torch.cat([y + params["control"] * z, z], dim=-1)
+
+    def output(self, state: Tensor) -> Tensor:
+        """Y (B, H)."""
+        return state[..., : self.hidden_size]
