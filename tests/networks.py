@@ -10,7 +10,7 @@ from oracles import Measured, System
 from torch import nn
 from torch.autograd.functional import jacobian
 
-from pipeline import lyapunov_spectrum
+from pipeline import cells, lyapunov_spectrum
 
 HALF = math.log(0.5)
 ROUNDING = "rounding of the logs, times the spread of the growth in one step"
@@ -117,35 +117,26 @@ def two_trajectories(kind):
     return Measured(torch.stack(logs[150:]).mean(0), spectrum(transient=150, count=1).per_sequence[:, 0])
 
 
-# Cells as plain step functions
+# Further cells, some as plain step functions
 
 
 def heavy_ball():
     """SBO-RNN with momentum mu on (h, v): rows of the Jacobian subtract to a triangle with I and mu I on its diagonal."""
-    size, momentum, rate = 6, 0.5, 0.1
-    weight, drive = torch.eye(size).double() + noise(size, 3) @ noise(3, size, seed=4) / 6, noise(2, size, seed=5)
-
-    def step(state, x):
-        h, v = state.chunk(2, dim=-1)
-        before = h @ weight + x @ drive
-        left = h - before.relu()
-        v = momentum * v - rate * (left - (left * (before > 0)) @ weight.T)
-        return torch.cat([h + v, v], dim=-1)
-
-    found = lyapunov_spectrum(step, noise(60, 2, 2), state=noise(2, 2 * size), transient=10, every=1)
-    return Measured(exact(size * math.log(momentum)), found.exponents.sum()[None])
+    cell = cells.get("sbo_heavy_ball")(2, 6, 0.8, step_size=0.1)
+    weights = cell.weights({n: p.double() for n, p in cell.init(seeded()).items()})
+    step = partial(cell.step, weights)
+    found = lyapunov_spectrum(step, noise(60, 2, 2), state=noise(2, cell.state_size), transient=10, every=1)
+    return Measured(exact(6 * math.log(0.5)), found.exponents.sum()[None])
 
 
 def orthogonal_modrelu():
     """scoRNN: slope 1 where |z| + b > 0, else 0; three units of each sort that do not mix."""
-    weight = torch.block_diag(oracles.rotation(3, seeded()), oracles.rotation(3, seeded(5)))
-    bias, drive = exact(0, 0.1, 0.3, -100, -100, -100), noise(2, 6)
-
-    def step(state, x):
-        z = state @ weight.T + x @ drive
-        return z.sign() * (z.abs() + bias).relu()
-
-    found = lyapunov_spectrum(step, noise(40, 2, 2), state=noise(2, 6), every=1)
+    cell = cells.get("scornn")(2, 6, 1.0)
+    params = {n: p.double() for n, p in cell.init(seeded()).items()}
+    mixing = torch.tensor([(i < 3) == (j < 3) for i in range(6) for j in range(i)])
+    params["skew"] = torch.where(mixing, noise(15), 0.0)
+    weights = cell.weights(params | {"bias": exact(0, 0.1, 0.3, -100, -100, -100)})
+    found = lyapunov_spectrum(partial(cell.step, weights), noise(40, 2, 2), state=noise(2, 6), every=1)
     return Measured(exact(*[0.0] * 3, *[-math.inf] * 3), found.exponents)
 
 

@@ -1,0 +1,70 @@
+"""Orthogonal and unitary recurrent weights, as torch parametrises them, and the nonlinearity that keeps the norm."""
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.func import functional_call
+from torch.nn.utils.parametrizations import orthogonal
+
+
+def _parametrisation(name: str) -> nn.Module:
+    """The map of torch from a triangle X to base f(X - X^H); sizes, dtype and base are those of each call."""
+    holder = nn.Module()
+    holder.weight = nn.Parameter(torch.eye(1))
+    return orthogonal(holder, "weight", orthogonal_map=name).get_submodule("parametrizations.weight.0")
+
+
+MAPS = {name: _parametrisation(name) for name in ("cayley", "matrix_exp")}
+
+
+def orthogonal_matrix(name: str, triangle: Tensor, base: Tensor) -> Tensor:
+    """Base (H, H) times f(A), orthogonal if the base is, unitary for complex numbers; A is the triangle less its adjoint.
+
+    Args:
+        name: "cayley", f(A) = (I - A / 2)^-1 (I + A / 2), or "matrix_exp".
+        triangle: (H, H), zero above the diagonal.
+        base: (H, H) and orthogonal; real f(A) has determinant 1, so that the base alone has its sign.
+    """
+    return functional_call(MAPS[name], {"base": base}, (triangle,))
+
+
+def triangle(values: Tensor, size: int, diagonal: bool = False) -> Tensor:
+    """The matrix (H, H) with the values below its diagonal, or on it, too, row by row, and else zeros."""
+    places = torch.tril_indices(size, size, 0 if diagonal else -1, device=values.device)
+    return values.new_zeros(size, size).index_put(tuple(places), values)
+
+
+def rotations(entries: Tensor, size: int) -> Tensor:
+    """Values (H (H - 1) / 2,) for `triangle` whose A has blocks of 2 x 2 with these entries (H // 2,); 0 in what is left."""
+    matrix = entries.new_zeros(size, size)
+    second = torch.arange(1, size, 2)
+    matrix[second, second - 1] = entries
+    return matrix[tuple(torch.tril_indices(size, size, -1))]
+
+
+def angles(size: int, generator: Generator) -> Tensor:
+    """Angles (H // 2,) of the first rotations, uniform(0, pi / 2) (Helfrich et al. 2018)."""
+    return torch.rand(size // 2, generator=generator) * (torch.pi / 2)
+
+
+def uniform(shape: tuple[int, ...], scale: float, generator: Generator) -> Tensor:
+    """Numbers between -scale and scale, float32."""
+    return torch.empty(shape).uniform_(-scale, scale, generator=generator)
+
+
+def modrelu(z: Tensor, bias: Tensor) -> Tensor:
+    """Sign of z times max(|z| + b, 0) (Arjovsky et al. 2016); its slope is 1 or 0, and 1 at z = 0 if b >= 0.
+
+    Written as z + b sign(z): sign(z) (|z| + b) would have slope 0 at z = 0, where every network stays while its input is 0.
+    """
+    return torch.where(z.abs() + bias >= 0, z + bias * z.sign(), 0.0)
+
+
+def complex_modrelu(z: Tensor, bias: Tensor) -> Tensor:
+    """Keep the phase of z and make its modulus max(|z| + b, 0), for complex numbers, real parts before imaginary ones: (B, 2 H), b (H,).
+
+    The modulus is the root of |z|^2 + 1e-5 (Maduranga et al. 2019), so that slopes are finite at 0: 1 + 316 b there.
+    """
+    real, imaginary = z.chunk(2, dim=-1)
+    modulus = (real.square() + imaginary.square() + 1e-5).sqrt()
+    share = (1 + bias / modulus).relu()
+    return z * torch.cat([share, share], dim=-1)

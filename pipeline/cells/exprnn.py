@@ -1,0 +1,50 @@
+"""Exponential orthogonal network (Lezcano-Casado and Martinez-Rubio 2019): h' = modReLU(V x + exp(A) h), A skew-symmetric."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor
+from torch.nn.functional import linear
+
+from ._cell import Cell, Params
+from ._orthogonal import angles, modrelu, orthogonal_matrix, rotations, triangle, uniform
+
+
+@dataclass(frozen=True)
+class ExpRNN(Cell):
+    """Q = exp(A), so that det Q = 1.
+
+    `init_scale` is that of the input weights alone; Q starts with rotations by angles in (0, pi / 2). With b >= 0 all
+    exponents are exactly 0; a unit with |z| < -b is dead, and as many exponents are -inf.
+    """
+
+    rates: ClassVar[Mapping[str, float]] = MappingProxyType({"skew": 0.1})
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Input weights, the triangle of A, and modReLU's b."""
+        size = self.hidden_size
+        return {"weight_ih": (size, self.input_size), "skew": (size * (size - 1) // 2,), "bias": (size,)}
+
+    def init(self, generator: Generator) -> Params:
+        """B from uniform(-.01, .01)."""
+        size = self.hidden_size
+        scale = size**-0.5 if self.init_scale is None else self.init_scale
+        return {
+            "weight_ih": uniform((size, self.input_size), scale, generator),
+            "skew": rotations(angles(size, generator), size),
+            "bias": uniform((size,), 0.01, generator),
+        }
+
+    def weights(self, params: Params) -> Params:
+        """Input weights, b and Q."""
+        skew = params["skew"]
+        base = torch.eye(self.hidden_size, dtype=skew.dtype, device=skew.device)
+        matrix = orthogonal_matrix("matrix_exp", triangle(skew, self.hidden_size), base)
+        return {"weight_ih": params["weight_ih"], "weight_hh": matrix, "bias": params["bias"]}
+
+    def step(self, weights: Params, state: Tensor, x: Tensor) -> Tensor:
+        """H' (B, H)."""
+        return modrelu(linear(x, weights["weight_ih"]) + linear(state, weights["weight_hh"]), weights["bias"])

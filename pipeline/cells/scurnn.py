@@ -1,0 +1,67 @@
+"""Scaled Cayley unitary network (Maduranga, Helfrich and Ye 2019): h' = modReLU(V x + Q h) in complex numbers, Q unitary."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor
+from torch.nn.functional import linear
+
+from ._cell import Cell, Params
+from ._orthogonal import angles, complex_modrelu, orthogonal_matrix, rotations, triangle, uniform
+
+
+@dataclass(frozen=True)
+class ScuRNN(Cell):
+    """Q = diag(exp(i theta)) times the Cayley transform of a skew-Hermitian matrix, theta trained; H complex units.
+
+    State and output are real parts, then imaginary parts, 2 H numbers; it starts at 0, where the paper trains the start.
+    `init_scale` is that of the input weights alone, (6 / (I + H)) ** .5 by default. Unlike modReLU of real numbers, that of
+    complex ones contracts where b < 0 and expands where b > 0, most near 0.
+    """
+
+    state_parts: ClassVar[int] = 2
+    rates: ClassVar[Mapping[str, float]] = MappingProxyType({"skew_real": 0.1, "skew_imaginary": 0.1})
+
+    @property
+    def output_size(self) -> int:
+        """2 H: real and imaginary parts."""
+        return 2 * self.hidden_size
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Input weights, real before imaginary, the triangle of the skew-Hermitian matrix, theta, and modReLU's b."""
+        size = self.hidden_size
+        return {
+            "weight_ih": (2 * size, self.input_size),
+            "skew_real": (size * (size - 1) // 2,),
+            "skew_imaginary": (size * (size + 1) // 2,),
+            "phase": (size,),
+            "bias": (size,),
+        }
+
+    def init(self, generator: Generator) -> Params:
+        """The paper's: rotations by angles in (0, pi / 2), theta from uniform(0, 2 pi), b from uniform(-.01, .01)."""
+        size = self.hidden_size
+        scale = (6 / (self.input_size + size)) ** 0.5 if self.init_scale is None else self.init_scale
+        return {
+            "weight_ih": uniform((2 * size, self.input_size), scale, generator),
+            "skew_real": rotations(2 * (angles(size, generator) / 2).tan(), size),
+            "skew_imaginary": torch.zeros(size * (size + 1) // 2),
+            "phase": torch.rand(size, generator=generator) * (2 * torch.pi),
+            "bias": uniform((size,), 0.01, generator),
+        }
+
+    def weights(self, params: Params) -> Params:
+        """Input weights, b, and Q as the real matrix (2 H, 2 H) of blocks Re, -Im over Im, Re."""
+        size = self.hidden_size
+        lower = torch.complex(triangle(params["skew_real"], size), triangle(params["skew_imaginary"], size, diagonal=True))
+        turns = torch.complex(params["phase"].cos(), params["phase"].sin())
+        matrix = orthogonal_matrix("cayley", lower, turns.diag())
+        upper, below = torch.cat([matrix.real, -matrix.imag], dim=1), torch.cat([matrix.imag, matrix.real], dim=1)
+        return {"weight_ih": params["weight_ih"], "weight_hh": torch.cat([upper, below]), "bias": params["bias"]}
+
+    def step(self, weights: Params, state: Tensor, x: Tensor) -> Tensor:
+        """Real and imaginary parts of h' (B, 2 H)."""
+        return complex_modrelu(linear(x, weights["weight_ih"]) + linear(state, weights["weight_hh"]), weights["bias"])
