@@ -9,7 +9,7 @@ from torch import Tensor
 from ._task import Splits, Task
 
 STEPS = 61  # days of a segment
-YEARS = {"packaged": (120, 10, 10), "full": (15, 5, 10)}  # of training, validation, test
+YEARS = {"packaged": (80, 10, 10), "full": (15, 5, 10)}  # of training, validation, test
 SPIN_UP = 5  # years before the series begins, which fill the stores
 CAPACITY = 400.0  # of the soil, mm
 STORES = ("soil", "snow")  # what is asked for
@@ -45,7 +45,7 @@ class Catchment(Task):
         for name, part in zip(("train", "validation", "test"), splits, strict=True):
             segments = _segments(((part - mean) / deviation).astype(np.float32))
             arrays[f"{name}_inputs"], arrays[f"{name}_targets"] = segments[..., :2].copy(), segments[..., 2:].copy()
-        notes = {"years": years, "standardised_by": {"mean": mean.tolist(), "std": deviation.tolist()}}
+        notes = {"years": list(years), "standardised_by": {"mean": mean.tolist(), "std": deviation.tolist()}}
         return Splits(arrays, 2, len(STORES), "generated from the study's seed", "none needed", notes)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:

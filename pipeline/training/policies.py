@@ -37,7 +37,7 @@ def shuffled(count: int, size: int, generator: Generator) -> Sequence[Tensor]:
 
 
 def consecutive(count: int, size: int, generator: Generator) -> Sequence[Tensor]:
-    """Mini-batches of sequences that follow one another, each mini-batch the last one."""
+    """Mini-batches of sequences that follow one another, within a mini-batch and from one to the next."""
     return torch.arange(count).split(size)
 
 
