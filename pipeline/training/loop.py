@@ -11,13 +11,14 @@ from torch import Generator, Tensor
 from .. import tasks
 from ..artefacts import CURVES, TaskData, TrialResult, finite_or_none
 from .network import Module, Network
+from .policies import POLICIES, previous, tell
 from .trial import Trial
 
 
 def train(work: tuple[Trial, Path, Path]) -> Path:
     """Train a trial, write its TrialResult and return the path.
 
-    Adam (Kingma and Ba 2015) on shuffled mini-batches. A loss
+    Adam (Kingma and Ba 2015) on mini-batches as the trial's policy draws them, shuffled unless it carries the state. A loss
     or gradient that is not finite ends the training: the trial is then `diverged`, the curves are NaN from the next epoch on,
     and the weights are those at hand.
 
@@ -70,14 +71,15 @@ def _epoch(
     module: Module, optimiser: torch.optim.Optimizer, trial: Trial, data: TaskData, generator: Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Losses and gradient norms before clipping of the steps of one epoch; ends at the first that is not finite."""
-    task = tasks.get(trial.task)
+    task, policy = tasks.get(trial.task), POLICIES[trial.state]
     inputs, targets = (torch.from_numpy(a) for a in data.split("train"))
-    losses, norms = [], []
-    for chosen in torch.randperm(inputs.shape[1], generator=generator).split(trial.batch_size):
+    losses, norms, state = [], [], None
+    for chosen in policy.batches(inputs.shape[1], trial.batch_size, generator):
         x = task.encode(inputs[:, chosen].to(trial.device), trial.input_size)
         y = _pick(task.head, targets, chosen).to(trial.device)
         optimiser.zero_grad()
-        loss = task.loss(module(x, trial.dropout, generator), y)
+        outputs, state = policy.train(module.run, tell(x, previous(targets)[chosen]) if policy.told else x, state)
+        loss = task.loss(module.read(outputs, trial.dropout, generator), y)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(module.parameters(), trial.clip_norm or float("inf"))
         losses.append(loss.item())
@@ -90,10 +92,11 @@ def _epoch(
 
 @torch.no_grad()
 def _evaluate(module: Module, trial: Trial, data: TaskData, split: str) -> tuple[float, float]:
-    """Loss and metric of a whole split."""
-    task = tasks.get(trial.task)
+    """Loss and metric of a whole split, whose sequences are told the true targets if the policy tells them any."""
+    task, policy = tasks.get(trial.task), POLICIES[trial.state]
     inputs, targets = (torch.from_numpy(a).to(trial.device) for a in data.split(split))
-    outputs = module(task.encode(inputs, trial.input_size))
+    x = task.encode(inputs, trial.input_size)
+    outputs = module.read(policy.evaluate(module.run, tell(x, previous(targets)) if policy.told else x, None)[0])
     return task.loss(outputs, targets).item(), task.metric(outputs, targets).item()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from .. import spectrum, tasks
 from ..artefacts import CHECKPOINTS, Arrays, TaskData, TrialResult, TrialSpectra, digest
@@ -16,6 +17,7 @@ from ..cells import Cell, Params
 from ..config import SpectrumSettings
 from ..errors import ArtefactError
 from .network import Network
+from .policies import POLICIES, previous
 from .trial import Trial, code_hash
 
 Work = tuple[Path, Path, SpectrumSettings, str, Path]
@@ -40,7 +42,9 @@ def measurements(results: Path, data: Path, settings: SpectrumSettings, folder: 
 def measure(work: Work) -> Path:
     """Measure a trial's full spectrum at its three checkpoints, write its TrialSpectra and return the path.
 
-    The networks are driven by the task's own validation data in natural order, in float64, from the zero state.
+    The networks are driven by the task's own validation data in natural order, in float64, from the zero state, which is
+    carried from sequence to sequence whatever the trial's policy. A policy that tells targets tells the true ones:
+    exponents are of the driven network, not of the loop that it closes when it is told its own answers.
 
     Args:
         work: file of the trial's result, file of the task's data, settings, device, file to write.
@@ -51,8 +55,7 @@ def measure(work: Work) -> Path:
     trial = Trial.from_description(result.trial)
     network = Network.of(trial)
     params = _stacked(network.cell, [result.weights[c] for c in CHECKPOINTS], device)
-    inputs = torch.from_numpy(_driving(data_path, settings)).to(device)
-    inputs = tasks.get(trial.task).encode(inputs, trial.input_size).double()
+    inputs = _inputs(trial, data_path, settings).to(device)
     state = inputs.new_zeros(len(CHECKPOINTS), settings.sequences, network.cell.state_size)
     growth = spectrum.growth(network.cell, params, state, inputs, network.cell.state_size, transient=settings.transient)
     spectra = [
@@ -70,10 +73,22 @@ def measure(work: Work) -> Path:
     return path
 
 
+def _inputs(trial: Trial, path: Path, settings: SpectrumSettings) -> Tensor:
+    """What drives the trial's network, (T, B, I) float64."""
+    inputs, before = _driving(path, settings, POLICIES[trial.state].told)
+    encoded = tasks.get(trial.task).encode(torch.from_numpy(inputs), trial.input_size)
+    return (encoded if before is None else torch.cat([encoded, torch.from_numpy(before)], dim=-1)).double()
+
+
 @lru_cache(maxsize=1)
-def _driving(path: Path, settings: SpectrumSettings) -> np.ndarray[Any, Any]:
-    inputs, _ = TaskData.load(path).split("validation")
-    return tasks.driving_sequences(inputs, settings.sequences, settings.transient + settings.steps)
+def _driving(path: Path, settings: SpectrumSettings, told: bool) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
+    """Stretches of validation data and, on demand, the targets of the step before the sequence that a step belongs to."""
+    inputs, targets = TaskData.load(path).split("validation")
+    count, steps = settings.sequences, settings.transient + settings.steps
+    if not told:
+        return tasks.driving_sequences(inputs, count, steps), None
+    before = previous(torch.from_numpy(targets)).expand(len(targets), -1, -1).numpy()
+    return tasks.driving_sequences(inputs, count, steps), tasks.driving_sequences(before, count, steps)
 
 
 def _stacked(cell: Cell, checkpoints: list[Arrays], device: str) -> Params:

@@ -10,6 +10,7 @@ from .. import cells, heads
 from ..artefacts import Arrays
 from ..cells import Cell
 from ..heads import Head
+from .policies import POLICIES
 from .trial import Trial
 
 
@@ -23,7 +24,8 @@ class Network:
     @classmethod
     def of(cls, trial: Trial) -> Self:
         """The network that a trial describes."""
-        cell = cells.get(trial.cell)(trial.input_size, trial.hidden_size, trial.init_scale)
+        told = trial.output_size if POLICIES[trial.state].told else 0
+        cell = cells.get(trial.cell)(trial.input_size + told, trial.hidden_size, trial.init_scale)
         return cls(cell, heads.get(trial.head)(cell.output_size, trial.output_size, trial.steps))
 
     def init(self, generator: Generator) -> "Module":
@@ -51,6 +53,15 @@ class Module(nn.Module):
     def forward(self, inputs: Tensor, dropout: float = 0.0, generator: Generator | None = None) -> Tensor:
         """The answer to inputs (T, B, I) from the zero state; `dropout` of the outputs, drawn anew at each step, are not read."""
         return self.read(self.cell(inputs)[0], dropout, generator)
+
+    def run(self, inputs: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The cell's outputs (T, B, H) to inputs (T, B, I), and its last state (B, S), from a state (B, S) or from zero."""
+        if isinstance(self.cell, StepLoop):
+            outputs, last = self.cell(inputs, state)
+            return outputs, last
+        parts = () if state is None else tuple(p.contiguous()[None] for p in state.chunk(self.network.cell.state_parts, -1))
+        outputs, last = self.cell(inputs, parts if len(parts) > 1 else parts[0] if parts else None)
+        return outputs, (torch.cat(last, -1) if isinstance(last, tuple) else last)[0]
 
     def read(self, outputs: Tensor, dropout: float = 0.0, generator: Generator | None = None) -> Tensor:
         """The head's answer to the cell's outputs (T, B, H)."""
