@@ -21,7 +21,7 @@ from pipeline.artefacts import TrialResult, trials_in
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.slow
 
-(LEAKY,) = [b for b in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL) if "class Leaky" in b]
+(UGRNN,) = [b for b in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL) if "class UGRNN" in b]
 
 
 def environment():
@@ -186,12 +186,12 @@ def test_a_temporary_experiment_lands_in_the_workspaces_store_with_its_artifacts
 
 def test_a_new_cell_runs_its_own_instances_and_what_follows_and_nothing_else(study):
     before = files(study)
-    (study / "pipeline/cells/leaky.py").write_text(LEAKY)
-    edit(study, cells=["elman", "gru", "leaky"])
-    new = {f"{stage}@{task}-leaky" for stage in ("train", "spectrum") for task in ("fulda_runoff", "mnist_rows")}
+    (study / "pipeline/cells/ugrnn.py").write_text(UGRNN)
+    edit(study, cells=["elman", "gru", "ugrnn"])
+    new = {f"{stage}@{task}-ugrnn" for stage in ("train", "spectrum") for task in ("fulda_runoff", "mnist_rows")}
     assert set(ran(dvc("repro", cwd=study))) == new | {"features", "predictor", "report"}
-    assert {p: t for p, t in files(study).items() if "leaky" not in str(p)} == before
-    assert len(trials_in(study / "trials/fulda_runoff-leaky")) == 4
+    assert {p: t for p, t in files(study).items() if "ugrnn" not in str(p)} == before
+    assert len(trials_in(study / "trials/fulda_runoff-ugrnn")) == 4
 
 
 def same(one, other):

@@ -33,5 +33,5 @@ class CoRNN(Cell):
         return torch.cat([y + self.step_size * z, z], dim=-1)
 
     def output(self, state: Tensor) -> Tensor:
-        """Y (B, H)."""
+        """The positions y (B, H)."""
         return state[..., : self.hidden_size]

@@ -11,7 +11,11 @@ from ._cell import Cell, Params
 
 @dataclass(frozen=True)
 class IRNN(Cell):
-    """At first active units add up their inputs; `init_scale` acts on the input weights, biases start at 0."""
+    """At first active units add up their inputs, with exponents 0; `init_scale` acts on the input weights, biases start at 0.
+
+    Until training mixes the units, one that is silent at a single counted step has the exponent -inf: driven by inputs
+    of either sign, that may be all of them.
+    """
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """W, U and b."""

@@ -34,5 +34,5 @@ class LEM(Cell):
         return torch.cat([y, z], dim=-1)
 
     def output(self, state: Tensor) -> Tensor:
-        """Y (B, H)."""
+        """Of both states y, (B, H)."""
         return state[..., : self.hidden_size]

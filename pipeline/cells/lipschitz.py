@@ -32,5 +32,5 @@ class LipschitzRNN(Cell):
         return state + self.step_size * (linear(state, params["weight_linear"]) + total.tanh())
 
     def _mixed(self, free: Tensor) -> Tensor:
-        """Beta (M - M') + (1 - beta) (M + M') - gamma I = M + (1 - 2 beta) M' - gamma I."""
+        """The same matrix in two terms less: M + (1 - 2 beta) M' - gamma I."""
         return free + (1 - 2 * self.skew) * free.mT - self.diffusion * torch.eye(len(free)).to(free)

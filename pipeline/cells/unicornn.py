@@ -47,5 +47,5 @@ class UnICORNN(Cell):
         return torch.cat([y + params["control"] * z, z], dim=-1)
 
     def output(self, state: Tensor) -> Tensor:
-        """Y (B, H)."""
+        """The positions y (B, H)."""
         return state[..., : self.hidden_size]
