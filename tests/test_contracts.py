@@ -224,9 +224,11 @@ def test_derivative_by_hand_takes_one_input_for_all_networks(name):
 
 
 @pytest.mark.parametrize("name", heads.names())
-def test_head_draws_uniformly_within_the_inverse_root_of_its_width(name):
-    head = heads.get(name)(64, 50)
-    assert_uniform(head.init(generator()).values(), 64**-0.5)
+def test_head_draws_uniformly_within_the_inverse_root_of_what_it_reads(name):
+    head = heads.get(name)(64, 50, 6)
+    params = head.init(generator())
+    assert params["weight"].shape[1] in (64, 6 * 64)  # of one step, or of all
+    assert_uniform(params.values(), params["weight"].shape[1] ** -0.5)
     one, again, other = (head.init(generator(seed)) for seed in (7, 7, 8))
     assert all(torch.equal(one[n], again[n]) for n in one)
     assert not any(torch.equal(one[n], other[n]) for n in one)
@@ -234,7 +236,7 @@ def test_head_draws_uniformly_within_the_inverse_root_of_its_width(name):
 
 @pytest.mark.parametrize("name", heads.names())
 def test_head_does_not_mix_sequences(name):
-    head = heads.get(name)(5, 2)
+    head = heads.get(name)(5, 2, 6)
     params = head.init(generator())
     outputs = torch.randn(6, 3, 5, generator=generator(2))
     changed = outputs.clone()

@@ -98,6 +98,12 @@ def test_progress_is_that_of_the_checkpoints_epoch():
     assert table["gradient_norm"].tolist()[1:] == [0.1, 0.3]
 
 
+def test_head_and_dropout_are_the_trials():
+    table = features.table([result(head="neuroview", dropout=0.25)], [spectra(MANY)], 0.8)
+    assert table["head"].unique() == ["neuroview"]
+    assert table["dropout"].unique() == [0.25]
+
+
 def test_a_diverged_trial_is_a_row_like_any_other():
     bad = result([2.0, np.nan, np.nan, np.nan], diverged=True, index=1)
     nothing = [MANY[0], [[np.nan] * 4] * 2, [[np.nan] * 4] * 2]

@@ -231,6 +231,16 @@ def test_a_missing_or_broken_predictor_is_one_sentence(predictor, tmp_path):
         StabilityPredictor.load(tmp_path)
 
 
+@pytest.mark.parametrize("change", [lambda sets: None, lambda sets: {**sets, "all": [c for c in sets["all"] if c != "head"]}])
+def test_a_predictor_of_other_inputs_is_refused_when_it_is_loaded(predictor, tmp_path, change):
+    about = dict(predictor.about, sets=change(predictor.about["sets"]))
+    if about["sets"] is None:  # as files were before they said
+        del about["sets"]
+    StabilityPredictor(predictor.models, about).save(tmp_path)
+    with pytest.raises(ArtefactError, match="was fitted to other inputs than this version"):
+        StabilityPredictor.load(tmp_path)
+
+
 def test_the_set_used_is_one_whose_columns_are_all_known(predictor, inputs):
     for name in SERVED:
         chosen = predictor.predict(inputs[list(SETS[name])])["based_on"].unique()
@@ -255,9 +265,25 @@ def test_a_network_is_assessed_before_training_and_after_an_epoch(predictor):
     for verdict in (before, after):
         assert 0 <= verdict.probability <= 1
         assert 0 <= verdict.expected_score <= 1
-        assert 1 <= len(verdict.reasons) <= 3
+        assert 1 <= len(measured(verdict)) <= 3
         assert str(verdict.based_on) in str(verdict)
         assert "over trials" in verdict.evidence
+
+
+def measured(verdict):
+    """The reasons that are about measurements."""
+    return [reason for reason in verdict.reasons if not reason.startswith("no trial of the study")]
+
+
+def test_a_verdict_says_what_the_study_has_never_seen(predictor, inputs):
+    knowing = StabilityPredictor({"all": predictor.models["all"]}, predictor.about)  # the others may have better evidence
+    known = inputs.iloc[0].to_dict()
+    familiar, never = (knowing.verdict(known | changes) for changes in ({}, {"head": "neuroview", "cell": "lstm"}))
+    assert measured(familiar) == list(familiar.reasons)
+    assert never.reasons[len(measured(never)) :] == (
+        "no trial of the study had cell 'lstm'",
+        "no trial of the study had head 'neuroview'",
+    )
 
 
 def test_what_is_of_no_use_without_something_else_is_refused(predictor):
@@ -283,13 +309,13 @@ def test_assess_hands_the_models_exactly_the_features_of_the_study(predictor, mo
     torch.manual_seed(0)
     network, data = torch.nn.LSTM(3, 8, batch_first=True), torch.randn(4, 30, 3)
     spectrum = lyapunov_spectrum(network, data)
-    predictor.assess(network, data, learning_rate=1e-2, init_scale=0.3)
+    predictor.assess(network, data, learning_rate=1e-2, init_scale=0.3, head="last", dropout=0.2)
     expected = features.spectrum_features(spectrum.per_sequence.numpy(), float(spectrum.standard_error[0]), 30)
     assert {k: v for k, v in seen.items() if k.startswith("initial_")} == {f"initial_{k}": v for k, v in expected.items()}
     assert seen["log_learning_rate"] == pytest.approx(-2)
     assert seen["log_init_scale"] == pytest.approx(np.log10(0.3))
     assert seen["log_hidden_size"] == pytest.approx(np.log10(8))
-    assert seen["cell"] == "lstm"
+    assert (seen["task"], seen["cell"], seen["head"], seen["dropout"]) == ("another", "lstm", "last", 0.2)
 
 
 def test_the_scale_of_uniform_weights_is_measured_where_it_is_not_given(predictor, monkeypatch):

@@ -424,6 +424,21 @@ def test_measured_exponents_are_those_of_the_torch_twin_on_the_validation_data(c
         assert (np.diff(spectra.mean(checkpoint)) <= 0).all()
 
 
+def test_the_head_plays_no_part_in_a_spectrum(data_file, small_params, tmp_path):
+    spectra, counts = {}, {}
+    for head in ("last", "neuroview"):
+        trial = trial_of(data_file, head=head, learning_rate=0.05, epochs=1)
+        counts[head] = trained(trial, data_file, tmp_path / head / "trials").outcome["parameter_count"]
+        # the driving sequences are longer than the 28 steps that this neuroview has weights for
+        (spectra[head],) = measured(data_file, settings_of(small_params, sequences=2, transient=5, steps=35), tmp_path / head)
+    cell = 6 * (28 + 6 + 2)
+    assert counts == {"last": cell + 10 * 6 + 10, "neuroview": cell + 10 * 6 * 28 + 10}
+    before, after = ([s.exponents[place] for s in spectra.values()] for place in (0, 2))
+    # the cell is drawn before the head; both are within what `accuracy` allows, thrice that for one sequence, as above
+    np.testing.assert_allclose(*before, rtol=0, atol=6e-5)
+    assert np.abs(after[0] - after[1]).max() > 0.01
+
+
 def test_tokens_are_encoded_before_they_drive_a_spectrum(text_file, small_params, tmp_path):
     trial = trial_of(text_file, hidden_size=3, epochs=1)
     result = trained(trial, text_file, tmp_path / "trials")

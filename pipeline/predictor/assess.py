@@ -43,7 +43,7 @@ class Verdict:
         expected_score: share of the gap between chance and the best known loss that the training will close, in [0, 1].
         based_on: the set of inputs that was used, the best of those that could be.
         evidence: how that set did on trials that were held out: measures with intervals, by split.
-        reasons: sentences, the weightiest first.
+        reasons: sentences, the weightiest first; at the end what the study has never seen.
     """
 
     probability: float
@@ -63,7 +63,8 @@ class StabilityPredictor:
 
     Attributes:
         models: set of inputs (a name in SERVED) -> fitted regression of the score, fitted classifier of success.
-        about: quantiles of the training trials by column, the evidence by set and split, tasks, cells, threshold.
+        about: quantiles of the training trials by column, the evidence by set and split, tasks, cells, heads, threshold,
+            and the columns that each set had.
     """
 
     models: Mapping[str, tuple[Any, Any]] = field(repr=False)
@@ -87,6 +88,7 @@ class StabilityPredictor:
             "evidence": _by_set(table),
             "threshold": threshold,
             "trials": len(inputs),
+            "sets": {name: list(SETS[name]) for name in SERVED},
             **{f"{c}s": sorted(inputs[c].unique()) for c in CATEGORIES},
         }
         return cls(models, about)
@@ -103,7 +105,8 @@ class StabilityPredictor:
         """The predictor of a folder, or of an MLflow model's address such as "models:/rnn-stability@champion".
 
         Raises:
-            ArtefactError: the folder lacks the files, or they are corrupt.
+            ArtefactError: the folder lacks the files, or they are corrupt, or of a version of this library that gave it
+                other inputs.
             TrackingError: there is no such model.
         """
         folder = Path(source)
@@ -116,6 +119,7 @@ class StabilityPredictor:
             content = skops.io.load(folder / "model.skops", trusted=TRUSTED)
         except Exception as error:  # skops names no class of errors for a broken file
             raise ArtefactError(f"{folder / 'model.skops'} cannot be loaded: {error}") from None
+        _check_inputs(folder, about)
         return cls({name: tuple(pair) for name, pair in content.items()}, about)
 
     def predict(self, known: pd.DataFrame) -> pd.DataFrame:
@@ -144,12 +148,14 @@ class StabilityPredictor:
         learning_rate: float | None = None,
         init_scale: float | None = None,
         clip_norm: float = 0.0,
+        dropout: float = 0.0,
         relative_loss: float | None = None,
         gradient_norm: float | None = None,
         gradient_norm_max: float | None = None,
         parameter_count: int | None = None,
         task: str = "another",
         cell: str | None = None,
+        head: str = "another",
         steps: int | None = None,
     ) -> Verdict:
         """Say whether a network's training will succeed, before it (no `initial`) or after about one epoch.
@@ -164,12 +170,14 @@ class StabilityPredictor:
             learning_rate: of Adam.
             init_scale: p of uniform(-p, p) that the recurrent weights were drawn from; before training it is measured.
             clip_norm: largest norm of a gradient, 0 for no clipping.
+            dropout: share of the cell's outputs that is hidden from the readout while training.
             relative_loss: validation loss now / loss of the best answer that ignores the input.
             gradient_norm: mean norm of the gradients so far.
             gradient_norm_max: the largest of them.
             parameter_count: trained numbers of the whole network, head included; those of `model` by default.
             task: name in the study, if the task is among those.
             cell: name in the study; by default that of torch's module.
+            head: name in the study, such as last or every, if the readout is one of those.
             steps: length of a training sequence; the length of `inputs` by default.
 
         Raises:
@@ -186,7 +194,8 @@ class StabilityPredictor:
         length = steps or int(inputs.shape[time_axis])
         known: dict[str, Any] = _spectrum_columns(now, initial, length)
         if learning_rate is not None:
-            known |= {"task": task, "cell": cell or _cell_name(model), "clip_norm": float(clip_norm)}
+            known |= {"task": task, "cell": cell or _cell_name(model), "head": head}
+            known |= {"clip_norm": float(clip_norm), "dropout": float(dropout)}
             known |= _sizes(model, learning_rate, init_scale, parameter_count)
         if relative_loss is not None:
             known["early_log_relative_loss"] = _log(relative_loss)
@@ -205,7 +214,7 @@ class StabilityPredictor:
             expected_score=float(found["expected_score"]),
             based_on=name,
             evidence=self.about["evidence"].get(name, {}),
-            reasons=self._reasons(name, row, float(found["expected_score"])),
+            reasons=(*self._reasons(name, row, float(found["expected_score"])), *self._unseen(name, row)),
         )
 
     def _best_set(self, known: pd.DataFrame) -> str:
@@ -240,12 +249,25 @@ class StabilityPredictor:
         effects.sort(key=lambda item: -abs(item[0]))
         return tuple(self._sentence(column, float(row[column].iloc[0]), effect) for effect, column in effects[:3])
 
+    def _unseen(self, name: str, row: pd.DataFrame) -> tuple[str, ...]:
+        """What the set could not learn of: task, cell and head that no trial had."""
+        categories = [(c, str(row[c].iloc[0])) for c in SETS[name] if c in CATEGORIES]
+        return tuple(f"no trial of the study had {c} {value!r}" for c, value in categories if value not in self.about[f"{c}s"])
+
     def _sentence(self, column: str, value: float, effect: float) -> str:
         quantiles = np.array(self.about["quantiles"][column])
         below = float(np.interp(value, quantiles, _GRID))
         place = "below all" if value < quantiles[0] else "above all" if value > quantiles[-1] else f"above {below:.0%} of the"
         turn = f"{'raises' if effect > 0 else 'lowers'} the score by {abs(effect):.2f}"
         return f"{column.replace('_', ' ')} is {value:.3g}, {place} trials of the study; against their median this {turn}"
+
+
+def _check_inputs(folder: Path, about: Mapping[str, Any]) -> None:
+    if about.get("sets") != {name: list(SETS[name]) for name in SERVED}:
+        raise ArtefactError(
+            f"the predictor in {folder} was fitted to other inputs than this version of the library gives: fit it again "
+            "(`dvc repro`), or ask it through mlflow.pyfunc.load_model, which brings the version that fitted it"
+        )
 
 
 def _spectrum_columns(now: "Spectrum", initial: "Spectrum | None", steps: int) -> dict[str, float]:

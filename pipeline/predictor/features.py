@@ -30,6 +30,7 @@ IDENTITY = {
     "trial": Column("", "the trial's id, a hash of all that determines its result"),
     "task": Column("", "what was learned, a file of `pipeline/tasks`"),
     "cell": Column("", "the recurrent cell, a file of `pipeline/cells`"),
+    "head": Column("", "what reads the states out, a file of `pipeline/heads`"),
     "index": Column("", "the trial's place in its sweep"),
     "checkpoint": Column("", "initial, early or final"),
     "epoch": Column("epochs", "epochs trained at the checkpoint"),
@@ -39,10 +40,12 @@ HYPER_PARAMETERS = {
     "learning_rate": Column("", "of Adam"),
     "hidden_size": Column("units", "H"),
     "clip_norm": Column("", "largest norm of a gradient, 0 for no clipping"),
+    "dropout": Column("", "share of the outputs that the head does not see while training"),
     "parameter_count": Column("", "trained numbers of the whole network"),
     "state_size": Column("", "S, the number of exponents: H, or 2 H for an LSTM"),
     "steps": Column("steps", "T, length of a training sequence"),
 }
+_DRAWN = ("init_scale", "learning_rate", "hidden_size", "clip_norm", "dropout")  # as the trial says
 PROGRESS = {
     "relative_loss": Column("", "validation loss at the checkpoint / loss by chance"),
     "gradient_norm": Column("", "mean norm of the gradient over the checkpoint's epoch, before clipping; empty at the start"),
@@ -218,10 +221,7 @@ def _rows(result: TrialResult, spectra: TrialSpectra, outcome: dict[str, Any]) -
     for checkpoint, spectrum in zip(CHECKPOINTS, features, strict=True):
         epoch = result.epoch_of(checkpoint)
         rows.append(
-            {
-                name: trial[name]
-                for name in ("task", "cell", "index", "init_scale", "learning_rate", "hidden_size", "clip_norm", "steps")
-            }
+            {name: trial[name] for name in ("task", "cell", "head", "index", *_DRAWN, "steps")}
             | {"trial": trial["id"], "checkpoint": checkpoint, "epoch": epoch}
             | {"parameter_count": result.outcome["parameter_count"], "state_size": spectra.exponents.shape[-1]}
             | {"relative_loss": result.curves["validation_loss"][epoch] / trial["chance"]}

@@ -7,8 +7,11 @@ import pandas as pd
 
 from .features import SPECTRUM
 
-CATEGORIES = ("task", "cell")
-HYPER_PARAMETERS = (*CATEGORIES, "log_init_scale", "log_learning_rate", "log_hidden_size", "clip_norm", "log_parameter_count")
+CATEGORIES = ("task", "cell", "head")
+HYPER_PARAMETERS = (
+    *CATEGORIES,
+    *("log_init_scale", "log_learning_rate", "log_hidden_size", "clip_norm", "dropout", "log_parameter_count"),
+)
 EARLY_LOSS = ("early_log_relative_loss",)
 GRADIENTS = ("early_log_gradient_norm", "early_log_gradient_norm_max")
 INITIAL = tuple(f"initial_{name}" for name in SPECTRUM)
@@ -68,7 +71,7 @@ def trial_inputs(table: pd.DataFrame) -> pd.DataFrame:
 def hyper_parameters(known: pd.DataFrame) -> dict[str, pd.Series]:
     """The columns HYPER_PARAMETERS, less the categories, from init_scale, learning_rate, hidden_size, ..."""
     logs = {f"log_{name}": log10(known[name]) for name in ("init_scale", "learning_rate", "hidden_size", "parameter_count")}
-    return {**logs, "clip_norm": known["clip_norm"].astype(float)}
+    return {**logs, **{name: known[name].astype(float) for name in ("clip_norm", "dropout")}}
 
 
 def log10(values: pd.Series) -> pd.Series:

@@ -66,7 +66,7 @@ class Task(ABC):
 
     @abstractmethod
     def constant(self, targets: Tensor, output_size: int) -> Tensor:
-        """The best answer that ignores the input, fitted to training targets, shaped (O,)."""
+        """The best answer that ignores the input, fitted to training targets: (O,), or (T, 1, O) if it differs by step."""
 
     def chance(self, splits: Splits, split: str = "validation") -> float:
         """Loss on a split of the constant answer that fits the training targets best."""
@@ -128,6 +128,17 @@ def blocks(length: int, count: int, shares: tuple[int, int, int], seed: int) -> 
         name: [slice(int(edges[b]), int(edges[b + 1])) for b in sorted(order[bounds[i] : bounds[i + 1]])]
         for i, name in enumerate(("train", "validation", "test"))
     }
+
+
+def deal(inputs: NDArray[Any], targets: NDArray[Any], counts: tuple[int, int, int]) -> Arrays:
+    """The arrays of a task from sequences (T, N, ...) and targets (N,) or (T, N, ...): the first to training, and so on."""
+    cuts = np.cumsum(counts)[:2]
+    arrays = {}
+    for kind, array in (("inputs", inputs), ("targets", targets)):
+        parts = np.split(array, cuts, axis=min(1, array.ndim - 1))
+        for name, part in zip(("train", "validation", "test"), parts, strict=True):
+            arrays[f"{name}_{kind}"] = np.ascontiguousarray(part)
+    return arrays
 
 
 def driving_sequences(inputs: NDArray[Any], sequences: int, steps: int) -> NDArray[Any]:

@@ -60,6 +60,7 @@ def _axis(column: str) -> dict[str, str]:
 _TABLE = (
     *("metrics.score", "metrics.expected_score", "metrics.success", "metrics.diverged", "metrics.test_metric"),
     *("metrics.largest_exponent", "params.learning_rate", "params.init_scale", "params.hidden_size", "params.clip_norm"),
+    *("params.head", "params.dropout"),
 )
 _SPECTRA = {
     "Spectra: nats per step by the exponent's number": [

@@ -1,0 +1,55 @@
+"""Adding two marked numbers (Hochreiter and Schmidhuber 1997, in the form of Le, Jaitly and Hinton 2015)."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ._task import Splits, Task, deal
+
+FORMS = {  # steps; sequences to train, validate, test
+    "packaged": (40, (3500, 500, 500)),
+    "full": (100, (100_000, 5000, 10_000)),
+}
+
+
+class Adding(Task):
+    """Two numbers among 40, or among 100 as in the papers; who answers 1 always loses 1/6, the variance of the sum."""
+
+    title: ClassVar = "Adding two marked numbers"
+    description: ClassVar = (
+        "Random numbers between 0 and 1 go in, two of them marked, one in each half; the sum of these two is asked for at the end."
+    )
+    head: ClassVar = "last"
+    metric_name: ClassVar = "share within .1"
+    batch_size: ClassVar = 50
+
+    def load(self, size: str, seed: int) -> Splits:
+        """Numbers and marks (T, N, 2), and sums (N,), float32."""
+        steps, counts = FORMS[size]
+        arrays = deal(*sequences(sum(counts), steps, np.random.default_rng(seed)), counts)
+        return Splits(arrays, 2, 1, "generated from the seed", "none needed", {})
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean squared error of outputs (B, 1) and sums (B,)."""
+        return (outputs[:, 0] - targets).square().mean()
+
+    def metric(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Share of sums missed by less than .1."""
+        return ((outputs[:, 0] - targets).abs() < 0.1).double().mean()
+
+    def constant(self, targets: Tensor, output_size: int) -> Tensor:
+        """Mean sum."""
+        return targets.mean().reshape(1)
+
+
+def sequences(count: int, steps: int, random: Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Inputs (steps, count, 2), a number of uniform(0, 1) and its mark, 0 or 1; and the sums (count,) of the marked numbers."""
+    numbers = random.random((steps, count), np.float32)
+    marks = np.zeros_like(numbers)
+    each = np.arange(count)
+    marks[random.integers(0, steps // 2, count), each] = 1
+    marks[random.integers(steps // 2, steps, count), each] = 1
+    return np.stack([numbers, marks], axis=2), (numbers * marks).sum(0)

@@ -1,0 +1,219 @@
+"""NeuroView-RNN (Barberan et al. 2022): a readout of all states, what it says of the steps, and what it does to prediction."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import train_test_split
+from torch import Generator, Tensor
+from torch.nn.functional import cross_entropy
+
+from pipeline import cells
+from pipeline.heads import neuroview
+from pipeline.report.figures import styled
+from pipeline.tasks import planted_window
+from pipeline.tasks.planted_window import CLASSES, LENGTH
+from pipeline.training.network import Module
+
+from ._learn import learn
+from ._outcome import Outcome, Row
+from ._two_heads import HEADS, SETS, Estimate, explained, mean_scores, ranked, sweeps
+
+STEPS, BEGIN = 60, 20  # of a planted sequence; of the wave in it
+WINDOW = slice(BEGIN, BEGIN + LENGTH + 3)  # the wave, and what the state holds of it just after
+NAMES = {"elman": "tanh", "gru": "GRU", "lstm": "LSTM"}
+PICTURES = Path(__file__).parent.parent / "docs" / "replications"
+Values = NDArray[np.float64]
+Split = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Planted:
+    """What the planted window gave with one cell and seed, on 1,000 sequences that were not trained on.
+
+    Attributes:
+        accuracy: share of classes named right, by head.
+        steps: evidence, spread of the contribution and mean |W_t| of the neuroview head, (T,) each.
+        deleted: accuracy of that head without the ten steps of most evidence, of most |W_t|, and without ten at random.
+    """
+
+    accuracy: dict[str, float]
+    steps: dict[str, Values]
+    deleted: dict[str, float]
+
+    def mass(self, name: str) -> float:
+        """Share of a measure of importance that lies in WINDOW."""
+        size = np.abs(self.steps[name])
+        return float(size[WINDOW].sum() / size.sum())
+
+    @property
+    def top(self) -> Values:
+        """The ten steps of most evidence, in order."""
+        return np.sort(np.argsort(-self.steps["evidence"])[:10])
+
+
+def run(small: bool) -> Outcome:
+    """The planted window, the digits, and the predictor's question."""
+    seeds, updates = (1, 250) if small else (3, 600)
+    names = ("elman",) if small else ("elman", "gru")
+    window = {cell: [planted(cell, seed, updates) for seed in range(seeds)] for cell in names}
+    rows = [row for cell, found in window.items() for row in planted_rows(cell, found)]
+    if small:
+        rows += relation_rows("planted_window", ("elman",), trials=5, sequences=200)
+    else:
+        rows += digit_rows()
+        for task in ("planted_window", "mnist_rows"):
+            rows += relation_rows(task, ("elman", "gru", "lstm"), trials=24, sequences=1500)
+        picture(window["gru"][0])
+    return Outcome(
+        title="NeuroView-RNN: a readout of all states",
+        source="Barberan, Alemohammad, Liu, Balestriero, Baraniuk, *NeuroView-RNN: It's About Time*, FAccT 2022",
+        summary="",
+        ran="",
+        rows=tuple(rows),
+        why="",
+        pictures={} if small else {"neuroview.png": ""},
+    )
+
+
+@cache
+def planted(cell: str, seed: int, updates: int) -> Planted:
+    """Train a network of 16 units under each head on 1,500 sequences of 60 steps, and see what neuroview says of the steps."""
+    random = np.random.default_rng([seed, 7])
+    train, test = (_tensors(*planted_window.sequences(count, STEPS, BEGIN, random)) for count in (1500, 1000))
+    modules = {head: fit(cell, head, 16, train, CLASSES, updates, seed) for head in HEADS}
+    with torch.no_grad():
+        outputs = modules["neuroview"].cell(test[0])[0]
+        params = dict(modules["neuroview"].head)
+        steps = {
+            "evidence": neuroview.evidence(params, outputs, test[1]).double().numpy(),
+            "spread": neuroview.spread(params, outputs).double().numpy(),
+            "size": neuroview.weight_size(params, outputs.shape[-1]).double().numpy(),
+        }
+    without = partial(accuracy_without, modules["neuroview"], outputs, test[1])
+    deleted = {name: without(np.argsort(-steps[name])[:10]) for name in ("evidence", "size")}
+    deleted["random"] = float(np.mean([without(random.permutation(STEPS)[:10]) for _ in range(20)]))
+    return Planted({head: accuracy(module, test) for head, module in modules.items()}, steps, deleted)
+
+
+def fit(cell: str, head: str, hidden_size: int, train: Split, classes: int, updates: int, seed: int) -> Module:
+    """A network trained on mini-batches of 50 drawn from fixed sequences."""
+    inputs, targets = train
+
+    def sample(generator: Generator) -> Split:
+        chosen = torch.randint(0, len(targets), (50,), generator=generator)
+        return inputs[:, chosen], targets[chosen]
+
+    made = cells.get(cell)(inputs.shape[-1], hidden_size)
+    return learn(made, head, classes, sample, cross_entropy, steps=updates, learning_rate=5e-3, seed=seed, clip_norm=1.0).module
+
+
+@torch.no_grad()
+def accuracy(module: Module, split: Split) -> float:
+    """Share of classes named right."""
+    return float((module(split[0]).argmax(-1) == split[1]).double().mean())
+
+
+@torch.no_grad()
+def accuracy_without(module: Module, outputs: Tensor, targets: Tensor, steps: NDArray[np.int64]) -> float:
+    """Share of classes named right where the states at some steps are replaced by their means."""
+    logits = module.read(neuroview.delete(outputs, torch.from_numpy(steps)))
+    return float((logits.argmax(-1) == targets).double().mean())
+
+
+def _tensors(inputs: NDArray[np.float32], targets: NDArray[np.uint8]) -> Split:
+    return torch.from_numpy(inputs), torch.from_numpy(targets).long()
+
+
+def planted_rows(cell: str, found: Sequence[Planted]) -> list[Row]:
+    """The planted window with one cell."""
+    what = f"planted window, {NAMES[cell]} of 16 units"
+    both = ", ".join(f"{head} {_mean(found, lambda f, head=head: f.accuracy[head])}" for head in HEADS)
+    masses = ", ".join(
+        f"{title} {_mean(found, lambda f, name=name: f.mass(name))}"
+        for name, title in (("evidence", "evidence"), ("spread", "spread of the contribution"), ("size", "mean abs W_t"))
+    )
+    deletions = ", ".join(
+        f"{title} {_mean(found, lambda f, name=name: f.deleted[name])}"
+        for name, title in (("evidence", "of most evidence"), ("size", "of largest W_t"), ("random", "at random"))
+    )
+    tops = "; ".join(", ".join(map(str, f.top)) for f in found)
+    return [
+        Row(f"{what}: accuracy, by head", '"higher accuracy in many cases" (abstract)', both),
+        Row(f"{what}: share of importance in steps {WINDOW.start}..{WINDOW.stop - 1}", "not available", masses),
+        Row(f"{what}: the ten steps of most evidence, by seed", "not available", tops),
+        Row(f"{what}: accuracy without ten steps", "not available", deletions),
+    ]
+
+
+def digit_rows() -> list[Row]:
+    """Scikit-learn's digits, pixel by pixel and row by row, and a linear model of all pixels at once."""
+    images, digits = load_digits(return_X_y=True)
+    x, x_test, y, y_test = train_test_split(
+        images.astype(np.float32) / 16, digits, test_size=360, stratify=digits, random_state=0
+    )
+    rows = []
+    for form, steps, names in (("pixel by pixel", 64, ("elman", "gru", "lstm")), ("row by row", 8, ("elman", "lstm"))):
+        train, test = (_as_sequences(*split, steps) for split in ((x, y), (x_test, y_test)))
+        for cell in names:
+            found = {h: [accuracy(fit(cell, h, 32, train, 10, 1150, s), test) for s in range(2)] for h in HEADS}
+            shown = ", ".join(f"{head} {_several(values)}" for head, values in found.items())
+            rows.append(Row(f"digits {form}, {NAMES[cell]} of 32 units: accuracy, by head", "not available", shown))
+    linear = LogisticRegression(max_iter=5000).fit(x, y).score(x_test, y_test)
+    return [*rows, Row("digits, logistic regression on the raw pixels: accuracy", "not available", f"{linear:.3f}")]
+
+
+def relation_rows(task: str, names: Sequence[str], trials: int, sequences: int) -> list[Row]:
+    """How well the spectra of the same networks tell their scores, by head."""
+    pair = sweeps(task, names, trials, sequences)
+    first, everyone = pair[0]["initial_exponent_1"], pd.Series(True, index=pair[0].index)
+    found: dict[str, Estimate] = {"mean score": mean_scores(pair, everyone)}
+    for group, chosen in (("below -.3", first < -0.3), ("-.3 to .05", first.between(-0.3, 0.05)), ("above .05", first > 0.05)):
+        if chosen.sum() >= 5:
+            found[f"mean score of the {chosen.sum()} with an initial largest exponent {group}"] = mean_scores(pair, chosen)
+    found |= {f"R2 of the score from the {name}": explained(pair, columns) for name, columns in SETS.items()}
+    for when in ("initial", "early"):
+        what = f"rank correlation of the score with the nearness to 0 of the {when} largest exponent"
+        found[what] = ranked(pair, f"{when}_exponent_1")
+    return [Row(f"{task}, {len(first)} networks a head: {what}", "not available", str(f)) for what, f in found.items()]
+
+
+@styled
+def picture(found: Planted) -> None:
+    """Evidence beside the size of the weights, each as a share of its sum."""
+    figure = Figure(figsize=(8, 4.2), layout="constrained")
+    panels = figure.subplots(2, 1, sharex=True)
+    shown = (("evidence", "evidence for the true class", "#0072B2"), ("size", "mean size of the weights", "#8C8C8C"))
+    for axes, (name, title, colour) in zip(panels, shown, strict=True):
+        share = found.steps[name] / np.abs(found.steps[name]).sum()
+        axes.axvspan(BEGIN - 0.5, BEGIN + LENGTH - 0.5, color="#F6E3B4", linewidth=0)
+        axes.bar(np.arange(STEPS), share, color=colour)
+        axes.set_title(f"{title}: {found.mass(name):.0%} in steps {WINDOW.start} to {WINDOW.stop - 1}")
+        axes.set_ylabel("share")
+    panels[1].set_xlabel("step (shaded: where the wave lies that tells the class)")
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    figure.savefig(PICTURES / "neuroview.png", dpi=110)
+
+
+def _as_sequences(images: NDArray[np.float32], targets: NDArray[np.int64], steps: int) -> Split:
+    """Images (N, 64) as (steps, N, 64 / steps), and their classes."""
+    return torch.from_numpy(images).unflatten(1, (steps, -1)).transpose(0, 1).contiguous(), torch.from_numpy(targets)
+
+
+def _mean(found: Sequence[Planted], figure: Callable[[Planted], float]) -> str:
+    return _several([figure(f) for f in found])
+
+
+def _several(values: Sequence[float]) -> str:
+    """Mean over seeds and how far they reach."""
+    if len(values) == 1:
+        return f"{values[0]:.3f} (1 seed)"
+    return f"{np.mean(values):.3f} ({min(values):.3f} to {max(values):.3f}, {len(values)} seeds)"
