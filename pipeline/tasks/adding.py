@@ -1,6 +1,6 @@
 """Adding two marked numbers (Hochreiter and Schmidhuber 1997, in the form of Le, Jaitly and Hinton 2015)."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.random import Generator
@@ -19,9 +19,8 @@ class Adding(Task):
     """Two numbers among 40, or among 100 as in the papers; who answers 1 always loses 1/6, the variance of the sum."""
 
     title: ClassVar = "Adding two marked numbers"
-    description: ClassVar = (
-        "Random numbers between 0 and 1 go in, two of them marked, one in each half; the sum of these two is asked for at the end."
-    )
+    description: ClassVar = "Random numbers between 0 and 1 go in, one of them marked in either half; the sum of the two marked ones is asked for at "
+        "the end."
     head: ClassVar = "last"
     metric_name: ClassVar = "share within .1"
     batch_size: ClassVar = 50

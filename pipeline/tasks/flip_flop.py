@@ -1,6 +1,6 @@
 """Three-bit flip-flop (Sussillo and Barak 2013): remember the sign of each channel's last pulse."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.random import Generator
@@ -51,9 +51,7 @@ class FlipFlop(Task):
         return targets.mean((0, 1))
 
 
-def sequences(
-    count: int, steps: int, probability: float, random: Generator
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def sequences(count: int, steps: int, probability: float, random: Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Pulses (steps, count, 3) of -1, 0 or 1, one in each channel at the first step; and the sign of the last, shaped alike."""
     signs = random.choice(np.array([-1, 1], np.float32), (steps, count, CHANNELS))
     there = random.random(signs.shape) < probability

@@ -1,6 +1,6 @@
 """A class's wave planted in noise: ten steps tell the class, the others nothing (for heads that weigh steps)."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.random import Generator

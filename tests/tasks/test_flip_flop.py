@@ -1,0 +1,54 @@
+"""Flip-flop: the sign of the last pulse, and what answers without memory lose."""
+
+import pytest
+import torch
+
+from pipeline import tasks
+from pipeline.tasks import flip_flop
+
+SPLITS = ("train", "validation", "test")
+
+
+def test_target_is_the_sign_of_the_last_pulse_on_its_channel(prepared):
+    arrays = prepared("flip_flop").arrays
+    for split in ("validation", "test"):
+        for pulses, signs in zip(
+            arrays[f"{split}_inputs"].swapaxes(0, 1), arrays[f"{split}_targets"].swapaxes(0, 1), strict=True
+        ):
+            for channel in range(3):
+                last = None
+                for pulse, sign in zip(pulses[:, channel].tolist(), signs[:, channel].tolist(), strict=True):
+                    assert pulse in (-1, 0, 1)
+                    last = pulse or last
+                    assert sign == last
+
+
+def test_a_pulse_comes_at_the_first_step_and_at_one_in_five_after_it(prepared):
+    pulses = prepared("flip_flop").arrays["train_inputs"]
+    assert (pulses[0] != 0).all()
+    count = pulses[1:].size
+    assert (pulses[1:] != 0).mean() == pytest.approx(0.2, abs=4 * (0.2 * 0.8 / count) ** 0.5)  # binomial
+    assert pulses.sum() / (pulses != 0).sum() == pytest.approx(0, abs=4 / (pulses != 0).sum() ** 0.5)  # signs alike often
+
+
+def test_answering_the_pulse_loses_the_share_of_steps_without_one(prepared):
+    arrays = prepared("flip_flop").arrays
+    pulses, signs = (torch.from_numpy(arrays[f"test_{k}"]) for k in ("inputs", "targets"))
+    found = tasks.get("flip_flop").loss(pulses, signs).item()
+    assert found == pytest.approx((pulses == 0).double().mean().item(), rel=1e-5)  # float32 mean of 45,000 numbers
+    # four in five of the steps but the first; 500 * 29 * 3 draws
+    assert found == pytest.approx(0.8 * 29 / 30, abs=4 * (0.16 / 43_500) ** 0.5)
+    assert tasks.get("flip_flop").metric(pulses, signs).item() == pytest.approx(1 - found, rel=1e-5)  # 0 is no sign
+
+
+def test_chance_is_the_variance_of_a_sign(prepared):
+    # 1 - 2 m v + m^2, m and v the mean signs of training and validation; were a sequence's signs all alike, their standard
+    # errors were 3500 ** -.5 = .017 and 500 ** -.5 = .045, so at four of each the answer is off by .03
+    assert prepared("flip_flop").about["chance"] == pytest.approx(1, abs=0.03)
+
+
+def test_full_form_has_a_pulse_at_every_other_of_64_steps(monkeypatch):
+    monkeypatch.setitem(flip_flop.FORMS, "full", (*flip_flop.FORMS["full"][:2], (300, 20, 10)))
+    pulses = tasks.get("flip_flop").load("full", 1).arrays["train_inputs"]
+    assert pulses.shape == (64, 300, 3)
+    assert (pulses[1:] != 0).mean() == pytest.approx(0.5, abs=4 * (0.25 / pulses[1:].size) ** 0.5)
