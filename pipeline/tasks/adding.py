@@ -19,8 +19,10 @@ class Adding(Task):
     """Two numbers among 40, or among 100 as in the papers; who answers 1 always loses 1/6, the variance of the sum."""
 
     title: ClassVar = "Adding two marked numbers"
-    description: ClassVar = "Random numbers between 0 and 1 go in, one of them marked in either half; the sum of the two marked ones is asked for at "
-        "the end."
+    description: ClassVar = (
+        "Random numbers between 0 and 1 go in, one of them marked in either half; the sum of the two marked ones is asked for "
+        "at the end."
+    )
     head: ClassVar = "last"
     metric_name: ClassVar = "share within .1"
     batch_size: ClassVar = 50
