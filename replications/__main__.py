@@ -6,6 +6,7 @@ A replication whose code and library have not changed since its last result is n
 import hashlib
 import os
 import platform
+import re
 import sys
 import time
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from ._page import page
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
+ROOMS = ("cells", "heads", "tasks", "training", "spectrum", "points")  # what a result depends on
 PAGE = HERE.parent / "docs" / "replications.md"
 
 
@@ -50,8 +52,10 @@ def machine() -> str:
 
 
 def code(name: str) -> str:
-    """Hash of what a result depends on: the replication's file, the shared ones and the library."""
-    files = [HERE / f"{name}.py", *HERE.glob("_*.py"), *(HERE.parent / "pipeline").rglob("*.py")]
+    """Hash of what a result depends on: the replication's file, the shared ones it imports, and the rooms of the library."""
+    shared = [HERE / f"{n}.py" for n in re.findall(r"^from \.(_\w+) import", (HERE / f"{name}.py").read_text(), re.MULTILINE)]
+    rooms = [f for room in ROOMS for f in (HERE.parent / "pipeline" / room).rglob("*.py")]
+    files = [HERE / f"{name}.py", *shared, *rooms]
     return hashlib.sha256(b"".join(f.read_bytes() for f in sorted(files))).hexdigest()[:12]
 
 
