@@ -41,9 +41,9 @@ def rotations(entries: Tensor, size: int) -> Tensor:
     return matrix[tuple(torch.tril_indices(size, size, -1))]
 
 
-def angles(size: int, generator: Generator) -> Tensor:
-    """Angles (H // 2,) of the first rotations, uniform(0, pi / 2) (Helfrich et al. 2018)."""
-    return torch.rand(size // 2, generator=generator) * (torch.pi / 2)
+def angles(size: int, generator: Generator, low: float = 0.0, high: float = torch.pi / 2) -> Tensor:
+    """Angles (H // 2,) of the first rotations, uniform(0, pi / 2) in Helfrich et al. 2018."""
+    return torch.empty(size // 2).uniform_(low, high, generator=generator)
 
 
 def uniform(shape: tuple[int, ...], scale: float, generator: Generator) -> Tensor:
@@ -60,7 +60,7 @@ def modrelu(z: Tensor, bias: Tensor) -> Tensor:
 
 
 def complex_modrelu(z: Tensor, bias: Tensor) -> Tensor:
-    """Keep the phase of z and make its modulus max(|z| + b, 0), for complex numbers, real parts before imaginary ones: (B, 2 H), b (H,).
+    """Keep the phase of each z and make its modulus max(|z| + b, 0); z (B, 2 H), real parts before imaginary ones, b (H,).
 
     The modulus is the root of |z|^2 + 1e-5 (Maduranga et al. 2019), so that slopes are finite at 0: 1 + 316 b there.
     """
