@@ -11,7 +11,7 @@ from ._cell import Cell, Params
 
 @dataclass(frozen=True)
 class AntisymmetricRNN(Cell):
-    """Euler steps of a flow whose linear part turns but hardly shrinks; defaults from the paper's grid."""
+    """Euler steps of a flow whose linear part turns but hardly shrinks; epsilon is from the grid of the paper."""
 
     step_size: float = 0.1  # epsilon
     diffusion: float = 0.01  # gamma, which makes up for the growth that Euler's method adds
