@@ -35,16 +35,16 @@ LENGTH, STEPS, BATCH = 50, 800, 50
 SOLVED = 0.03  # mean squared error; chance is 1/6
 EPOCHS, UNITS = 15, 32
 RAN = (
-    f"{UNITS} units, the cell's own initialisation, Adam at learning rates {{rates}}, the better one shown, gradients clipped to norm 1, "
-    f"seed 1. Adding: fresh batches of {BATCH}, solved when the mean squared error over 20 of them is below {SOLVED} (chance "
-    f"{1 / 6:.3f}), {STEPS} at the most. Digits: scikit-learn's 8 x 8 images, a pixel a step, {EPOCHS} epochs"
+    f"{UNITS} units, the cell's own initialisation, Adam at learning rates {{rates}}, the better one shown, gradients clipped to "
+    f"norm 1, seed 1. Adding: fresh batches of {BATCH}, solved when the mean squared error over 20 of them is below {SOLVED} "
+    f"(chance {1 / 6:.3f}), {STEPS} at the most. Digits: scikit-learn's 8 x 8 images, a pixel a step, {EPOCHS} epochs"
 )
 WHY = """The papers train for hours on sequences ten times as long, so that none of their figures can stand beside these. Logistic
-regression on the raw pixels names {linear:.3f} of the same test digits: a cell that does not reach that has not shown that its recurrence
-helps. The largest exponent is the trained network's, driven by adding problems (nats per step); 1 / |exponent| is the number of
-steps that a perturbation outlasts. The echo state network's readout learns by gradient descent like all others, not by the usual ridge
-regression. The exact spectra that the equations of LRU, minGRU, IndRNN, UnICORNN, coRNN, ESN and the antisymmetric cell imply are
-tests (`tests/cells/`), met to rounding."""
+regression on the raw pixels names {linear:.3f} of the same test digits: a cell that does not reach that has not shown that its
+recurrence helps. The largest exponent is the trained network's, driven by adding problems (nats per step); 1 / |exponent| is the
+number of steps that a perturbation outlasts. The echo state network's readout learns by gradient descent like all others, not by
+the usual ridge regression. The exact spectra that the equations of LRU, minGRU, IndRNN, UnICORNN, coRNN, ESN and the
+antisymmetric cell imply are tests (`tests/cells/`), met to rounding."""
 
 
 def run(small: bool) -> Outcome:
