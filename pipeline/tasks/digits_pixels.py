@@ -13,7 +13,7 @@ COUNTS = (1297, 250, 250)  # images to train, validate, test
 class DigitsPixels(Task):
     """The 1,797 images of 8 by 8 pixels that scikit-learn ships, in both sizes.
 
-    With batches of 20, an epoch is 65 updates. A linear model of the pixels names .97 right, so a network that does not is
+    With batches of 20, an epoch is 65 updates. A linear model of the pixels names about .97 right, so a network that does not is
     short of memory, not of data.
     """
 

@@ -46,7 +46,7 @@ def test_bag_of_words_solves_it(prepared):
     arrays = prepared("valence_text").arrays
     model = LogisticRegression(max_iter=1000).fit(bags(arrays["train_inputs"]), arrays["train_targets"])
     share = model.score(bags(arrays["test_inputs"]), arrays["test_targets"])
-    assert share > 0.95  # .97 to .99 with ten seeds
+    assert share > 0.98  # all, with ten seeds; one in 500 is .002
 
 
 def test_chance_is_the_entropy_of_a_coin(prepared):
