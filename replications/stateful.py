@@ -1,0 +1,235 @@
+"""Mini-batch strategies for stateful recurrent networks, on a synthetic catchment and on a river (Xu et al. 2022)."""
+
+import time
+from dataclasses import dataclass
+from statistics import mean, stdev
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from pipeline import heads, lyapunov_spectrum, tasks
+from pipeline.cells.lstm import LSTM
+from pipeline.tasks import fulda_runoff
+from pipeline.tasks.catchment import STEPS, efficiency
+from pipeline.training.network import Module, Network
+from pipeline.training.policies import POLICIES, previous, self_told, tell
+
+from ._outcome import Outcome, Row
+
+TITLE = "Stateful training: what becomes of the state between mini-batches"
+SOURCE = (
+    "Xu, Khandelwal, Li, Jia, Liu, Willard, Ghosh, Cutler, Steinbach, Duffy, Nieber, Kumar: Mini-batch learning strategies for "
+    "modeling long term temporal dependencies, arXiv 2210.08347, 2022. No public code was found."
+)
+FROM_ZERO, CARRIED, OBSERVED, OWN = "from zero", "carried", "told the observed", "told its own"
+MIXED = {15: 32, 30: 16, 122: 4}  # days of a segment -> segments a mini-batch, which are 488 days as 8 of 61 are
+
+
+@dataclass(frozen=True)
+class Series:
+    """Two consecutive stretches of a series in segments: inputs (T, N, I) and targets (T, N, O)."""
+
+    inputs: Tensor
+    targets: Tensor
+    test_inputs: Tensor
+    test_targets: Tensor
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One trained network: efficiencies (O,) by the way it was evaluated, largest exponent, seconds of training."""
+
+    policy: str
+    length: int
+    efficiencies: dict[str, list[float]]
+    exponent: float
+    seconds: float
+
+    @property
+    def gain(self) -> float:
+        """What carrying the state adds to the efficiency of this very network, in the first target."""
+        return self.efficiencies[CARRIED][0] - self.efficiencies[FROM_ZERO][0]
+
+    @property
+    def kept(self) -> float:
+        """Share of a deviation of the state that is left after a segment."""
+        return float(np.exp(self.exponent * self.length))
+
+
+def run(small: bool) -> Outcome:
+    """Every policy on the catchment and on the river; small, on one catchment and shortly trained."""
+    torch.set_num_threads(1)
+    if small:
+        found = [
+            study(policy, catchment(0), 0, hidden=16, epochs=20, learning_rate=0.01)
+            for policy in POLICIES
+            if policy != "stateful"
+        ]
+        return outcome(found, [], [])
+    synthetic = [study(policy, catchment(seed), seed) for seed in range(4) for policy in POLICIES]
+    lengths = [
+        study(policy, catchment(seed, length), seed, batch=batch)
+        for length, batch in MIXED.items()
+        for seed in range(3)
+        for policy in ("stateless", "stateful")
+    ]
+    return outcome(synthetic, lengths, [study(policy, river(), seed, epochs=120) for seed in range(3) for policy in POLICIES])
+
+
+def catchment(seed: int, length: int = STEPS) -> Series:
+    """15 years and the 10 from the fifth year after them on, in segments of some length."""
+    arrays = tasks.get("catchment").load("full", seed).arrays
+    names = ("train_inputs", "train_targets", "test_inputs", "test_targets")
+    return Series(*(segments(arrays[name].swapaxes(0, 1).reshape(-1, 2), length) for name in names))
+
+
+def river() -> Series:
+    """Weather and log discharge of the Fulda: six years, and the four after them."""
+    values, discharge, _, _ = fulda_runoff._packaged()
+    days = np.column_stack([values, np.log(np.maximum(discharge, 1e-3))])
+    seen = 6 * 365
+    days = (days - days[:seen].mean(0)) / days[:seen].std(0)
+    return Series(
+        *(segments(part[:, columns], STEPS) for part in (days[:seen], days[seen:]) for columns in (slice(4), slice(4, 5)))
+    )
+
+
+def segments(days: np.ndarray, length: int) -> Tensor:
+    """Consecutive segments (T, N, channels) of a series (days, channels); days left over are left out."""
+    count = len(days) // length
+    return torch.from_numpy(days[: count * length].astype(np.float32)).reshape(count, length, -1).transpose(0, 1).contiguous()
+
+
+def study(
+    policy: str, series: Series, seed: int, *, hidden: int = 32, epochs: int = 60, batch: int = 8, learning_rate: float = 5e-3
+) -> Finding:
+    """Train a network by a policy, evaluate it in every way that it allows and measure its largest exponent."""
+    told = POLICIES[policy].told
+    x = tell(series.inputs, previous(series.targets)) if told else series.inputs
+    begin = time.perf_counter()
+    module = trained(policy, x, series.targets, torch.Generator().manual_seed(seed), hidden, epochs, batch, learning_rate)
+    seconds = time.perf_counter() - begin
+    x = tell(series.test_inputs, previous(series.test_targets)) if told else series.test_inputs
+    with torch.no_grad():
+        if told:
+            answers = {OBSERVED: module(x), OWN: self_told(module, series.test_inputs, series.targets.shape[-1])}
+        else:
+            answers = {FROM_ZERO: module(x), CARRIED: module.read(POLICIES["ordered"].evaluate(module.run, x, None)[0])}
+    driving = x.transpose(0, 1).flatten(0, 1)[:, None].double()
+    exponent = lyapunov_spectrum(module.cell, driving, count=1, transient=200).exponents.item()
+    efficiencies = {way: efficiency(answer, series.test_targets).tolist() for way, answer in answers.items()}
+    return Finding(policy, len(series.inputs), efficiencies, exponent, seconds)
+
+
+def trained(
+    policy: str, x: Tensor, y: Tensor, generator: torch.Generator, hidden: int, epochs: int, batch: int, learning_rate: float
+) -> Module:
+    """An LSTM trained by Adam with a cosine schedule, gradients clipped to norm 1."""
+    how = POLICIES[policy]
+    module = Network(LSTM(x.shape[-1], hidden), heads.get("every")(hidden, y.shape[-1])).init(generator)
+    optimiser = torch.optim.Adam(module.parameters(), learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs)
+    for _ in range(epochs):
+        state = None
+        for chosen in how.batches(x.shape[1], batch, generator):
+            outputs, state = how.train(module.run, x[:, chosen], state)
+            optimiser.zero_grad()
+            (module.read(outputs) - y[:, chosen]).square().mean().backward()
+            torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+            optimiser.step()
+        schedule.step()
+    return module
+
+
+def outcome(synthetic: list[Finding], lengths: list[Finding], real: list[Finding]) -> Outcome:
+    """The page's section."""
+    rows = [*table("catchment, soil water / snow", synthetic), *table("Fulda, log discharge", real)]
+    carrying = [f for f in synthetic + lengths if CARRIED in f.efficiencies]
+    for length in sorted({f.length for f in carrying}):
+        for policy in POLICIES:
+            if found := [f for f in carrying if (f.policy, f.length) == (policy, length)]:
+                rows.append(memory(policy, length, found))
+    for policies in (("stateless",), ("stateful", "ordered")):
+        found = [f for f in carrying if f.policy in policies]
+        if len(found) > 3:
+            rows.append(correlation(policies, found))
+    return Outcome(
+        title=TITLE,
+        source=SOURCE,
+        summary=summary(synthetic),
+        ran=(
+            f"LSTMs, every policy on the same segments of {STEPS} days, mini-batches of 8, Adam with a cosine schedule; catchment: 15 years "
+            "to train and 10 to test, each seed another weather and another network; Fulda: six years and four"
+        ),
+        rows=tuple(rows),
+        why=WHY,
+        pictures={},
+    )
+
+
+def summary(found: list[Finding]) -> str:
+    """What came out on the catchment."""
+    soil = {
+        (policy, way): value
+        for policy in POLICIES
+        for way, (value, *_) in averages([f for f in found if f.policy == policy]).items()
+    }
+    return (
+        f"The efficiency for soil water rises from {soil['stateless', FROM_ZERO]:.2f} (stateless) to {soil['ordered', CARRIED]:.2f} "
+        f"(ordered) and {soil['conditional', OBSERVED]:.2f} (conditional, told the observed; {soil['conditional', OWN]:.2f} told its own answer)."
+    )
+
+
+def averages(found: list[Finding]) -> dict[str, list[float]]:
+    """Mean efficiencies by way of evaluation."""
+    ways = found[0].efficiencies if found else {}
+    return {way: [mean(values) for values in zip(*(f.efficiencies[way] for f in found), strict=True)] for way in ways}
+
+
+def table(what: str, found: list[Finding]) -> list[Row]:
+    """A row a policy: efficiencies by way of evaluation, mean and standard deviation over seeds, and seconds of training."""
+    rows = []
+    for policy in POLICIES:
+        if own := [f for f in found if f.policy == policy]:
+            parts = [
+                f"{way}: " + " / ".join(spread(v) for v in zip(*(f.efficiencies[way] for f in own), strict=True))
+                for way in own[0].efficiencies
+            ]
+            seconds = f"{mean(f.seconds for f in own):.1f} s to train"
+            rows.append(
+                Row(
+                    f"{what}: Nash-Sutcliffe efficiency, {policy}",
+                    "not available",
+                    f"{'; '.join(parts)}; {seconds} ({seeds(own)})",
+                )
+            )
+    return rows
+
+
+def memory(policy: str, length: int, found: list[Finding]) -> Row:
+    """The largest exponent beside what a carried state adds."""
+    numbers = f"{spread([f.exponent for f in found], 3)} a day, {mean(f.kept for f in found):.0%} left; {spread([f.gain for f in found])} ({seeds(found)})"
+    what = f"catchment, {policy}, segments of {length} days: largest exponent, share of a deviation that a segment leaves; gain of carrying"
+    return Row(what, "not reported", numbers)
+
+
+def correlation(policies: tuple[str, ...], found: list[Finding]) -> Row:
+    """Whether networks that forget less gain more."""
+    result = spearmanr([f.kept for f in found], [f.gain for f in found])
+    what = f"catchment, trained {' or '.join(policies)}, all lengths: rank correlation of the share left with the gain"
+    return Row(what, "not reported", f"{result.statistic:+.2f} (p = {result.pvalue:.2g}, {len(found)} networks)")
+
+
+def spread(values: list[float] | tuple[float, ...], digits: int = 2) -> str:
+    """Mean and standard deviation."""
+    return f"{mean(values):.{digits}f}" + (f" ± {stdev(values):.{digits}f}" if len(values) > 1 else "")
+
+
+def seeds(found: list[Finding]) -> str:
+    """How many."""
+    return f"{len(found)} seed{'s' if len(found) > 1 else ''}"
+
+
+WHY = ""
