@@ -45,8 +45,8 @@ segment helps less than a state. Carrying the state of a network that was traine
 0 in the mean than those that never met a state older than a segment. What a segment leaves of a deviation, exp(exponent x
 days), ranks the gain from carrying among networks that were trained to carry; its range there is mostly that of the segments'
 length, so the last row holds the length fixed: there it is weaker, and so few networks do not establish it. Among networks
-trained stateless it ranks the gain the other way round: on short segments they drift when their state is carried on. So an
-exponent near 0 is needed to gain from carrying and does not suffice: training must have seen it carried."""
+trained stateless it ranks the gain the other way round: on short segments they drift when their state is carried on. An
+exponent near 0 goes with the gain from carrying, and does not suffice for it: training must have seen the state carried."""
 
 FROM_ZERO, CARRIED, OBSERVED, OWN = "from zero", "carried", "told the observed", "told its own"
 MIXED = {15: 32, 30: 16, 122: 4}  # days of a segment -> segments a mini-batch, which are 488 days as 8 of 61 are
