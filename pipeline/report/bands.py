@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from ..predictor.features import WHOLE
 from .figures import INK, below, columns_for, exponent_axis, key, note, number, styled, wrapped
@@ -19,7 +20,7 @@ def spectra_by_cell(table: pd.DataFrame, cells: Sequence[str]) -> Figure:
 
     Cells are sorted by their median largest exponent at the end. Spectra that were not finite are left out, and counted.
     """
-    largest = table[table["checkpoint"] == "final"].groupby("cell")["exponent_1"].median().reindex(cells)
+    largest = table[table["checkpoint"] == "final"].groupby("cell")["exponent_1"].median().reindex(list(cells))
     order = list(largest.sort_values(ascending=False, kind="stable").index)
     figure, panels = wrapped(len(order), columns_for(len(order)), 1.75, _title(largest), sharex=True, sharey=True)
     for axes, cell in zip(panels, order, strict=True):
@@ -58,7 +59,7 @@ def _band(axes: Axes, rows: pd.DataFrame, colour: str) -> int:
     return len(values) - len(finite)
 
 
-def _limits(table: pd.DataFrame) -> np.ndarray:
+def _limits(table: pd.DataFrame) -> NDArray[np.float64]:
     """What the bands reach, over all cells and both checkpoints."""
     shown = table[table["checkpoint"].isin(["initial", "final"])].groupby(["cell", "checkpoint"])[list(WHOLE)]
     return np.concatenate([shown.quantile(q).to_numpy(float).ravel() for q in (0.25, 0.75)])

@@ -41,9 +41,9 @@ def time_spent(timings: pd.DataFrame, cells: Sequence[str]) -> Figure:
 
 
 def _bar(axes: Axes, place: int, own: pd.DataFrame, colours: dict[str, str]) -> None:
-    start = 0.0
+    start, edge = 0.0, 0.8 if colours else 0.2
     for cell, seconds in zip(own["cell"], own["seconds"], strict=True):
-        axes.barh(place, seconds, left=start, height=0.62, color=colours.get(cell, _OTHER), edgecolor="white", linewidth=0.8)
+        axes.barh(place, seconds, left=start, height=0.62, color=colours.get(cell, _OTHER), edgecolor="white", linewidth=edge)
         start += seconds
     tracking = own["tracking_seconds"].sum()
     if tracking > 0:

@@ -66,6 +66,7 @@ def spectra(
         lost = sum(bool(np.isnan(curve).any()) for curve in curves)
         note(axes, f"{sum(outcomes)} of {len(own)} succeed{f', {lost} not finite' if lost else ''}")
         axes.set_xlim(0, 1)
+        axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
     exponent_axis(facets[0][0], np.concatenate([s.mean(checkpoint) for s in measured]) if measured else np.zeros(1))
     figure.supylabel("exponent (nats per step)", fontsize=10.5)
     below(figure, "index of the exponent, i / S", outcome_keys())
@@ -168,17 +169,17 @@ def _facets(
         figure, axes = wrapped(len(names), columns, 1.95 if columns < 5 else 1.6, title, **options)
         for one, name in zip(axes, names.values(), strict=True):
             one.set_title(fill(name, 96 // columns), fontweight="bold", fontsize=9.5)
-        return figure, [(one, partial(_belongs, **{wide: name})) for one, name in zip(axes, names, strict=True)]
+        return figure, [(one, partial(_belongs, {wide: name})) for one, name in zip(axes, names, strict=True)]
     figure, grid = panels(len(tasks), len(cells), 1.0 + 1.75 * len(tasks), title, **options)
     for one, cell in zip(grid[0], cells, strict=True):
         one.set_title(cell, fontweight="bold")
     for row, name in zip(grid, tasks.values(), strict=True):
         row[0].set_ylabel(fill(name, 20), fontsize=9.5)
     pairs = [{"task": task, "cell": cell} for task in tasks for cell in cells]
-    return figure, [(one, partial(_belongs, **pair)) for one, pair in zip(grid.flat, pairs, strict=True)]
+    return figure, [(one, partial(_belongs, pair)) for one, pair in zip(grid.flat, pairs, strict=True)]
 
 
-def _belongs(trial: Mapping[str, Any], **wanted: str) -> bool:
+def _belongs(wanted: Mapping[str, str], trial: Mapping[str, Any]) -> bool:
     return all(trial[name] == value for name, value in wanted.items())
 
 

@@ -119,7 +119,7 @@ def cell_colours(cells: Sequence[str]) -> dict[str, str]:
     return dict(zip(cells, cycle(CELLS)))
 
 
-def cell_marks(cells: Sequence[str]) -> dict[str, dict[str, str]]:
+def cell_marks(cells: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Colour and marker of each cell: no two cells share both before there are 35."""
     return {
         cell: {"color": colour, "marker": MARKERS[place // len(CELLS) % len(MARKERS)]}
