@@ -31,7 +31,7 @@ def spectra_by_cell(table: pd.DataFrame, cells: Sequence[str]) -> Figure:
             note(axes, f"{blank} not finite", 0.03, 0.05)
         axes.set_title(cell, fontweight="bold", fontsize=9.5)
         axes.set_xlim(0, 1)
-        axes.set_xticks([0, 0.5, 1], ["0", "½", "1"])
+        axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
     exponent_axis(panels[0], _limits(table))
     figure.supylabel("exponent (nats per step)", fontsize=10.5)
     below(figure, "relative rank of the exponent, largest at 0", [key("before training", BEGIN), key("at the end", END)])
