@@ -51,9 +51,8 @@ track: $(STAMP) # what DVC restored from its cache, or a dead store missed, into
 
 docs: $(STAMP) # the pages that are made from the code, and from the last run
 	python -c "from pipeline.predictor.features import documentation as d; print(d(), end='')" > docs/.page && mv docs/.page docs/features.md
-	python -m pipeline.report.results > docs/.page && mv docs/.page docs/results.md
+	python -m pipeline.report.results
 	PYTHONPATH=. python tests/systems.py > docs/.page && mv docs/.page docs/oracles.md
-	cp report/figures/additions.png docs/
 
 benchmarks: $(STAMP) # minutes, on a calm machine
 	python -m benchmarks.spectra > docs/.page

@@ -16,7 +16,8 @@ def main() -> dict[str, float]:
     rows = inputs.trial_inputs(load_table(features))
     with tracking.stage_run("predictor", settings=settings, parts=[digest(features)]) as run:
         folds = evaluation.folds(rows, settings.predictor, settings.seed)
-        fitted = execution.run(evaluation.fit_fold, folds, processes=execution.process_count(settings.processes))
+        every = execution.process_count("auto")  # it runs alone, whatever sweeps side by side are allowed
+        fitted = execution.run(evaluation.fit_fold, folds, processes=every)
         predictions = pd.concat(fitted).sort_values(["split", "features", "trial"], ignore_index=True)
         result = evaluation.summarise(predictions, settings.predictor, settings.seed)
         model = StabilityPredictor.fit(rows, result["table"], settings.success.threshold, settings.predictor, settings.seed)

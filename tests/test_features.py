@@ -63,6 +63,29 @@ def test_features_of_a_spectrum_smaller_than_three_are_defined():
     assert measured([[-1.0], [-1.0]])["exponent_3"] == -1
 
 
+def whole(exponents):
+    return list(features.whole_spectrum(np.array(exponents, float)).values())
+
+
+def test_networks_of_all_sizes_share_the_grid_of_relative_ranks():
+    """A straight line from 1 to -1 is the same line on the grid, however many exponents stand on it."""
+    line = np.linspace(1, -1, features.RANKS)
+    for size in (2, 5, 64):  # rounding of values of order 1
+        assert whole([np.linspace(1, -1, size)] * 2) == pytest.approx(line, abs=1e-14)
+
+
+def test_the_whole_spectrum_of_as_many_exponents_as_the_grid_has_points_is_those_exponents():
+    exponents = -np.cumsum(np.random.default_rng(0).uniform(0, 0.3, features.RANKS))
+    assert whole([exponents, exponents[::-1]]) == pytest.approx(np.sort((exponents + exponents[::-1]) / 2)[::-1], abs=1e-14)
+    assert whole([exponents, exponents]) == pytest.approx(exponents, abs=1e-14)
+
+
+def test_the_whole_spectrum_is_floored_leaves_out_diverged_sequences_and_is_empty_without_any_other():
+    assert whole([[0.0, -np.inf], [np.nan, np.nan]])[-1] == features.FLOOR
+    assert whole([[-0.5], [-1.5]]) == [-1.0] * features.RANKS
+    assert np.isnan(whole([[np.nan, np.nan]])).all()
+
+
 @pytest.mark.parametrize(
     ("exponents", "dimension"),
     [

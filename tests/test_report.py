@@ -13,11 +13,12 @@ from study import spectra as trial_spectra
 from study import study as made_trials
 
 from pipeline import config
+from pipeline.artefacts import save_json, save_table
 from pipeline.predictor import evaluation, features
 from pipeline.predictor.inputs import SETS
-from pipeline.report import dynamics, evidence, findings, page, provenance
-from pipeline.report.figures import png, trial_spectrum
-from pipeline.report.study import Study, time_by_kind, time_text, timings_in
+from pipeline.report import bands, dynamics, evidence, findings, page, provenance, results
+from pipeline.report.figures import cell_marks, png, trial_spectrum
+from pipeline.report.study import Study, time_by_kind, time_text, timings_in, trials_by_group
 
 FACTS = {"date": "2001-02-03", "commit": "0123abcd", "torch": "9.8.7"}
 TIMINGS = [
@@ -189,7 +190,7 @@ def test_every_figure_is_a_picture_on_disk_and_in_the_page_with_words_for_those_
     files = {path.stem: path.read_bytes() for path in (folder / "figures").iterdir()}
     images = re.findall(r'<figure id="(\w+)">\s*<img src="data:image/png;base64,([^"]+)" alt="([^"]{20,})">', text)
     assert {name: base64.b64decode(data) for name, data, _ in images} == files
-    assert len(files) == 10
+    assert len(files) == 11
     assert all(data.startswith(b"\x89PNG") for data in files.values())
     assert min(colours(data) for data in files.values()) > 20
 
@@ -320,12 +321,52 @@ def test_the_ranking_of_successes_is_told_when_it_speaks_against_spectra():
     assert findings.ranking([row | {"auc": None} for row in table]) == ""
 
 
-def test_groups_without_any_success_are_named():
-    groups = pd.DataFrame(
-        [("a", "elman", 3, 0), ("a", "gru", 3, 3), ("a", "lstm", 3, 1)], columns=["task", "cell", "trials", "successes"]
-    )
-    said = findings.extremes(groups, {"a": "Task A"})
-    assert said == "No trial succeeded with elman on Task A. Every trial succeeded with gru on Task A."
+def groups_of(successes):
+    """Cells a, b, c on tasks x, y, z with three trials each."""
+    names = [(task, cell) for task in "xyz" for cell in "abc"]
+    rows = [(*name, 3, count) for name, count in zip(names, successes, strict=True)]
+    return pd.DataFrame(rows, columns=["task", "cell", "trials", "successes"])
+
+
+def never(successes):
+    return findings.never(groups_of(successes), {task: f"Task {task}" for task in "xyz"})
+
+
+def test_pairs_of_cell_and_task_without_any_success_are_named():
+    assert never([0, 3, 1, 1, 1, 1, 0, 0, 1]) == [
+        "No trial succeeded with a on Task x; a or b on Task z.",
+        "Every trial succeeded with b on Task x.",
+    ]
+    assert never([1] * 9) == []
+
+
+def test_cells_and_tasks_that_never_succeeded_are_named_once_and_not_pair_by_pair():
+    assert never([0, 1, 1, 0, 1, 0, 0, 0, 0]) == [
+        "No trial succeeded on any task with a.",
+        "No trial of any cell succeeded on Task z.",
+        "No trial succeeded with c on Task y.",
+    ]
+
+
+def test_of_a_study_with_one_task_only_pairs_are_named():
+    assert findings.never(groups_of([0, 1, 1] * 3)[:3], {"x": "Task x"}) == ["No trial succeeded with a on Task x."]
+
+
+def test_of_many_parts_left_out_only_the_ends_are_listed():
+    parts = {f"cell{i}": (i - 10) / 100 for i in range(20)}
+    (sentence,) = findings.consistency(gain(0.1, 0.3, "one cell left out", parts))
+    assert "9 of 20 (cell0 \N{MINUS SIGN}0.10, cell1" in sentence
+    assert "cell10" not in sentence
+    assert sentence.endswith("cell19 +0.09).")
+
+
+def test_what_compressed_spectra_tell_is_said_beside_their_summaries():
+    names = ("early spectrum", "principal components of the early spectrum", "learned code of the early spectrum")
+    table = [{"split": "over trials", "features": n, "r2": r} for n, r in zip(names, (0.5, 0.25, -0.125), strict=True)]
+    said = findings.codes(table)
+    assert "over trials 0.50 from its summaries, 0.25 from principal" in said
+    assert "\N{MINUS SIGN}0.12 from a learned code" in said
+    assert findings.codes(table[:2]) == ""
 
 
 # Figures
@@ -386,6 +427,102 @@ def test_a_predictor_that_tells_nothing_apart_is_drawn_in_one_bin():
         "high": [pytest.approx(0.603, abs=1e-3)],
         "count": [10],
     }
+
+
+def many(trials, tasks, cells):
+    """Table, results and spectra of a study with more tasks and cells than have a panel for each pair."""
+    results, spectra = made_trials(trials=trials, tasks=tasks, cells=cells)
+    return features.table(results, spectra, 0.8), results, spectra
+
+
+@pytest.fixture(scope="module")
+def crowd():
+    tasks, cells = [f"task{i}" for i in range(3)], [f"cell{i:02d}" for i in range(20)]
+    return *many(2, tasks, cells), {task: f"Title {task}" for task in tasks}, cells
+
+
+def lines_in(axes):
+    return sum(len(collection.get_paths()) for collection in axes.collections)
+
+
+def test_of_many_cells_each_has_one_panel_with_all_its_spectra(crowd):
+    table, _, spectra, tasks, cells = crowd
+    figure = dynamics.spectra(spectra, dict.fromkeys(table["trial"], True), "early", tasks, cells)
+    assert [axes.get_title("left") for axes in figure.axes] == cells
+    assert [lines_in(axes) for axes in figure.axes] == [2 * len(tasks)] * 20
+
+
+def test_of_many_cells_training_has_one_panel_a_task(crowd):
+    table, results, _, tasks, cells = crowd
+    figure = dynamics.training_curves(results, table, tasks, cells, 0.8)
+    assert [axes.get_title("left") for axes in figure.axes] == list(tasks.values())
+    assert [lines_in(axes) for axes in figure.axes] == [2 * len(cells)] * 3
+
+
+def test_every_cell_of_many_has_a_look_of_its_own():
+    looks = cell_marks([f"cell{i:02d}" for i in range(35)])
+    assert len({tuple(look.items()) for look in looks.values()}) == 35
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 7])
+def test_every_task_has_its_panels_whatever_their_number(count):
+    tasks = {f"task{i:02d}": f"Title {i}" for i in range(count)}
+    table, *_ = many(2, tuple(tasks), ("elman",))
+    figure = dynamics.largest_exponent(table, tasks, ["elman"])
+    assert len(figure.axes) == 2 * count
+    assert sorted(axes.get_title("left") for axes in figure.axes if axes.get_title("left")) == sorted(tasks.values())
+    dots = sum(len(c.get_offsets()) for axes in figure.axes for c in axes.collections if c.__class__.__name__ == "PathCollection")
+    assert dots == 2 * count
+
+
+def test_bands_are_the_quartiles_of_each_exponent_and_cells_stand_in_the_order_of_their_largest():
+    """Three trials whose exponents are all 0, 1 or 2 times one number: quartiles are 0.5, 1 and 1.5 times that."""
+    results, spectra = [], []
+    for cell, unit in (("elman", -0.4), ("gru", -0.1), ("lstm", -0.2)):
+        for index in range(3):
+            results.append(trial_result(cell=cell, index=index))
+            spectra.append(trial_spectra(np.full((3, 2, 4), index * unit), cell=cell, index=index))
+    spectra[0] = trial_spectra(np.full((3, 2, 4), np.nan), cell="elman", index=0)
+    table = features.table(results, spectra, 0.8)
+    figure = bands.spectra_by_cell(table, ["elman", "gru", "lstm"])
+    assert [axes.get_title("left") for axes in figure.axes] == ["gru", "lstm", "elman"]
+    for axes, unit in zip(figure.axes[:2], (-0.1, -0.2), strict=True):
+        assert [c.get_paths()[0].vertices[:, 1].min() for c in axes.collections] == pytest.approx([1.5 * unit] * 2)
+        assert [c.get_paths()[0].vertices[:, 1].max() for c in axes.collections] == pytest.approx([0.5 * unit] * 2)
+        assert axes.lines[-1].get_ydata() == pytest.approx(unit)
+    assert [text.get_text() for text in figure.axes[2].texts] == ["2 not finite"]
+    assert "\N{MINUS SIGN}0.60 (elman) to \N{MINUS SIGN}0.10 (gru)" in figure.get_suptitle()
+
+
+# The page in docs
+
+
+@pytest.mark.parametrize(("study", "names"), [("default", ("results.md", "")), ("wide", ("wide.md", "wide_"))])
+def test_each_study_has_a_page_and_figures_of_its_own_in_docs(study, names, whole, tmp_path, monkeypatch):
+    text = (config.Path(__file__).parent.parent / "params.yaml").read_text()
+    for key, value in (("study", study), ("tasks", "[mnist_rows, fulda_runoff]"), ("cells", "[elman, gru]")):
+        text = re.sub(rf"(?m)^{key}:.*$", f"{key}: {value}", text)
+    (tmp_path / "params.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    for trial in whole.trials:
+        trial.save(tmp_path / f"trials/{trial.trial['task']}-{trial.trial['cell']}" / f"{trial.trial['id']}.safetensors")
+    save_json(tmp_path / "metrics/predictor.json", whole.result)
+    save_json(tmp_path / "timings/train-mnist_rows-elman.json", TIMINGS[1])
+    save_table(tmp_path / "features/features.parquet", whole.table)
+    (tmp_path / "report/figures").mkdir(parents=True)
+    (tmp_path / "report/figures/spectra.png").write_bytes(b"picture")
+    (tmp_path / "docs").mkdir()
+    results.main()
+    page_, prefix = names
+    said = (tmp_path / "docs" / page_).read_text()
+    assert said.startswith(f"# Results of the {study} study\n")
+    assert f"]({prefix}spectra.png)" in said
+    assert (tmp_path / f"docs/{prefix}spectra.png").read_bytes() == b"picture"
+    assert {path.name for path in (tmp_path / "docs").iterdir()} == {page_, f"{prefix}spectra.png"}
+    for sentence in findings.never(trials_by_group(whole.table), {task: task for task in whole.settings.tasks}):
+        assert sentence in said
+    row = next(r for r in whole.result["table"] if r["features"] == "all")
+    assert f"| {row['split']} | all | {row['r2']:.2f} ({row['r2_low']:.2f} to {row['r2_high']:.2f})" in said
 
 
 # One trial

@@ -12,6 +12,7 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import StratifiedKFold
 
 from ..config import PredictorSettings
+from .codes import compressed
 from .inputs import EARLY, EARLY_LOSS, GRADIENTS, HYPER_PARAMETERS, INITIAL, SETS, WITHOUT_SPECTRA
 from .model import fit_score, fit_success, name, predict
 
@@ -59,9 +60,10 @@ def folds(inputs: pd.DataFrame, settings: PredictorSettings, seed: int) -> list[
 def fit_fold(fold: Fold) -> pd.DataFrame:
     """Answers for the rows held out: trial, split, features, group, score, success, their predictions and the models."""
     columns = list(SETS[fold.features])
-    score = fit_score(fold.train[columns], fold.train["score"], fold.settings, fold.seed)
-    success = fit_success(fold.train[columns], fold.train["success"], fold.settings, fold.seed)
-    expected, probability = predict(score, success, fold.test[columns])
+    seen, asked = compressed(fold.features, fold.train[columns], fold.train["score"], fold.test[columns], fold.seed)
+    score = fit_score(seen, fold.train["score"], fold.settings, fold.seed)
+    success = fit_success(seen, fold.train["success"], fold.settings, fold.seed)
+    expected, probability = predict(score, success, asked)
     answers = fold.test[["trial", "task", "cell", "score", "success"]].assign(
         split=fold.split,
         features=fold.features,

@@ -16,6 +16,7 @@ from .success import final_losses, scores
 FLOOR = -20.0  # nats per step; what a sequence has below it, -inf too, counts as this
 NEAR_ZERO = 0.05  # nats per step
 QUANTILES = (5, 25, 50, 75, 95)
+RANKS = 32  # points of the grid on which spectra of all sizes are compared whole
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,12 @@ CHANGE = {
     f"change_{name}": Column(column.unit, f"{name} at the checkpoint less {name} at initialisation")
     for name, column in SPECTRUM.items()
 }
+WHOLE = {
+    f"rank_{i + 1:02d}": Column(
+        "nats/step", f"exponent at the relative rank {i} / {RANKS - 1}: {i / (RANKS - 1):.0%} lie above it"
+    )
+    for i in range(RANKS)
+}
 OUTCOME = {
     "chance": Column("", "loss on the validation data of the best answer that ignores the input"),
     "final_loss": Column("", "validation loss at the end; empty if the trial diverged"),
@@ -90,6 +97,7 @@ GROUPS = {
     "Progress at the checkpoint": PROGRESS,
     "Spectrum at the checkpoint": SPECTRUM,
     "Change of the spectrum since initialisation": CHANGE,
+    "The whole spectrum at the checkpoint": WHOLE,
     "Outcome, the same in all rows of a trial": OUTCOME,
 }
 
@@ -149,6 +157,19 @@ def spectrum_features(per_sequence: NDArray[np.float64], standard_error: float, 
     }
 
 
+def whole_spectrum(per_sequence: NDArray[np.float64]) -> dict[str, float]:
+    """The columns WHOLE of exponents (B, S): those of networks of any size on one grid of relative ranks.
+
+    The exponent with i above it has the relative rank i / (S - 1), 0 the largest and 1 the smallest; between two of them
+    the spectrum is a straight line. NaN if no sequence stayed finite.
+    """
+    whole = per_sequence[~np.isnan(per_sequence).any(axis=1)]
+    if not len(whole):
+        return dict.fromkeys(WHOLE, math.nan)
+    means = np.maximum(whole, FLOOR).mean(axis=0)
+    return dict(zip(WHOLE, np.quantile(means, np.linspace(1, 0, RANKS)).tolist(), strict=True))
+
+
 def kaplan_yorke_dimension(exponents: NDArray[np.float64]) -> float:
     """J + (sum of the first j) / -(the next), j the most exponents whose sum is not negative; largest first."""
     sums = np.cumsum(exponents)
@@ -182,7 +203,9 @@ def documentation() -> str:
         "`features/features.parquet` and `features/features.csv` hold a row for each trial and checkpoint.",
         f"Exponents are in nats per step; those of a driving sequence that lie below {FLOOR:g}, -inf too, count as {FLOOR:g}",
         "before the mean over sequences is taken. Where no driving sequence stayed finite, the features of the spectrum are",
-        "empty.",
+        f"empty. The columns `rank_01` to `rank_{RANKS}` hold the whole spectrum, largest exponent first: of S exponents the one",
+        "with i above it has the relative rank i / (S - 1), and straight lines between them give the values on a grid that",
+        "networks of all sizes share.",
         "",
         "This page is written by `make docs` from `pipeline/predictor/features.py`.",
     ]
@@ -217,8 +240,9 @@ def _rows(result: TrialResult, spectra: TrialSpectra, outcome: dict[str, Any]) -
         spectrum_features(exponents, errors[0], trial["steps"])
         for exponents, errors in zip(spectra.exponents, spectra.standard_error, strict=True)
     ]
+    wholes = [whole_spectrum(exponents) for exponents in spectra.exponents]
     rows = []
-    for checkpoint, spectrum in zip(CHECKPOINTS, features, strict=True):
+    for checkpoint, spectrum, whole in zip(CHECKPOINTS, features, wholes, strict=True):
         epoch = result.epoch_of(checkpoint)
         rows.append(
             {name: trial[name] for name in ("task", "cell", "head", "index", *_DRAWN, "steps")}
@@ -228,6 +252,7 @@ def _rows(result: TrialResult, spectra: TrialSpectra, outcome: dict[str, Any]) -
             | {name: result.curves[name][epoch] for name in ("gradient_norm", "gradient_norm_max")}
             | spectrum
             | {f"change_{name}": value - features[0][name] for name, value in spectrum.items()}
+            | whole
             | outcome
         )
     return rows

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from .features import SPECTRUM
+from .features import SPECTRUM, WHOLE
 
 CATEGORIES = ("task", "cell", "head")
 HYPER_PARAMETERS = (
@@ -17,9 +17,11 @@ GRADIENTS = ("early_log_gradient_norm", "early_log_gradient_norm_max")
 INITIAL = tuple(f"initial_{name}" for name in SPECTRUM)
 # at the early checkpoint, and the change since initialisation
 EARLY = tuple(f"early_{name}" for name in SPECTRUM) + tuple(f"change_{name}" for name in SPECTRUM)
+EARLY_WHOLE = tuple(f"early_{name}" for name in WHOLE)
 
 # Name of a set -> its columns: the nine baselines of the study, then three more: what is known
-# before training, and two that isolate what the spectrum adds.
+# before training, and two that isolate what the spectrum adds. The last two see every exponent instead of summaries,
+# compressed to a few numbers in ways that `codes.py` holds.
 SETS: Mapping[str, tuple[str, ...]] = {
     "chance": (),
     "hyper-parameters and size": HYPER_PARAMETERS,
@@ -33,6 +35,8 @@ SETS: Mapping[str, tuple[str, ...]] = {
     "early loss and early spectrum": EARLY_LOSS + EARLY,
     "hyper-parameters and initial spectrum": HYPER_PARAMETERS + INITIAL,
     "all but spectra": HYPER_PARAMETERS + EARLY_LOSS + GRADIENTS,
+    "principal components of the early spectrum": EARLY_WHOLE,
+    "learned code of the early spectrum": EARLY_WHOLE,
 }
 WITHOUT_SPECTRA = (
     "chance",
@@ -64,6 +68,7 @@ def trial_inputs(table: pd.DataFrame) -> pd.DataFrame:
     columns["early_log_gradient_norm_max"] = log10(early["gradient_norm_max"])
     columns |= {f"initial_{name}": initial[name] for name in SPECTRUM}
     columns |= {f"early_{name}": early[name] for name in SPECTRUM}
+    columns |= {f"early_{name}": early[name] for name in WHOLE}
     columns |= {f"change_{name}": early[f"change_{name}"] for name in SPECTRUM}
     return pd.DataFrame(columns)
 

@@ -51,8 +51,10 @@ def fit_success(x: pd.DataFrame, success: pd.Series, settings: PredictorSettings
         {"model": [trees]},
     ]
     folds = StratifiedKFold(settings.inner_folds, shuffle=True, random_state=seed)
-    search = GridSearchCV(_pipeline(list(x.columns)), candidates, scoring="neg_log_loss", cv=folds, error_score="raise")
-    best = search.fit(x, success).best_estimator_
+    search = GridSearchCV(
+        _pipeline(list(x.columns)), candidates, scoring="neg_log_loss", cv=folds, error_score="raise", refit=False
+    )
+    best = _pipeline(list(x.columns)).set_params(**search.fit(x, success).best_params_)
     return CalibratedClassifierCV(best, method="sigmoid", cv=folds, ensemble=False).fit(x, success)
 
 

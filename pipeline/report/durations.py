@@ -6,14 +6,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .figures import INK, below, cell_colours, key, panels, styled
+from .figures import CELLS, INK, below, cell_colours, key, panels, styled
 
 _OTHER = "#BBBBBB"
 
 
 @styled
 def time_spent(timings: pd.DataFrame, cells: Sequence[str]) -> Figure:
-    """Wall time of each kind of stage, longest first, split into its instances.
+    """Wall time of each kind of stage, longest first, split into its instances, in colours where cells are few.
 
     A dotted line below a bar shows how long the main process spent on tracking, mostly while its workers computed.
 
@@ -24,7 +24,8 @@ def time_spent(timings: pd.DataFrame, cells: Sequence[str]) -> Figure:
     totals = timings.groupby("kind")["seconds"].sum().sort_values()
     figure, grid = panels(1, 1, 1.3 + 0.42 * len(totals), f"{_duration(totals.sum())} in all: time by kind of stage")
     axes = grid[0, 0]
-    colours = cell_colours(cells)
+    shown = cells if len(cells) <= len(CELLS) else ()
+    colours = cell_colours(shown)
     for place, (kind, total) in enumerate(totals.items()):
         _bar(axes, place, timings[timings["kind"] == kind], colours)
         axes.text(total, place, f"  {_duration(total)}, {_percent(total / totals.sum())}", va="center", fontsize=10)
@@ -32,7 +33,7 @@ def time_spent(timings: pd.DataFrame, cells: Sequence[str]) -> Figure:
     axes.set_xlim(0, totals.max() * 1.22)
     axes.set_xlabel("seconds of wall time")
     axes.grid(visible=False, axis="y")
-    keys = [key(c, colours[c], linewidth=7) for c in cells] + [key("no single cell", _OTHER, linewidth=7)]
+    keys = [key(c, colours[c], linewidth=7) for c in shown] + [key("no single cell", _OTHER, linewidth=7)] * bool(shown)
     if timings["tracking_seconds"].sum() > 0:
         keys.append(key("main process tracking, mostly while workers compute", INK, linewidth=2.2, linestyle=":"))
     below(figure, "", keys)
@@ -40,9 +41,9 @@ def time_spent(timings: pd.DataFrame, cells: Sequence[str]) -> Figure:
 
 
 def _bar(axes: Axes, place: int, own: pd.DataFrame, colours: dict[str, str]) -> None:
-    start = 0.0
+    start, edge = 0.0, 0.8 if colours else 0.2
     for cell, seconds in zip(own["cell"], own["seconds"], strict=True):
-        axes.barh(place, seconds, left=start, height=0.62, color=colours.get(cell, _OTHER), edgecolor="white", linewidth=0.8)
+        axes.barh(place, seconds, left=start, height=0.62, color=colours.get(cell, _OTHER), edgecolor="white", linewidth=edge)
         start += seconds
     tracking = own["tracking_seconds"].sum()
     if tracking > 0:

@@ -1,6 +1,7 @@
 """What the networks do: their spectra, their training, their largest exponent."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from textwrap import fill
 from typing import Any
 
@@ -17,11 +18,13 @@ from .figures import (
     FAILURE,
     INK,
     LINEAR,
+    MANY,
     SUCCESS,
     TICKS,
     below,
-    cell_colours,
     cell_keys,
+    cell_marks,
+    columns_for,
     exponent_axis,
     key,
     note,
@@ -31,6 +34,7 @@ from .figures import (
     span,
     styled,
     ticks,
+    wrapped,
 )
 
 Tasks = Mapping[str, str]  # name -> title, in the order of the panels
@@ -41,7 +45,7 @@ WORST = 3.0  # times chance; greater losses leave the panel at the top
 def spectra(
     measured: Sequence[TrialSpectra], success: Mapping[str, bool], checkpoint: str, tasks: Tasks, cells: Sequence[str]
 ) -> Figure:
-    """All spectra at a checkpoint: exponent against i / S, a row a task, a column a cell.
+    """All spectra at a checkpoint: exponent against i / S, a row a task, a column a cell; of many, a panel a cell.
 
     Args:
         measured: the spectra; a trial whose state was not finite has no line, and is counted.
@@ -52,17 +56,18 @@ def spectra(
     """
     count = sum(success[s.trial["id"]] for s in measured)
     title = f"Spectra {_when(measured, checkpoint)}: {count} of {len(measured)} trials succeed"
-    figure, grid = panels(len(tasks), len(cells), 1.0 + 1.75 * len(tasks), title, sharex=True, sharey=True)
-    for axes, task, cell in _cells_of(grid, tasks, cells):
+    figure, facets = _facets(tasks, cells, title, wide="cell", sharex=True, sharey=True)
+    for axes, of in facets:
         axes.axhline(0, color=INK, linewidth=1)
-        own = [s for s in measured if (s.trial["task"], s.trial["cell"]) == (task, cell)]
+        own = [s for s in measured if of(s.trial)]
         outcomes = [success[s.trial["id"]] for s in own]
         curves = [_spectrum(s.mean(checkpoint)) for s in own]
         _lines(axes, curves, outcomes)
         lost = sum(bool(np.isnan(curve).any()) for curve in curves)
         note(axes, f"{sum(outcomes)} of {len(own)} succeed{f', {lost} not finite' if lost else ''}")
         axes.set_xlim(0, 1)
-    exponent_axis(grid[0, 0], np.concatenate([s.mean(checkpoint) for s in measured]) if measured else np.zeros(1))
+        axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+    exponent_axis(facets[0][0], np.concatenate([s.mean(checkpoint) for s in measured]) if measured else np.zeros(1))
     figure.supylabel("exponent (nats per step)", fontsize=10.5)
     below(figure, "index of the exponent, i / S", outcome_keys())
     return figure
@@ -72,22 +77,22 @@ def spectra(
 def training_curves(
     trials: Sequence[TrialResult], table: pd.DataFrame, tasks: Tasks, cells: Sequence[str], threshold: float
 ) -> Figure:
-    """Validation loss over training, relative to chance, a row a task, a column a cell."""
+    """Validation loss over training, relative to chance, a row a task, a column a cell; of many, a panel a task."""
     final = table[table["checkpoint"] == "final"].set_index("trial")
     count = int(final["success"].sum())
     title = f"{count} of {len(final)} trials close {100 * threshold:.0f} % of the gap from chance to the best"
-    figure, grid = panels(len(tasks), len(cells), 1.0 + 1.75 * len(tasks), title, sharex=True, sharey="row")
-    for axes, task, cell in _cells_of(grid, tasks, cells):
-        own = [t for t in trials if (t.trial["task"], t.trial["cell"]) == (task, cell)]
+    figure, facets = _facets(tasks, cells, title, wide="task", sharex=True, sharey="row" if _few(tasks, cells) else False)
+    for axes, of in facets:
+        own = [t for t in trials if of(t.trial)]
         _lines(axes, [_curve(t) for t in own], [bool(final.loc[t.trial["id"], "success"]) for t in own])
         axes.axhline(1, color=INK, linewidth=1)
-        _success_line(axes, final[final["task"] == task], threshold)
+        shown = {t.trial["task"] for t in own}
+        _success_line(axes, final[final["task"].isin(shown)], threshold)
         diverged = sum(bool(t.outcome["diverged"]) for t in own)
         if diverged:
             note(axes, f"{diverged} diverged")
         axes.set_xlim(0, max([t.trial["epochs"] for t in own], default=1))
-    for row, task in zip(grid, tasks, strict=True):
-        _loss_axis(row[0], [t for t in trials if t.trial["task"] == task])
+        _loss_axis(axes, [t for t in trials if t.trial["task"] in shown])
     figure.supylabel("validation loss / chance", fontsize=10.5)
     limits = [key("chance", INK, linewidth=1), key("needed for success", INK, linewidth=1, linestyle=":")]
     below(figure, "epochs trained", [*outcome_keys(), *limits])
@@ -96,28 +101,38 @@ def training_curves(
 
 @styled
 def largest_exponent(table: pd.DataFrame, tasks: Tasks, cells: Sequence[str]) -> Figure:
-    """The largest exponent at the checkpoints, and the score against it at the early one; a column a task."""
-    figure, grid = panels(2, len(tasks), 5.8, _middle_half(table), sharey="row")
-    colours = cell_colours(cells)
-    for (upper, lower), (task, name) in zip(grid.T, tasks.items(), strict=True):
+    """The largest exponent at the checkpoints, and below it the score against it at the early one; a pair of panels a task."""
+    columns = columns_for(len(tasks))
+    rows = -(-len(tasks) // columns)
+    figure, grid = panels(2 * rows, columns, 0.6 + 2.6 * 2 * rows if rows == 1 else 0.8 + 1.9 * 2 * rows, _middle_half(table))
+    for place, (task, name) in enumerate(tasks.items()):
+        upper, lower = (grid[2 * (place // columns) + below_, place % columns] for below_ in (0, 1))
         own = table[table["task"] == task]
         _trajectories(upper, own)
-        early = own[own["checkpoint"] == "early"]
-        for cell in cells:
-            points = early[early["cell"] == cell]
-            lower.scatter(points["exponent_1"], points["score"], s=20, color=colours[cell], alpha=0.8, linewidth=0)
-        lower.axvline(0, color=INK, linewidth=1)
-        lower.set_xscale("symlog", linthresh=LINEAR, linscale=0.6)
-        ticks(lower.xaxis, [t for t in TICKS if abs(t) != LINEAR or len(tasks) < 3])
+        exponent_axis(upper, table["exponent_1"].to_numpy(float))
+        _scores(lower, own, cells, TICKS if len(tasks) < 3 else [t for t in TICKS if abs(t) != LINEAR])
         lower.set_xlim(*span(table["exponent_1"]))
-        lower.set_ylim(-0.04, 1.04)
-        upper.set_title(fill(name, 96 // len(tasks)))
-    exponent_axis(grid[0, 0], table["exponent_1"].to_numpy(float))
-    grid[0, 0].set_ylabel("largest exponent\n(nats per step)")
-    grid[1, 0].set_ylabel("score at the end")
+        upper.set_title(fill(name, 96 // columns))
+        for axes, label in ((upper, "largest exponent\n(nats per step)"), (lower, "score at the end")):
+            axes.set_ylabel(label if place % columns == 0 else "")
+            axes.tick_params(labelleft=place % columns == 0)
+    for axes in list(grid[-2:].T.reshape(-1))[2 * (len(tasks) - columns * (rows - 1)) :]:
+        axes.remove()
     keys = [*outcome_keys(), *cell_keys(cells)]
     below(figure, "largest exponent at the early checkpoint (nats per step)", keys)
     return figure
+
+
+def _scores(axes: Axes, table: pd.DataFrame, cells: Sequence[str], places: Sequence[float]) -> None:
+    """The score against the largest exponent at the early checkpoint, a colour and marker a cell."""
+    early = table[table["checkpoint"] == "early"]
+    for cell, mark in cell_marks(cells).items():
+        points = early[early["cell"] == cell]
+        axes.scatter(points["exponent_1"], points["score"], s=20, alpha=0.8, linewidth=0, **mark)
+    axes.axvline(0, color=INK, linewidth=1)
+    axes.set_xscale("symlog", linthresh=LINEAR, linscale=0.6)
+    ticks(axes.xaxis, places)
+    axes.set_ylim(-0.04, 1.04)
 
 
 def _when(measured: Sequence[TrialSpectra], checkpoint: str) -> str:
@@ -136,14 +151,36 @@ def _middle_half(table: pd.DataFrame) -> str:
     return f"Half of the successes: largest exponent {low} to {high} after epoch {early['epoch'].max()}"
 
 
-def _cells_of(grid: NDArray[Any], tasks: Tasks, cells: Sequence[str]) -> Iterable[tuple[Axes, str, str]]:
-    """Each panel with its task and cell; the first row is headed by the cells, each row by its task."""
-    for axes, cell in zip(grid[0], cells, strict=True):
-        axes.set_title(cell, fontweight="bold")
-    for row, (task, name) in zip(grid, tasks.items(), strict=True):
+def _few(tasks: Tasks, cells: Sequence[str]) -> bool:
+    return max(len(tasks), len(cells)) <= MANY
+
+
+def _facets(
+    tasks: Tasks, cells: Sequence[str], title: str, *, wide: str, **options: Any
+) -> tuple[Figure, list[tuple[Axes, Callable[[Mapping[str, Any]], bool]]]]:
+    """A figure, and its panels, each with the test that tells whether a trial belongs there.
+
+    A panel for each pair, a row a task and a column a cell; where there are more than MANY of either, a panel for each
+    cell or each task, as `wide` says.
+    """
+    if not _few(tasks, cells):
+        names = dict(tasks) if wide == "task" else {cell: cell for cell in cells}
+        columns = columns_for(len(names))
+        figure, axes = wrapped(len(names), columns, 1.95 if columns < 5 else 1.6, title, **options)
+        for one, name in zip(axes, names.values(), strict=True):
+            one.set_title(fill(name, 96 // columns), fontweight="bold", fontsize=9.5)
+        return figure, [(one, partial(_belongs, {wide: name})) for one, name in zip(axes, names, strict=True)]
+    figure, grid = panels(len(tasks), len(cells), 1.0 + 1.75 * len(tasks), title, **options)
+    for one, cell in zip(grid[0], cells, strict=True):
+        one.set_title(cell, fontweight="bold")
+    for row, name in zip(grid, tasks.values(), strict=True):
         row[0].set_ylabel(fill(name, 20), fontsize=9.5)
-        for axes, cell in zip(row, cells, strict=True):
-            yield axes, task, cell
+    pairs = [{"task": task, "cell": cell} for task in tasks for cell in cells]
+    return figure, [(one, partial(_belongs, pair)) for one, pair in zip(grid.flat, pairs, strict=True)]
+
+
+def _belongs(wanted: Mapping[str, str], trial: Mapping[str, Any]) -> bool:
+    return all(trial[name] == value for name, value in wanted.items())
 
 
 def _lines(axes: Axes, curves: Sequence[NDArray[np.float64]], outcomes: Sequence[bool]) -> None:

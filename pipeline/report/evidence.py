@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from .figures import INK, WITH, WITHOUT, below, cell_colours, cell_keys, key, note, number, panels, styled
+from .figures import INK, WITH, WITHOUT, below, cell_keys, cell_marks, columns_for, key, note, number, panels, styled, wrapped
 
 _LOWEST = -0.35  # R2 below leaves the panel; it is printed all the same
 BINS = 5
@@ -80,30 +80,31 @@ def strength(table: pd.DataFrame) -> Figure:
 def predictions(
     answers: pd.DataFrame, r2: Mapping[str, float | None], tasks: Mapping[str, str], cells: Sequence[str], threshold: float
 ) -> Figure:
-    """True against predicted score of trials that were held out, a column a task, a colour a cell.
+    """True against predicted score of trials that were held out, a panel a task, a colour and marker a cell.
 
     Args:
         answers: task, cell, score, expected_score.
         r2: task -> R2 within it, None if undefined.
-        tasks: name -> title, in the order of the columns.
+        tasks: name -> title, in the order of the panels.
         cells: in the order of their colours.
         threshold: of success.
     """
     title = "True against predicted score of trials that were held out"
-    figure, grid = panels(1, len(tasks), 1.3 + min(7.4 / len(tasks), 5), title, sharex=True, sharey=True)
-    colours = cell_colours(cells)
-    for axes, (task, name) in zip(grid[0], tasks.items(), strict=True):
+    columns = columns_for(len(tasks))
+    figure, grid = wrapped(len(tasks), columns, 0.3 + min(7.4 / columns, 5), title, sharex=True, sharey=True)
+    marks = cell_marks(cells)
+    for axes, (task, name) in zip(grid, tasks.items(), strict=True):
         axes.plot([0, 1], [0, 1], color=INK, linewidth=1)
         axes.axhline(threshold, color=INK, linewidth=1, linestyle=":")
         for cell in cells:
             own = answers[(answers["task"] == task) & (answers["cell"] == cell)]
-            axes.scatter(own["expected_score"], own["score"], s=22, color=colours[cell], alpha=0.8, linewidth=0)
+            axes.scatter(own["expected_score"], own["score"], s=22, alpha=0.8, linewidth=0, **marks[cell])
         value = r2.get(task)
         note(axes, "R2 undefined" if value is None else f"R2 {number(value)}", 0.97, 0.04)
-        axes.set_title(fill(name, 96 // len(tasks)))
+        axes.set_title(fill(name, 96 // columns))
         axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), aspect="equal")
         axes.set_xticks([0, 0.5, 1])
-    grid[0, 0].set_ylabel("true score")
+    figure.supylabel("true score", fontsize=10.5)
     below(figure, "predicted score", [*cell_keys(cells), key("needed for success", INK, linewidth=1, linestyle=":")])
     return figure
 

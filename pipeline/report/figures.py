@@ -26,7 +26,9 @@ from ..artefacts import CHECKPOINTS, TrialResult, TrialSpectra
 SUCCESS, FAILURE = "#0072B2", "#D55E00"
 WITH, WITHOUT = "#332288", "#8C8C8C"
 CELLS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#999933", "#000000")
+MARKERS = ("o", "^", "s", "D", "v")  # the next one when the colours of cells are used up
 INK = "#222222"
+MANY = 6  # more tasks or cells than this have no panel for each pair
 WIDTH = 8.0  # inches; at the page's full width a point is then about 1.5 pixels
 
 LINEAR = 0.1  # nats per step: exponents are drawn linearly within, logarithmically beyond
@@ -73,10 +75,26 @@ def panels(rows: int, columns: int, height: float, title: str, **options: Any) -
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
+def wrapped(count: int, columns: int, height: float, title: str, **options: Any) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels laid out row by row, each row of this height, and its axes."""
+    figure, grid = panels(-(-count // columns), columns, 1.0 + height * -(-count // columns), title, **options)
+    every = list(grid.flat)
+    for axes in every[count:]:
+        axes.remove()
+    for axes in every[max(count - columns, 0) : count]:  # with a common axis, only those of the last row have numbers
+        axes.tick_params(labelbottom=True)
+    return figure, every[:count]
+
+
+def columns_for(count: int) -> int:
+    """How many panels stand side by side."""
+    return count if count <= 3 else 2 if count == 4 else 3 if count <= 9 else 5
+
+
 def below(figure: Figure, label: str, handles: Sequence[Line2D]) -> None:
     """What stands below all panels: the name of their common horizontal axis, if any, and under it one legend."""
-    columns = len(handles) if len(handles) < 6 else -(-len(handles) // 2)
-    keys = 0.32 * -(-len(handles) // columns) / figure.get_figheight()
+    columns = len(handles) if len(handles) < 6 else -(-len(handles) // 2) if len(handles) < 11 else 4
+    keys = (0.12 + 0.2 * -(-len(handles) // columns)) / figure.get_figheight()
     strip = keys + (0.24 / figure.get_figheight() if label else 0)
     figure.get_layout_engine().set(rect=(0, strip, 1, 1 - strip))  # type: ignore[union-attr, call-arg]
     figure.legend(
@@ -101,6 +119,14 @@ def cell_colours(cells: Sequence[str]) -> dict[str, str]:
     return dict(zip(cells, cycle(CELLS)))
 
 
+def cell_marks(cells: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Colour and marker of each cell: no two cells share both before there are 35."""
+    return {
+        cell: {"color": colour, "marker": MARKERS[place // len(CELLS) % len(MARKERS)]}
+        for place, (cell, colour) in enumerate(cell_colours(cells).items())
+    }
+
+
 def number(value: float, digits: int = 2) -> str:
     """A number for a label: a true minus sign, no minus before zero."""
     text = f"{value:.{digits}f}"
@@ -109,7 +135,7 @@ def number(value: float, digits: int = 2) -> str:
 
 def cell_keys(cells: Sequence[str]) -> list[Line2D]:
     """The legend of dots in the colours of cells."""
-    return [key(cell, colour, marker="o", linestyle="") for cell, colour in cell_colours(cells).items()]
+    return [key(cell, mark["color"], marker=mark["marker"], linestyle="") for cell, mark in cell_marks(cells).items()]
 
 
 def note(axes: Axes, text: str, x: float = 0.97, y: float = 0.95) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ..predictor.evaluation import MEASURES, PAIRS, SPLITS
+from .figures import number
 
 WHERE = {
     "over trials": "over trials",
@@ -82,9 +83,16 @@ def consistency(found: pd.DataFrame) -> list[str]:
     return [
         f"{WHERE[row['split']].capitalize()}, added to {_set(row['base'])}, R2 is higher with spectra for "
         f"{sum(g > 0 for g in row['groups'].values())} of {len(row['groups'])} "
-        f"({', '.join(f'{name} {signed(gain)}' for name, gain in row['groups'].items())})."
+        f"({_ends(row['groups'])})."
         for _, row in rows.iterrows()
     ]
+
+
+def _ends(groups: Mapping[str, float]) -> str:
+    """The gain in each part; of many parts the three that lose and the three that gain most."""
+    order = sorted(groups, key=lambda name: groups[name])
+    said = [f"{name} {signed(groups[name])}" for name in (groups if len(groups) <= 6 else [*order[:3], *order[-3:]])]
+    return ", ".join(said if len(groups) <= 6 else [*said[:3], "...", *said[3:]])
 
 
 def calibrated(bins: pd.DataFrame) -> str:
@@ -104,14 +112,46 @@ def strongest(table: Sequence[Mapping[str, Any]]) -> str:
     return f"The best of all sets of inputs: {', '.join(found)}." if found else ""
 
 
-def extremes(groups: pd.DataFrame, titles: Mapping[str, str]) -> str:
-    """Pairs of cell and task in which no trial or every trial succeeded, or an empty text."""
-    parts = []
-    for text, mask in (("No", groups["successes"] == 0), ("Every", groups["successes"] == groups["trials"])):
-        names = [f"{cell} on {titles[task]}" for task, cell in zip(groups["task"][mask], groups["cell"][mask], strict=True)]
-        if names:
-            parts.append(f"{text} trial succeeded with {'; '.join(names)}.")
-    return " ".join(parts)
+def never(groups: pd.DataFrame, titles: Mapping[str, str]) -> list[str]:
+    """Where no trial succeeded, or every one: whole cells and whole tasks first, then what is left of their pairs."""
+    said = []
+    for word, mask in (("No", groups["successes"] == 0), ("Every", groups["successes"] == groups["trials"])):
+        whole = {name: _whole(groups, name, other, mask) for name, other in (("cell", "task"), ("task", "cell"))}
+        if whole["cell"]:
+            said.append(f"{word} trial succeeded on any task with {_listed(whole['cell'])}.")
+        if whole["task"]:
+            said.append(f"{word} trial of any cell succeeded on {_listed([titles[task] for task in whole['task']])}.")
+        rest = groups[mask & ~groups["cell"].isin(whole["cell"]) & ~groups["task"].isin(whole["task"])]
+        pairs = [f"{_listed(list(own['cell']))} on {titles[str(task)]}" for task, own in rest.groupby("task", sort=False)]
+        if pairs:
+            said.append(f"{word} trial succeeded with {'; '.join(pairs)}.")
+    return said
+
+
+def _whole(groups: pd.DataFrame, name: str, other: str, mask: pd.Series) -> list[str]:
+    """Cells (or tasks) for which the mask holds in every row; none where there is one task (or cell) alone."""
+    held = mask.groupby(groups[name], sort=False).all()
+    return list(held.index[held]) if groups[other].nunique() > 1 else []
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def codes(table: Sequence[Mapping[str, Any]]) -> str:
+    """What the whole early spectrum, compressed, tells of the score beside its summaries, or an empty text."""
+    names = {
+        "its summaries": "early spectrum",
+        "principal components of all exponents": "principal components of the early spectrum",
+        "a learned code of them (AeLLE)": "learned code of the early spectrum",
+    }
+    r2 = {(row["split"], row["features"]): row["r2"] for row in table if row["r2"] is not None}
+    parts = [
+        f"{WHERE[split]} {', '.join(f'{number(r2[split, name])} from {what}' for what, name in names.items())}"
+        for split in SPLITS
+        if all((split, name) in r2 for name in names.values())
+    ]
+    return f"R2 from the early spectrum alone: {'; '.join(parts)}." if parts else ""
 
 
 def _by_group(table: Mapping[tuple[str, str], Mapping[str, Any]], gain: Mapping[str, Any]) -> dict[str, float]:

@@ -130,6 +130,7 @@ def _finding(study: Study, gains: pd.DataFrame) -> dict[str, Any]:
         "sentences": findings.sentences(gains),
         "consistency": findings.consistency(gains),
         "ranking": findings.ranking(study.result["table"]),
+        "codes": findings.codes(study.result["table"]),
         "strongest": findings.strongest(study.result["table"]),
         "everything": next(row for row in study.result["table"] if row["features"] == "all"),
         "champion": champion,
@@ -142,7 +143,7 @@ def _tables(study: Study) -> dict[str, Any]:
     final = study.final
     return {
         "groups": {task: rows.to_dict("records") for task, rows in groups.groupby("task", sort=False)},
-        "extremes": findings.extremes(groups, study.titles),
+        "extremes": " ".join(findings.never(groups, study.titles)),
         "trials": len(final),
         "successes": int(final["success"].sum()),
         "diverged": int(final["diverged"].sum()),

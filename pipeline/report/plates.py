@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from ..predictor.evaluation import SPLITS
 from ..predictor.inputs import WITHOUT_SPECTRA
-from . import durations, dynamics, evidence, findings
+from . import bands, durations, dynamics, evidence, findings
 from .figures import DEEPEST, LINEAR
 from .study import Study, timing_rows
 
@@ -32,12 +32,19 @@ def plates(study: Study, gains: pd.DataFrame) -> Iterator[Plate]:
         yield Plate(
             "time", durations.time_spent(rows, study.settings.cells),
             "Bars of the wall time of each kind of stage, split by cell.",
-            "Wall time of each kind of stage, split by instance and coloured by cell.",
+            "Wall time of each kind of stage, split by instance and, where cells are few, coloured by cell.",
         )  # fmt: skip
 
 
 def _dynamics(study: Study) -> Iterator[Plate]:
     settings, titles, cells = study.settings, study.titles, study.settings.cells
+    yield Plate(
+        "spectra", bands.spectra_by_cell(study.table, cells),
+        "Small panels, one a cell: medians and middle halves of spectra before training and at the end.",
+        "Where the spectra of each cell lie: the median over its trials and, shaded, the middle half, of the exponent at each "
+        "relative rank (0 the largest, 1 the smallest). Cells are sorted by their median largest exponent at the end. A line "
+        "that stays near 0 belongs to directions that are remembered; the further below, the sooner they are forgotten.",
+    )  # fmt: skip
     success = dict(zip(study.final["trial"], study.final["success"].astype(bool), strict=True))
     for checkpoint, when in (
         ("early", f"after epoch {settings.train.early_epoch}, as the predictor sees them"),
@@ -45,14 +52,14 @@ def _dynamics(study: Study) -> Iterator[Plate]:
     ):
         yield Plate(
             f"spectra_{checkpoint}", dynamics.spectra(study.spectra, success, checkpoint, titles, cells),
-            f"Grid of spectra {when}, a row a task, a column a cell, coloured by success and failure.",
+            f"Spectra {when} in a grid of panels by task and cell, coloured by success and failure.",
             f"The spectra of all trials {when}, one line a network, largest exponent at the left. The axis is linear within "
             f"{LINEAR:g} of 0 and logarithmic beyond; lines that leave at the bottom go below {DEEPEST:.0f} or to minus "
             f"infinity (a direction that is lost). Compare where the blue lines begin with where the others do.",
         )  # fmt: skip
     yield Plate(
         "training", dynamics.training_curves(study.trials, study.table, titles, cells, settings.success.threshold),
-        "Grid of validation losses over epochs, a row a task, a column a cell, coloured by success and failure.",
+        "Validation losses over epochs in a grid of panels by task and cell, coloured by success and failure.",
         "Validation loss of all trials relative to chance. A trial is a success if it ends below the dotted line, which is "
         "the same for all cells of a task. Losses far above chance leave at the top; a line that ends early diverged.",
     )  # fmt: skip
@@ -98,7 +105,7 @@ def _answers(study: Study) -> Iterator[Plate]:
     within = {str(task): findings.r2(part) for task, part in known.groupby("task")}
     yield Plate(
         "predictions", evidence.predictions(known, within, study.titles, study.settings.cells, study.settings.success.threshold),
-        "Scatter of true against predicted scores, a column a task, coloured by cell.",
+        "Scatter of true against predicted scores, a panel a task, coloured by cell.",
         f"Each dot is a trial that the predictor (all inputs, split over trials) had not seen. On the diagonal it is right. "
         f"R2 over all tasks is {_number(findings.r2(known))}; within a task it differs, as printed.",
     )  # fmt: skip
