@@ -10,7 +10,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 from sklearn.ensemble import ExtraTreesRegressor
-from sklearn.metrics import r2_score
 from sklearn.model_selection import KFold, cross_val_predict
 
 from pipeline import tasks, training
@@ -61,7 +60,7 @@ def sweeps(task: str, cells: Sequence[str], trials: int, sequences: int) -> list
                 _sweep(head, cell, about, trials, folder)
         results, spectra = trials_in(folder / "trials"), spectra_in(folder / "spectra")
     table = features.table(results, spectra, 0.8)
-    rows = trial_inputs(table).merge(table.loc[table["checkpoint"] == "initial", ["trial", "index", "diverged"]], on="trial")
+    rows = trial_inputs(table).merge(table.loc[table["checkpoint"] == "initial", ["trial", "index"]], on="trial")
     return [rows[rows["head"] == head].sort_values(["cell", "index"], ignore_index=True) for head in HEADS]
 
 
@@ -102,7 +101,7 @@ def explained(pair: Sequence[pd.DataFrame], columns: Sequence[str]) -> Estimate:
     model = ExtraTreesRegressor(100, min_samples_leaf=2, random_state=0)
     folds = KFold(5, shuffle=True, random_state=0)
     found = [cross_val_predict(model, rows[list(columns)], rows["score"], cv=folds) for rows in pair]
-    return _estimate(r2_score, [(rows["score"].to_numpy(), f) for rows, f in zip(pair, found, strict=True)])
+    return _estimate(_r2, [(rows["score"].to_numpy(), f) for rows, f in zip(pair, found, strict=True)])
 
 
 def ranked(pair: Sequence[pd.DataFrame], column: str) -> Estimate:
@@ -113,6 +112,10 @@ def ranked(pair: Sequence[pd.DataFrame], column: str) -> Estimate:
 def mean_scores(pair: Sequence[pd.DataFrame], chosen: pd.Series) -> Estimate:
     """Mean score of some of the networks, a mask."""
     return _estimate(lambda one, two: one.mean(), [(rows["score"][chosen].to_numpy(),) * 2 for rows in pair])
+
+
+def _r2(true: Values, found: Values) -> float:
+    return float(1 - ((true - found) ** 2).sum() / ((true - true.mean()) ** 2).sum()) if np.ptp(true) else np.nan
 
 
 def _spearman(one: Values, two: Values) -> float:

@@ -28,4 +28,4 @@ def test_both_heads_are_compared_on_the_same_networks(outcome):
         assert last[column].tolist() == new[column].tolist()
     # drawn alike: what `accuracy` allows for the mean over sequences, for each of the two
     assert (last["initial_exponent_1"] - new["initial_exponent_1"]).abs().max() < 2e-5
-    assert any(row.what.startswith("planted_window, 5 networks a head: R2") for row in outcome.rows)
+    assert any(row.what.startswith("planted_window, 5 networks under each head: R2") for row in outcome.rows)
