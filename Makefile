@@ -33,7 +33,7 @@ run: $(STAMP)
 	@begin=$$(date +%s); $(if $(STREAMS),$(SIDE_BY_SIDE)) dvc repro && echo "make run: everything up to date after $$(( $$(date +%s) - begin )) s"
 
 test: lint
-	pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
+	pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 check: lint # what to run while working
 	pytest -q -m "not slow"
