@@ -21,7 +21,7 @@ endef
 # STREAMS=2 runs two tasks' stages at a time: what many small instances, of one process each, lose in starting is halved
 define SIDE_BY_SIDE
 dvc repro --glob 'prepare@*' && dvc stage list --name-only | sed -n 's/^prepare@//p' | \
-	xargs -P $(STREAMS) -I{} dvc --wait-for-lock repro --glob 'spectrum@{}-*' &&
+	xargs -P $(STREAMS) -I{} dvc --wait-for-lock repro --glob 'spectrum@{}-*' 'fixed_points@{}-*' &&
 endef
 
 .PHONY: run test check lint ui track docs benchmarks replications lock .venv

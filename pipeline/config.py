@@ -80,6 +80,21 @@ class SpectrumSettings(_Section):
     steps: Annotated[int, Field(ge=8)]
 
 
+class FixedPointsSettings(_Section):
+    """The search for the fixed points of the best trial of each of these tasks and cells."""
+
+    tasks: Annotated[tuple[str, ...], Field(min_length=1)]
+    cells: Annotated[tuple[str, ...], Field(min_length=1)]
+    seeds: Count
+    tolerance: Positive
+    iterations: Count
+
+    @property
+    def search(self) -> dict[str, Any]:
+        """The options of the search itself."""
+        return {"seeds": self.seeds, "tolerance": self.tolerance, "iterations": self.iterations}
+
+
 class Success(_Section):
     """What counts as a success."""
 
@@ -107,6 +122,7 @@ class Config(_Section):
     prepare: Prepare
     train: Train
     spectrum: SpectrumSettings
+    fixed_points: FixedPointsSettings
     success: Success
     predictor: PredictorSettings
 
@@ -119,6 +135,9 @@ class Config(_Section):
                     raise ValueError(f"{key}: there is no {key[:-1]} {name!r}; there are {', '.join(there)}")
             if len(set(listed)) < len(listed):
                 raise ValueError(f"{key}: names should not repeat, found {', '.join(listed)}")
+            chosen = getattr(self.fixed_points, key)
+            if not set(chosen) <= set(listed) or len(set(chosen)) < len(chosen):
+                raise ValueError(f"fixed_points.{key}: should be some of {key}, each once, found {', '.join(chosen)}")
         return self
 
 

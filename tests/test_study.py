@@ -68,6 +68,7 @@ def clone(folder):
         cells=["elman", "gru"],
         train={"trials": 4, "epochs": 1, "hidden_size": [4, 8]},
         spectrum={"sequences": 2, "transient": 4, "steps": 20},
+        fixed_points={"tasks": ["fulda_runoff", "mnist_rows"], "cells": ["elman", "gru"], "seeds": 8},
         predictor={"outer_folds": 2, "inner_folds": 2, "trees": 4, "bootstrap": 100},
     )
     call("git", "init", "-q", cwd=folder)
@@ -99,7 +100,7 @@ def ran(answer):
 def study(tmp_path_factory):
     """A finished small study; tests may add to it but leave it up to date."""
     folder = clone(tmp_path_factory.mktemp("study"))
-    assert len(ran(dvc("repro", cwd=folder))) == 2 + 4 + 4 + 3
+    assert len(ran(dvc("repro", cwd=folder))) == 2 + 4 + 4 + 4 + 3
     commit(folder)
     return folder
 

@@ -23,6 +23,7 @@ _SECTIONS = {
     "prepare": ("prepare", "seed"),
     "train": ("train", "seed"),
     "spectrum": ("spectrum",),
+    "fixed_points": ("fixed_points", "spectrum", "seed"),
     "features": ("success",),
     "predictor": ("predictor", "success", "seed"),
 }
@@ -212,8 +213,9 @@ def _span(timing: Path | None) -> tuple[int, int]:
 
 
 def _parameters(settings: Config, sections: Iterable[str]) -> dict[str, str]:
-    """Parts of params.yaml by their keys' full paths."""
-    return dict(_flat(settings.model_dump(mode="json", include=set(sections))))
+    """Parts of params.yaml by their keys' full paths; which tasks and cells there are is no part of any one's run."""
+    lists = {"fixed_points": {"tasks", "cells"}}
+    return dict(_flat(settings.model_dump(mode="json", include=set(sections), exclude=lists)))
 
 
 def _flat(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
