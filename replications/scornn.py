@@ -48,7 +48,7 @@ class Size:
 
 
 WHOLE = Size(100, 1000, UNITS, 1e-3, 3, 64, 2000)
-SMALL = Size(20, 250, {"scornn": 48, "lstm": 48}, 3e-3, 1, 8, 200)
+SMALL = Size(20, 250, {"scornn": 48, "lstm": 48}, 3e-3, 1, 8, 100)
 
 
 def run(small: bool) -> Outcome:
