@@ -46,10 +46,10 @@ CAPTION = (
 WHY = """The paper's tables could not be had, so that only its claims are compared.
 
 *The window.* Behind the wave lie thirty steps of noise. A gradient that enters at the last step alone hardly reaches the
-wave, and these networks stay near chance; a path of its own for each step removes the obstacle. The states hold the wave for
-a few steps, hence steps 20..32. Nothing drives the weights of steps that tell nothing to 0, so about half of the weights'
-mass lies outside: read as importance, it misleads. As a ranking of the first ten steps it does no worse than the evidence:
-without either ten the answer is near chance, without ten at random it is as good as before.
+wave, and these networks do little better than chance; a path of its own for each step removes the obstacle. The states hold
+the wave for a few steps, hence steps 20..32. Nothing drives the weights of steps that tell nothing to 0, so about half of
+the weights' mass lies outside: read as importance, it misleads. As a ranking of the first ten steps it does no worse than
+the evidence: without either ten the answer is near chance, without ten at random it is as good as before.
 
 *The digits.* The linear model of the raw pixels is the bar: a readout of all states that only reaches it has rescued the
 training of the network, and has not shown that the recurrence adds anything.
