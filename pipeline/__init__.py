@@ -13,6 +13,10 @@ _PUBLIC = {
     "lyapunov_spectrum": "spectrum",
     "lyapunov_spectra": "spectrum",
     "Spectrum": "spectrum",
+    "fixed_points": "points",
+    "slow_points": "points",
+    "line_attractor": "points",
+    "FixedPoints": "points",
     "StabilityPredictor": "predictor",
     "Verdict": "predictor",
 }

@@ -1,0 +1,91 @@
+"""The two searches from many states at once: Levenberg-Marquardt for exact points, Adam for slow ones."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from ..spectrum import push_forward
+
+Map = Callable[[Tensor], Tensor]  # (N, S) -> (N, S), under one constant input; rows must not mix
+FIRST_DAMPING, GIVE_UP = 1e-2, 1e10  # added to the diagonal of J'J, whose entries are of the order of 1
+LEARNING_RATE = 0.05
+
+
+def speed(moves: Tensor) -> Tensor:
+    """q = |F(h) - h|^2 / 2, (N,), of moves (N, S) (Sussillo and Barak 2013)."""
+    return moves.square().sum(-1) / 2
+
+
+def jacobian(function: Map, at: Tensor) -> tuple[Tensor, Tensor]:
+    """A function's values (N, S) and Jacobians (N, S, I) at arguments (N, I), row by row."""
+    if not len(at):
+        return (values := function(at)), values.new_zeros(0, values.shape[-1], at.shape[-1])
+    basis = torch.eye(at.shape[-1], dtype=at.dtype, device=at.device).expand(len(at), -1, -1)
+    values, pushed = push_forward(function, at, basis)
+    return values, pushed.mT
+
+
+def exact(step: Map, states: Tensor, *, iterations: int, tolerance: float) -> tuple[Tensor, Tensor]:
+    """States (N, S) where F(h) - h has come close to 0, and their q (N,), by Levenberg-Marquardt (Marquardt 1963).
+
+    Each row has its own damping, and leaves the search when its q is below the tolerance or no step helps it any more. A row that
+    finds nothing ends where |F(h) - h| is smallest nearby; q tells.
+    """
+    states = states.clone()
+    q = speed(step(states) - states)
+    damping = torch.full_like(q, FIRST_DAMPING)
+    rows = (q >= tolerance).nonzero()[:, 0]
+    for _ in range(iterations):
+        if not len(rows):
+            break
+        old = states[rows]
+        new = old + _damped_move(step, old, damping[rows])
+        new_q = speed(step(new) - new)
+        better = new_q < q[rows]  # not where it is NaN
+        states[rows] = torch.where(better[:, None], new, old)
+        q[rows] = torch.where(better, new_q, q[rows])
+        damping[rows] *= torch.where(better, 0.1, 5.0).to(q)
+        rows = rows[(q[rows] >= tolerance) & (damping[rows] < GIVE_UP)]
+    return states, q
+
+
+def _damped_move(step: Map, states: Tensor, damping: Tensor) -> Tensor:
+    """(N, S) that solves (J'J + damping) move = -J'r, where r = F(h) - h and J is its Jacobian; 0 where that is not finite."""
+    new, slope = jacobian(step, states)
+    unit = torch.eye(states.shape[-1], dtype=states.dtype, device=states.device)
+    slope = slope - unit
+    normal = slope.mT @ slope + damping[:, None, None] * unit
+    move, _ = torch.linalg.solve_ex(normal, -(slope.mT @ (new - states)[..., None]))
+    return move[..., 0].nan_to_num(0.0, 0.0, 0.0)
+
+
+def slow(step: Map, states: Tensor, *, iterations: int, tolerances: Sequence[float]) -> list[tuple[Tensor, Tensor]]:
+    """For each tolerance, the states (N', S) where the rows' q first fell below it on Adam's way down, and their q (N',).
+
+    Rows are independent, so that the sum of their q is what goes down: Adam sees each row as if it were alone.
+    """
+    states = states.clone()
+    levels = torch.tensor(tolerances, dtype=states.dtype, device=states.device)
+    kept = states.new_full((len(levels), *states.shape), torch.nan)
+    kept_q = states.new_full((len(levels), len(states)), torch.nan)
+    descent = torch.optim.Adam([states], lr=LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(descent, iterations)
+    for _ in range(iterations):
+        q, states.grad = _gradient(step, states)
+        reached = (q < levels[:, None]) & kept_q.isnan()
+        kept, kept_q = torch.where(reached[..., None], states, kept), torch.where(reached, q, kept_q)
+        if not kept_q.isnan().any():
+            break
+        descent.step()
+        schedule.step()
+    return [(s[~q.isnan()], q[~q.isnan()]) for s, q in zip(kept, kept_q, strict=True)]
+
+
+def _gradient(step: Map, states: Tensor) -> tuple[Tensor, Tensor]:
+    """Q (N,) and its gradient (N, S); 0 for a row that is not finite."""
+    with torch.enable_grad():
+        states = states.detach().requires_grad_()
+        q = speed(step(states) - states)
+        (gradient,) = torch.autograd.grad(q.sum(), states)
+    return q.detach(), gradient.nan_to_num(0.0, 0.0, 0.0)
