@@ -12,9 +12,10 @@ from torch import Generator, Tensor
 from ..errors import ModuleError
 from ..spectrum.adapt import Model, adapt
 from . import search
-from .points import FixedPoints, distinct, eigen, nearest
+from .points import FixedPoints, distinct, eigen, index, nearest
 
 Step = Callable[[Tensor, Tensor], Tensor]
+ROUNDS = 4  # searches from between the points found: saddles of GRUs and LSTMs that no visited state leads to turn up there
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,17 @@ def fixed_points(
     """
     _check(seeds, iterations, noise=noise, tolerance=tolerance, distance=distance, reach=reach)
     with torch.inference_mode(False), torch.no_grad():
-        course = _course(model, inputs, state, at, seeds, noise, generator)
-        states, q = search.exact(course.held, course.seeds, iterations=iterations, tolerance=tolerance)
-        return _kept(course, states[q < tolerance], q[q < tolerance], distance, reach)
+        source = _source(generator)
+        course = _course(model, inputs, state, at, seeds, noise, source)
+        points, q, found = _solved(course, course.seeds, iterations, tolerance, distance)
+        known = 0
+        for _ in range(ROUNDS):
+            if len(points) == known:
+                break
+            known = len(points)
+            more, more_q, _ = _solved(course, _between(points, seeds, source), iterations, tolerance, distance)
+            points, q = _distinct(course, torch.cat([points, more]), torch.cat([q, more_q]), distance)
+        return _described(course, points, q, reach, found)
 
 
 def slow_points(
@@ -115,9 +124,9 @@ def slow_points(
     for tolerance in tolerances:
         _check(seeds, iterations, noise=noise, tolerance=tolerance, distance=distance, reach=reach)
     with torch.inference_mode(False), torch.no_grad():
-        course = _course(model, inputs, state, at, seeds, noise, generator)
+        course = _course(model, inputs, state, at, seeds, noise, _source(generator))
         snapshots = search.slow(course.held, course.seeds, iterations=iterations, tolerances=tolerances)
-        return tuple(_kept(course, states, q, distance, reach) for states, q in snapshots)
+        return tuple(_described(course, *_distinct(course, states, q, distance), reach, len(q)) for states, q in snapshots)
 
 
 def _check(seeds: Any, iterations: Any, **positive: Any) -> None:
@@ -132,8 +141,9 @@ def _check(seeds: Any, iterations: Any, **positive: Any) -> None:
 
 
 def _course(
-    model: Model, inputs: Tensor, state: Any, at: Tensor | None, seeds: int, noise: float, generator: Generator | None
+    model: Model, inputs: Tensor, state: Any, at: Tensor | None, seeds: int, noise: float, source: Generator
 ) -> _Course:
+    """The model under its inputs, and where the search begins."""
     adapted = adapt([model], inputs, state, torch.float64, None)
     width = adapted.inputs.shape[2:]
     held = adapted.inputs.new_zeros(width) if at is None else at.detach().to(adapted.inputs)
@@ -144,25 +154,45 @@ def _course(
     visited = trajectory.flatten(0, 1)
     visited = visited[visited.isfinite().all(-1)]
     radius = float((visited - visited.mean(0)).square().sum(-1).mean().sqrt()) or 1.0
-    begin = _drawn(visited, seeds, noise * radius / visited.shape[-1] ** 0.5, generator)
+    begin = _drawn(visited, seeds, noise * radius / visited.shape[-1] ** 0.5, source)
     return _Course(adapted.tangent.one(0), visited, radius, begin, held, float(moves.nanmedian()))
 
 
-def _drawn(visited: Tensor, seeds: int, noise: float, generator: Generator | None) -> Tensor:
+def _source(generator: Generator | None) -> Generator:
+    return torch.Generator().manual_seed(0) if generator is None else generator
+
+
+def _drawn(visited: Tensor, seeds: int, noise: float, source: Generator) -> Tensor:
     """Seeds (seeds, S): each visited state at most once where there are enough, with noise."""
-    source = torch.Generator().manual_seed(0) if generator is None else generator
     order = torch.cat([torch.randperm(len(visited), generator=source) for _ in range(-(-seeds // len(visited)))])[:seeds]
     shift = torch.randn(seeds, visited.shape[-1], generator=source, dtype=torch.float64)
     return visited[order.to(visited.device)] + noise * shift.to(visited)
 
 
-def _kept(course: _Course, states: Tensor, q: Tensor, distance: float, reach: float) -> FixedPoints:
-    """The points that are distinct and not far away, with their linear maps."""
-    found, chosen = len(states), distinct(states, q, distance * course.radius)
-    states, q = states[chosen], q[chosen]
+def _between(points: Tensor, most: int, source: Generator) -> Tensor:
+    """Halfway between any two of the points (N, S), at the most so many: saddles lie between what they part."""
+    pairs = torch.combinations(torch.arange(len(points)))
+    chosen = pairs[torch.randperm(len(pairs), generator=source)[:most]].to(points.device)
+    return points[chosen].mean(1)
+
+
+def _solved(course: _Course, seeds: Tensor, iterations: int, tolerance: float, distance: float) -> tuple[Tensor, Tensor, int]:
+    """The distinct points (N, S) that seeds lead to, their q (N,), and how many seeds led to any."""
+    states, q = search.exact(course.held, seeds, iterations=iterations, tolerance=tolerance)
+    found = q < tolerance
+    return *_distinct(course, states[found], q[found], distance), int(found.sum())
+
+
+def _distinct(course: _Course, states: Tensor, q: Tensor, distance: float) -> tuple[Tensor, Tensor]:
+    chosen = distinct(states, q, distance * course.radius)
+    return states[chosen], q[chosen]
+
+
+def _described(course: _Course, states: Tensor, q: Tensor, reach: float, found: int) -> FixedPoints:
+    """The points that are not far away, with their linear maps."""
     close = nearest(states, course.visited) <= reach * course.radius
-    states, q = states[close], q[close]
-    _, recurrent = search.jacobian(course.held, states)
+    _, all_recurrent = search.jacobian(course.held, states)
+    states, q, recurrent = states[close], q[close], all_recurrent[close]
     at = course.at.expand(len(states), *course.at.shape)
     _, driven = search.jacobian(lambda x: course.step(states, x), at)
     values, right, left = eigen(recurrent)
@@ -178,6 +208,7 @@ def _kept(course: _Course, states: Tensor, q: Tensor, distance: float, reach: fl
         seeds=len(course.seeds),
         found=found,
         outliers=int((~close).sum()),
+        index=index(all_recurrent),
         natural_q=course.natural_q,
         visited_q=float(search.speed(course.held(course.visited) - course.visited).nanmedian()),
     )

@@ -22,6 +22,8 @@ class FixedPoints:
         seeds: states that the search began from.
         found: those of them that led to a point, before doubles and outliers were left out.
         outliers: points that were left out for being far from all states that the model visited.
+        index: sum of sign det(1 - recurrent) over all points, outliers too. It is 1 if the map leads a ball into itself and no point
+            was missed (Lefschetz 1926); so for bounded cells another number says that points are missing, 1 that none need be.
         natural_q: median of |h' - h|^2 / 2 along the trajectories, with their own inputs: what q is to be compared with.
         visited_q: median q of the states that the model visited, under the input `at`.
     """
@@ -37,6 +39,7 @@ class FixedPoints:
     seeds: int
     found: int
     outliers: int
+    index: int
     natural_q: float
     visited_q: float
 
@@ -67,6 +70,12 @@ def eigen(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     right = right.gather(-1, order[:, None].expand_as(right))
     left, failed = torch.linalg.inv_ex(right)
     return values.gather(-1, order), right, torch.where((failed == 0)[:, None, None], left, torch.nan)
+
+
+def index(matrices: Tensor) -> int:
+    """Sum of sign det(1 - A) over matrices (N, S, S): + for an even number of real eigenvalues above 1, - for an odd one."""
+    unit = torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
+    return int(torch.linalg.slogdet(unit - matrices).sign.sum())
 
 
 def distinct(states: Tensor, q: Tensor, distance: float) -> Tensor:
