@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # a quarter of a second to import, and most stages have no ta
 
 Arrays = dict[str, NDArray[Any]]
 CHECKPOINTS = ("initial", "early", "final")
+CONSTANT_INPUTS = ("zero", "mean")  # x = 0, and the mean of what drives the network
 CURVES = ("train_loss", "validation_loss", "validation_metric", "gradient_norm", "gradient_norm_max")
 
 
@@ -158,6 +159,47 @@ class TrialSpectra:
         rows = np.maximum(self.exponents[CHECKPOINTS.index(checkpoint)], floor)
         finite = rows[~np.isnan(rows).any(axis=1)]
         return finite.mean(axis=0) if len(finite) else np.full(rows.shape[1], np.nan)
+
+
+@dataclass(frozen=True)
+class TrialFixedPoints:
+    """Where one trial's network stands still at the end of training, under constant inputs.
+
+    Attributes:
+        trial: as in TrialResult.
+        settings: seeds, tolerance, iterations of the search.
+        figures: constant input, a name in CONSTANT_INPUTS -> what metrics/fixed_points-TASK-CELL.json says of it.
+        trajectories: (T + 1, B, S) float32, states on validation data.
+        points: constant input -> (N, S) float64, where the network keeps its state.
+        moduli: constant input -> (N, S) float64, |eigenvalues| of the Jacobian there, the largest first.
+    """
+
+    trial: dict[str, Any]
+    settings: dict[str, Any]
+    figures: dict[str, Any]
+    trajectories: NDArray[np.float32]
+    points: Arrays
+    moduli: Arrays
+
+    def save(self, path: Path) -> None:
+        """Write to `path`."""
+        arrays = {"trajectories": self.trajectories}
+        arrays |= {f"points/{n}": v for n, v in self.points.items()} | {f"moduli/{n}": v for n, v in self.moduli.items()}
+        _save(path, arrays, {"trial": self.trial, "settings": self.settings, "figures": self.figures})
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read `path`; ArtefactError if it is missing or corrupt."""
+        arrays, header = _load(path, "trial", "settings", "figures")
+        try:
+            points, moduli = ({n: arrays[f"{kind}/{n}"] for n in CONSTANT_INPUTS} for kind in ("points", "moduli"))
+            return cls(header["trial"], header["settings"], header["figures"], arrays["trajectories"], points, moduli)
+        except KeyError:
+            raise ArtefactError(f"{path} is no file of fixed points; delete it and run `dvc repro` again") from None
+
+    def unstable(self, held: str) -> NDArray[np.int64]:
+        """(N,) number of growing directions of each point under a constant input."""
+        return (self.moduli[held] > 1).sum(axis=1)
 
 
 def trials_in(folder: Path) -> list[TrialResult]:

@@ -80,6 +80,14 @@ class SpectrumSettings(_Section):
     steps: Annotated[int, Field(ge=8)]
 
 
+class FixedPointsSettings(_Section):
+    """The search for the fixed points of the best trial of each task and cell."""
+
+    seeds: Count
+    tolerance: Positive
+    iterations: Count
+
+
 class Success(_Section):
     """What counts as a success."""
 
@@ -107,6 +115,7 @@ class Config(_Section):
     prepare: Prepare
     train: Train
     spectrum: SpectrumSettings
+    fixed_points: FixedPointsSettings
     success: Success
     predictor: PredictorSettings
 

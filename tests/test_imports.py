@@ -19,7 +19,8 @@ ARROWS = {  # room -> other rooms it may import; the files of COMMON are open to
     "heads": set(),
     "tasks": set(),
     "spectrum": {"cells"},
-    "training": {"cells", "heads", "tasks", "spectrum"},
+    "points": {"spectrum"},  # what adopts users' modules, and the tangent dynamics
+    "training": {"cells", "heads", "tasks", "spectrum", "points"},
     "predictor": {"spectrum", "tracking"},  # both inside functions: for a user's module, and to fetch a registered model
     "report": {"predictor"},
     "tracking": {"predictor"},

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -45,13 +45,14 @@ def fixed_points(
     iterations: int = 200,
     tolerance: float = 1e-20,
     distance: float = 1e-3,
-    reach: float = 2.0,
+    reach: float = 3.0,
     generator: Generator | None = None,
 ) -> FixedPoints:
     """The states that a recurrent network keeps under a constant input, with the linear map near each.
 
-    The search begins from states that the network visits and solves F(h) = h by Levenberg-Marquardt in float64, so that saddles are
-    found as well as stable points (Sussillo and Barak 2013). It cannot prove that there are no others. The model is not changed.
+    The search begins from states that the network visits and solves F(h) = h by Levenberg-Marquardt in float64, so that saddles
+    are found as well as stable points (Sussillo and Barak 2013); then again from halfway between the points found, until no new
+    one turns up. It cannot prove that there are no others, but see `FixedPoints.index`. The model is not changed.
 
     Args:
         model: as for `lyapunov_spectrum`: `torch.nn.RNN`, `LSTM`, `GRU` of any depth or their `*Cell` forms; any module whose
@@ -78,18 +79,19 @@ def fixed_points(
     with torch.inference_mode(False), torch.no_grad():
         source = _source(generator)
         course = _course(model, inputs, state, at, seeds, noise, source)
-        points, q, found = _solved(course, course.seeds, iterations, tolerance, distance)
+        first = _solved(course, course.seeds, iterations, tolerance)
+        states, q, outliers = _kept(course, *first, distance, reach)
         known = 0
         for _ in range(ROUNDS):
-            if len(points) == known:
+            if len(states) < 2 or len(states) == known:
                 break
-            known = len(points)
-            more, more_q, _ = _solved(course, _between(points, seeds, source), iterations, tolerance, distance)
-            points, q = _distinct(course, torch.cat([points, more]), torch.cat([q, more_q]), distance)
-        return _described(course, points, q, reach, found)
+            known = len(states)
+            more, more_q = _solved(course, _between(states, seeds, source), iterations, tolerance)
+            states, q, _ = _kept(course, torch.cat([states, more]), torch.cat([q, more_q]), distance, reach)
+        return _described(course, states, q, len(first[0]), outliers)
 
 
-def slow_points(
+def slow_points(  # noqa: D417 the others are those of fixed_points
     model: Model,
     inputs: Tensor,
     *,
@@ -100,7 +102,7 @@ def slow_points(
     iterations: int = 2000,
     tolerances: Sequence[float] = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7),
     distance: float = 1e-2,
-    reach: float = 2.0,
+    reach: float = 3.0,
     generator: Generator | None = None,
 ) -> tuple[FixedPoints, ...]:
     """States that a recurrent network hardly leaves under a constant input: an approximate attractor that holds no fixed point.
@@ -126,7 +128,8 @@ def slow_points(
     with torch.inference_mode(False), torch.no_grad():
         course = _course(model, inputs, state, at, seeds, noise, _source(generator))
         snapshots = search.slow(course.held, course.seeds, iterations=iterations, tolerances=tolerances)
-        return tuple(_described(course, *_distinct(course, states, q, distance), reach, len(q)) for states, q in snapshots)
+        kept = [(len(rows), *_kept(course, states, rows, distance, reach)) for states, rows in snapshots]
+        return tuple(_described(course, states, q, found, outliers) for found, states, q, outliers in kept)
 
 
 def _check(seeds: Any, iterations: Any, **positive: Any) -> None:
@@ -136,13 +139,11 @@ def _check(seeds: Any, iterations: Any, **positive: Any) -> None:
             raise ModuleError(f"{name} is {value!r}; it should be a whole number above 0")
     for name, value in positive.items():
         least = 0 if name != "noise" else -math.ulp(0.0)
-        if not isinstance(value, Real) or not least < value < math.inf:
+        if not isinstance(value, int | float) or not least < value < math.inf:
             raise ModuleError(f"{name} is {value!r}; it should be a number above 0{', or 0' if name == 'noise' else ''}")
 
 
-def _course(
-    model: Model, inputs: Tensor, state: Any, at: Tensor | None, seeds: int, noise: float, source: Generator
-) -> _Course:
+def _course(model: Model, inputs: Tensor, state: Any, at: Tensor | None, seeds: int, noise: float, source: Generator) -> _Course:
     """The model under its inputs, and where the search begins."""
     adapted = adapt([model], inputs, state, torch.float64, None)
     width = adapted.inputs.shape[2:]
@@ -176,23 +177,24 @@ def _between(points: Tensor, most: int, source: Generator) -> Tensor:
     return points[chosen].mean(1)
 
 
-def _solved(course: _Course, seeds: Tensor, iterations: int, tolerance: float, distance: float) -> tuple[Tensor, Tensor, int]:
-    """The distinct points (N, S) that seeds lead to, their q (N,), and how many seeds led to any."""
+def _solved(course: _Course, seeds: Tensor, iterations: int, tolerance: float) -> tuple[Tensor, Tensor]:
+    """The points (N, S) that seeds lead to, one for each that leads to any, and their q (N,)."""
     states, q = search.exact(course.held, seeds, iterations=iterations, tolerance=tolerance)
     found = q < tolerance
-    return *_distinct(course, states[found], q[found], distance), int(found.sum())
+    return states[found], q[found]
 
 
-def _distinct(course: _Course, states: Tensor, q: Tensor, distance: float) -> tuple[Tensor, Tensor]:
+def _kept(course: _Course, states: Tensor, q: Tensor, distance: float, reach: float) -> tuple[Tensor, Tensor, int]:
+    """The points that are distinct and not far away, their q, and how many were too far."""
     chosen = distinct(states, q, distance * course.radius)
-    return states[chosen], q[chosen]
-
-
-def _described(course: _Course, states: Tensor, q: Tensor, reach: float, found: int) -> FixedPoints:
-    """The points that are not far away, with their linear maps."""
+    states, q = states[chosen], q[chosen]
     close = nearest(states, course.visited) <= reach * course.radius
-    _, all_recurrent = search.jacobian(course.held, states)
-    states, q, recurrent = states[close], q[close], all_recurrent[close]
+    return states[close], q[close], int((~close).sum())
+
+
+def _described(course: _Course, states: Tensor, q: Tensor, found: int, outliers: int) -> FixedPoints:
+    """The points with their linear maps."""
+    _, recurrent = search.jacobian(course.held, states)
     at = course.at.expand(len(states), *course.at.shape)
     _, driven = search.jacobian(lambda x: course.step(states, x), at)
     values, right, left = eigen(recurrent)
@@ -207,8 +209,8 @@ def _described(course: _Course, states: Tensor, q: Tensor, reach: float, found: 
         left=left,
         seeds=len(course.seeds),
         found=found,
-        outliers=int((~close).sum()),
-        index=index(all_recurrent),
+        outliers=outliers,
+        index=index(recurrent),
         natural_q=course.natural_q,
         visited_q=float(search.speed(course.held(course.visited) - course.visited).nanmedian()),
     )

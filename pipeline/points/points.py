@@ -18,12 +18,12 @@ class FixedPoints:
         driven: (N, S, I) Jacobian by the input.
         eigenvalues: (N, S) of `recurrent`, complex, the largest modulus first.
         right: (N, S, S) right eigenvectors in the columns, of length 1.
-        left: (N, S, S) left eigenvectors in the rows: the inverse of `right`; huge or NaN where eigenvectors do not span the space.
+        left: (N, S, S) left eigenvectors in the rows: the inverse of `right`; huge or NaN if those do not span the space.
         seeds: states that the search began from.
-        found: those of them that led to a point, before doubles and outliers were left out.
-        outliers: points that were left out for being far from all states that the model visited.
-        index: sum of sign det(1 - recurrent) over all points, outliers too. It is 1 if the map leads a ball into itself and no point
-            was missed (Lefschetz 1926); so for bounded cells another number says that points are missing, 1 that none need be.
+        found: those of them that led to a point; many lead to the same one, or to outliers.
+        outliers: distinct points that they led to and that were left out for being far from all states that the model visited.
+        index: sum of sign det(1 - recurrent) over the points. Where the map leads a ball into itself, as those of bounded
+            cells do, it is 1 if no point was missed (Lefschetz 1926); another number says that some were missed, or are outliers.
         natural_q: median of |h' - h|^2 / 2 along the trajectories, with their own inputs: what q is to be compared with.
         visited_q: median q of the states that the model visited, under the input `at`.
     """

@@ -13,7 +13,7 @@ LEARNING_RATE = 0.05
 
 
 def speed(moves: Tensor) -> Tensor:
-    """q = |F(h) - h|^2 / 2, (N,), of moves (N, S) (Sussillo and Barak 2013)."""
+    """The q = |F(h) - h|^2 / 2, (N,), of moves (N, S) (Sussillo and Barak 2013)."""
     return moves.square().sum(-1) / 2
 
 

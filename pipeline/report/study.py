@@ -13,7 +13,7 @@ from ..artefacts import TrialResult, TrialSpectra, load_json
 from ..config import Config
 
 BETWEEN = "between stages"  # DVC at work, and Python starting
-KINDS = ("prepare", "train", "spectrum", "features", "predictor", "report", BETWEEN)
+KINDS = ("prepare", "train", "spectrum", "fixed_points", "features", "predictor", "report", BETWEEN)
 _PAUSE = 60.0  # seconds between two stages from which on they are not of one run
 
 

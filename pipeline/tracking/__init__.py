@@ -16,6 +16,7 @@ _PUBLIC = {
     "files": "runs",
     "Content": "content",
     "prepared": "content",
+    "located": "content",
     "tabulated": "content",
     "reported": "content",
     "from_disk": "disk",

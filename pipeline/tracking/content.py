@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..artefacts import TaskData, digest, load_table
+from ..artefacts import TaskData, TrialFixedPoints, digest, load_table
 from .trials import Point, finite
 
 
@@ -84,6 +84,25 @@ def swept(tracked: Sequence[tuple[str, Mapping[str, float]]]) -> Content:
         hashlib.sha256("".join(marks).encode()).hexdigest()[:12],
         {"trials": len(table), "diverged": diverged.sum(), **medians, **best},
         note,
+    )
+
+
+def located(path: Path) -> Content:
+    """The fixed points of a task's and a cell's best trial, and their picture, which lies beside the file."""
+    found = TrialFixedPoints.load(path)
+    metrics = {f"{held}/{name}": value for held, row in found.figures.items() for name, value in row.items()}
+    counts = [
+        f"- input {held}: {row['fixed_points']} fixed points, {row['stable']} of them stable"
+        for held, row in found.figures.items()
+    ]
+    return Content(
+        digest=digest(path),
+        metrics={name: value for name, value in metrics.items() if not isinstance(value, list)},
+        note="\n".join(
+            [f"Where the best trial's network, `{found.trial['id']}`, stands still under a constant input:", "", *counts]
+        ),
+        tags={"trial.id": found.trial["id"]},
+        files={"": [path, path.with_suffix(".png")]},
     )
 
 

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..artefacts import TaskData, digest, load_json
+from ..artefacts import TaskData, TrialFixedPoints, digest, load_json
 from ..config import Config
-from .content import prepared, reported, tabulated
+from .content import located, prepared, reported, tabulated
 from .runs import StageRun, files, stage_run
 from .trial_runs import Draw
 
 DATA, TRIALS, SPECTRA, TIMINGS = Path("data"), Path("trials"), Path("spectra"), Path("timings")
+FIXED_POINTS = Path("fixed_points")
 FEATURES, PREDICTOR = Path("features/features.parquet"), Path("predictor")
 RESULT, PAGE = Path("metrics/predictor.json"), Path("report/index.html")
 
@@ -27,6 +28,8 @@ def from_disk(settings: Config, draw: Draw) -> Iterator[StageRun]:
             yield _train(settings, task, cell)
         if files(SPECTRA / folder):
             yield _spectrum(settings, task, cell, draw)
+        if (FIXED_POINTS / f"{folder}.safetensors").exists():
+            yield _fixed_points(settings, task, cell)
     if FEATURES.exists():
         yield _features(settings, [SPECTRA / f"{task}-{cell}" for task, cell in pairs])
     if RESULT.exists() and PREDICTOR.exists():
@@ -56,6 +59,15 @@ def _spectrum(settings: Config, task: str, cell: str, draw: Draw) -> StageRun:
     with stage_run("spectrum", task, cell, settings=settings, parts=found, timing=TIMINGS / f"spectrum-{folder}.json") as run:
         for path in found:
             run.spectra(path, TRIALS / folder, draw)
+    return run
+
+
+def _fixed_points(settings: Config, task: str, cell: str) -> StageRun:
+    file = FIXED_POINTS / f"{task}-{cell}.safetensors"
+    parts = [digest(_data(task)), TrialFixedPoints.load(file).trial["id"]]
+    timing = TIMINGS / f"fixed_points-{task}-{cell}.json"
+    with stage_run("fixed_points", task, cell, settings=settings, parts=parts, timing=timing) as run:
+        run.record(located(file))
     return run
 
 

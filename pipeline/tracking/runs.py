@@ -23,6 +23,7 @@ _SECTIONS = {
     "prepare": ("prepare", "seed"),
     "train": ("train", "seed"),
     "spectrum": ("spectrum",),
+    "fixed_points": ("fixed_points", "spectrum", "seed"),
     "features": ("success",),
     "predictor": ("predictor", "success", "seed"),
 }

@@ -55,7 +55,7 @@ def measure(work: Work) -> Path:
     trial = Trial.from_description(result.trial)
     network = Network.of(trial)
     params = _stacked(network.cell, [result.weights[c] for c in CHECKPOINTS], device)
-    inputs = _inputs(trial, data_path, settings).to(device)
+    inputs = driving_inputs(trial, data_path, settings).to(device)
     state = inputs.new_zeros(len(CHECKPOINTS), settings.sequences, network.cell.state_size)
     growth = spectrum.growth(network.cell, params, state, inputs, network.cell.state_size, transient=settings.transient)
     spectra = [
@@ -73,7 +73,7 @@ def measure(work: Work) -> Path:
     return path
 
 
-def _inputs(trial: Trial, path: Path, settings: SpectrumSettings) -> Tensor:
+def driving_inputs(trial: Trial, path: Path, settings: SpectrumSettings) -> Tensor:
     """What drives the trial's network, (T, B, I) float64."""
     inputs, before = _driving(path, settings, POLICIES[trial.state].told)
     encoded = tasks.get(trial.task).encode(torch.from_numpy(inputs), trial.input_size)
