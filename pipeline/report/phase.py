@@ -12,7 +12,7 @@ from .figures import below, key, note, number, panels, png, styled
 # Stable points, then those with 1, 2, 3 and more unstable directions.
 COLOURS = ("#0072B2", "#D55E00", "#E69F00", "#CC79A7")
 MARKERS = ("o", "D", "^", "s")
-LABELS = ("stable", "1 unstable direction", "2 unstable directions", "3 or more")
+LABELS = ("stable", "1 unstable direction", "2 unstable", "3 or more")
 _INPUTS = {"zero": "under the input 0", "mean": "under the mean input"}
 
 
@@ -25,28 +25,31 @@ def phase_portrait(found: TrialFixedPoints) -> bytes:
     mean, axes_of_space, shares = components(found.trajectories)
     lines = (found.trajectories.astype(float) - mean) @ axes_of_space
     for axes, held in zip(grid[0], CONSTANT_INPUTS, strict=True):
-        axes.add_collection(LineCollection(list(lines.swapaxes(0, 1)), colors="#777777", linewidths=0.6, alpha=0.45))
+        axes.add_collection(LineCollection(list(lines.swapaxes(0, 1)), colors="#777777", linewidths=0.5, alpha=0.35))
         points = (found.points[held] - mean) @ axes_of_space
         scatter(axes, points, found.unstable(held))
         axes.set_title(_INPUTS[held])
         note(axes, _summary(found.figures[held]))
         axes.set_xlabel(f"first principal component ({100 * shares[0]:.0f} % of variance)")
-    grid[0, 0].set_ylabel(f"second ({100 * shares[1]:.0f} %)" if len(shares) > 1 else "")
+    grid[0, 0].set_ylabel(f"second ({100 * shares[1]:.0f} %)")
     grid[0, 0].set_xlim(*_span(lines[..., 0], *(((p - mean) @ axes_of_space)[:, 0] for p in found.points.values())))
-    grid[0, 0].set_ylim(*_span(lines[..., 1], *(((p - mean) @ axes_of_space)[:, 1] for p in found.points.values())))
+    low, high = _span(lines[..., 1], *(((p - mean) @ axes_of_space)[:, 1] for p in found.points.values()))
+    grid[0, 0].set_ylim(low, high + 0.2 * (high - low))  # room for the note
     marks = [key(label, COLOURS[n], marker=MARKERS[n], linestyle="") for n, label in enumerate(LABELS)]
-    below(figure, "", [key("trajectories on validation data", "#777777", linewidth=1), *marks])
+    below(figure, "", [key("trajectories", "#777777", linewidth=1), *marks])
     return png(figure)
 
 
-def components(trajectories: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Mean (S,), first two principal axes (S, 2) and their shares of the variance of the states (..., S) that are finite."""
+def components(
+    trajectories: NDArray[Any], count: int = 2
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Mean (S,), first principal axes (S, count) and their shares of the variance of the states (..., S) that are finite."""
     states = trajectories.reshape(-1, trajectories.shape[-1]).astype(float)
     states = states[np.isfinite(states).all(axis=1)]
     mean = states.mean(axis=0)
-    _, values, rows = np.linalg.svd(np.vstack([states - mean, np.zeros((2, states.shape[1]))]), full_matrices=False)
-    rows = np.vstack([rows, np.zeros_like(rows)])[:2]  # a state of one number has one component
-    shares = np.append(values**2, 0.0)[:2] / max(float((values**2).sum()), np.finfo(float).tiny)
+    _, values, rows = np.linalg.svd(np.vstack([states - mean, np.zeros((count, states.shape[1]))]), full_matrices=False)
+    rows = np.vstack([rows, np.zeros_like(rows)])[:count]  # a state of one number has one component
+    shares = np.append(values**2, np.zeros(count))[:count] / max(float((values**2).sum()), np.finfo(float).tiny)
     return mean, rows.T, shares
 
 

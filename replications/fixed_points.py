@@ -1,0 +1,285 @@
+"""Fixed points of a network that remembers three bits, and the line attractor of one that adds up valences."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from sklearn.linear_model import LogisticRegression
+from torch import Generator, Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
+
+from pipeline import FixedPoints, cells, fixed_points, line_attractor, lyapunov_spectrum, slow_points
+from pipeline.points.line import Line, first_share
+from pipeline.report.figures import INK, below, key, png, styled
+from pipeline.report.phase import COLOURS, LABELS, MARKERS, components, scatter
+from pipeline.training.network import Module
+
+from ._learn import learn
+from ._outcome import Outcome, Row
+
+PICTURES = Path(__file__).parent.parent / "docs" / "replications"
+NAMES = {"elman": "tanh", "gru": "GRU", "lstm": "LSTM"}
+CUBE = (8, 12, 6, 1)  # corners, edges, faces and centre of a cube: C(3, k) 2^(3 - k) points with k unstable directions
+VALENCES = torch.cat([torch.ones(20), -torch.ones(20), torch.zeros(60)])  # of the 100 words
+TOLERANCES = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
+LINE = 1  # the place of 1e-4, at which the line is described
+UNITS = {"memory": 16, "text": 32}
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A network that remembers three bits, its error on fresh sequences, its states (T, B, S) there, and its fixed points."""
+
+    name: str
+    error: float
+    states: Tensor
+    points: FixedPoints
+    lyapunov_gap: float
+
+
+@dataclass(frozen=True)
+class Text:
+    """A network that says whether a text's valences add up to more than 0.
+
+    Attributes:
+        name: of its cell.
+        accuracy, bag_of_words: on fresh texts; that of a logistic regression on word counts.
+        states: (T, B, S).
+        totals: (T, B) sum of the valences so far.
+        slow: its slow points, for each of TOLERANCES.
+        points: its fixed points.
+        line: the statistics of the slow points at TOLERANCES[LINE]; None if there are none.
+    """
+
+    name: str
+    accuracy: float
+    bag_of_words: float
+    states: Tensor
+    totals: Tensor
+    slow: tuple[FixedPoints, ...]
+    points: FixedPoints
+    line: Line | None
+
+
+def pulses(generator: Generator, *, steps: int = 64, count: int = 64, chance: float = 0.5) -> tuple[Tensor, Tensor]:
+    """Inputs (T, B, 3) of -1, 0, 1, and targets: the last of each channel that was not 0; all begin with a pulse."""
+    signs = 2.0 * torch.randint(2, (steps, count, 3), generator=generator) - 1
+    there = torch.rand(steps, count, 3, generator=generator) < chance
+    there[0] = True
+    last = torch.where(there, torch.arange(steps)[:, None, None], 0).cummax(0).values
+    return signs * there, signs.gather(0, last)
+
+
+def texts(generator: Generator, *, steps: int | None = None, count: int = 64) -> tuple[Tensor, Tensor]:
+    """Words (T, B, 100), one-hot, T uniform on 10 to 50, and whether their valences add up to more than 0, (B, 1)."""
+    length = int(torch.randint(10, 51, (), generator=generator)) if steps is None else steps
+    words = torch.randint(len(VALENCES), (length, count), generator=generator)
+    total = VALENCES[words].sum(0)
+    return torch.nn.functional.one_hot(words, len(VALENCES)).float(), (total > 0).float()[:, None]
+
+
+def memory(name: str, seed: int, *, steps: int, seeds: int) -> Memory:
+    """Train a network on the three bits and look for its fixed points under no input."""
+    cell = cells.get(name)(3, UNITS["memory"])
+    module = learn(cell, "every", 3, pulses, mse_loss, steps=steps, learning_rate=0.01, seed=seed).module
+    generator = torch.Generator().manual_seed(1000 + seed)
+    inputs, targets = pulses(generator)
+    with torch.no_grad():
+        error = mse_loss(module(inputs), targets).item()
+    points = fixed_points(module.cell, inputs, seeds=seeds, generator=generator)
+    return Memory(name, error, states_of(module, inputs), points, lyapunov_gap(module, points))
+
+
+def lyapunov_gap(module: Module, points: FixedPoints) -> float:
+    """Largest difference between the leading exponents on the stable points and log |eigenvalue|; NaN if there is none."""
+    stable = points.states[points.unstable == 0]
+    if not len(stable):
+        return float("nan")
+    parts = [p.contiguous()[None] for p in stable.chunk(module.network.cell.state_parts, -1)]
+    state = tuple(parts) if len(parts) > 1 else parts[0]
+    found = lyapunov_spectrum(module.cell, torch.zeros(3000, len(stable), 3), state=state, count=1, transient=1000)
+    exact = points.eigenvalues[points.unstable == 0, 0].abs().log()
+    return float((found.per_sequence[:, 0] - exact).abs().max())
+
+
+def text(name: str, seed: int, *, steps: int, seeds: int, iterations: int) -> Text:
+    """Train a network on texts and look for its slow and its fixed points under the mean word."""
+    cell = cells.get(name)(len(VALENCES), UNITS["text"])
+    loss = binary_cross_entropy_with_logits
+    module = learn(cell, "last", 1, texts, loss, steps=steps, learning_rate=3e-3, seed=seed, clip_norm=1.0).module
+    generator = torch.Generator().manual_seed(1000 + seed)
+    inputs, _ = texts(generator, steps=50)
+    at = torch.full((len(VALENCES),), 1 / len(VALENCES))
+    search = partial(torch.Generator().manual_seed, seed)
+    slow = slow_points(module.cell, inputs, at=at, seeds=seeds, iterations=iterations, tolerances=TOLERANCES, generator=search())
+    words = torch.eye(len(VALENCES))
+    readout = module.head["weight"][0]
+    line = line_attractor(slow[LINE], readout, words, VALENCES) if len(slow[LINE]) else None
+    points = fixed_points(module.cell, inputs, at=at, seeds=seeds, generator=search())
+    accuracy, bag = accuracies(module, generator)
+    totals = (inputs @ VALENCES).cumsum(0)
+    return Text(name, accuracy, bag, states_of(module, inputs), totals, slow, points, line)
+
+
+def accuracies(module: Module, generator: Generator) -> tuple[float, float]:
+    """The network's and a logistic regression's share of right answers on the same fresh texts."""
+    batches = [texts(generator) for _ in range(60)]
+    learned, asked = batches[:40], batches[40:]
+    with torch.no_grad():
+        right = [((module(x) > 0) == (y > 0)).float().mean().item() for x, y in asked]
+    counts, answers = (
+        [torch.cat(parts).numpy() for parts in zip(*[(x.sum(0), y[:, 0]) for x, y in some], strict=True)]
+        for some in (learned, asked)
+    )
+    bag = LogisticRegression(max_iter=1000).fit(*counts)
+    return float(np.mean(right)), float(bag.score(*answers))
+
+
+def states_of(module: Module, inputs: Tensor) -> Tensor:
+    """The outputs of the recurrent layer, (T, B, H)."""
+    with torch.no_grad():
+        return module.run(inputs)[0]
+
+
+def run(small: bool) -> Outcome:
+    """Three bits with every cell, texts with two; small is one network of each."""
+    names, tries = (("elman",), 1) if small else (("elman", "gru", "lstm"), 3)
+    effort = {"steps": 500, "seeds": 256} if small else {"steps": 1000, "seeds": 512}
+    memories = [memory(name, seed, **effort) for name in names for seed in range(tries)]
+    reading = {"steps": 60, "seeds": 64, "iterations": 300} if small else {"steps": 1200, "seeds": 512, "iterations": 2000}
+    read = [text(name, seed, **reading) for name in (("gru",) if small else ("gru", "elman")) for seed in range(min(tries, 2))]
+    pictures = {} if small else draw(memories, read)
+    cubes = sum(m.points.signature == CUBE for m in memories)
+    return Outcome(
+        title="Fixed points and line attractors",
+        source="Sussillo and Barak, Opening the black box, 2013; Maheswaranathan, Williams, Golub, Ganguli, Sussillo, "
+        "Reverse engineering recurrent networks for sentiment classification reveals line attractor dynamics, 2019",
+        summary=f"{cubes} of {len(memories)} networks that remember three bits have the 27 fixed points of a cube; the line attractor "
+        "of networks that add up valences shows as slow points, not as fixed points",
+        ran=f"three bits: 16 units, {effort['steps']} mini-batches of 64 fresh sequences of 64 steps, a pulse with probability .5 in each "
+        f"channel and step, Adam .01, {effort['seeds']} seeds of the search; text: 100 words (20 positive, 20 negative), 10 to 50 a "
+        f"text, one-hot, 32 units, {reading['steps']} mini-batches of 64, Adam .003, slow points under the mean word",
+        rows=(*memory_rows(memories), *(row for t in read for row in text_rows(t))),
+        why=WHY,
+        pictures=pictures,
+    )
+
+
+def memory_rows(memories: list[Memory]) -> list[Row]:
+    """What was found of the networks that remember three bits, a row a cell."""
+    rows = []
+    for name in dict.fromkeys(m.name for m in memories):
+        own = [m for m in memories if m.name == name]
+        found = "; ".join(
+            f"{' / '.join(map(str, m.points.signature))} (index {m.points.index}, {m.points.outliers} outliers)" for m in own
+        )
+        what = f"three bits, {NAMES[name]}: fixed points with 0, 1, 2, 3 unstable directions, a network each"
+        rows.append(Row(what, "not available; a cube has 8 / 12 / 6 / 1", found))
+        errors = ", ".join(f"{m.error:.1e}" for m in own)
+        rows.append(Row(f"three bits, {NAMES[name]}: mean square error on fresh sequences", "not available", errors))
+        gaps = f"{max(m.lyapunov_gap for m in own):.1e} nats per step"
+        what = f"three bits, {NAMES[name]}: largest exponent on a stable point against log of the largest eigenvalue, worst point"
+        rows.append(Row(what, "equal in theory", gaps))
+    return rows
+
+
+def text_rows(found: Text) -> list[Row]:
+    """What was found of a network that adds up valences."""
+    name = f"valences, {NAMES[found.name]}"
+    sweep = "; ".join(f"{len(s)} ({first_share(s.states):.2f})" for s in found.slow)
+    stills = (
+        f"{len(found.points)}, by unstable directions {' / '.join(map(str, found.points.signature))}, index {found.points.index}"
+    )
+    rows = [
+        Row(
+            f"{name}: accuracy (logistic regression on word counts)",
+            "not available",
+            f"{found.accuracy:.3f} ({found.bag_of_words:.3f})",
+        ),
+        Row(
+            f"{name}: share of the states' variance in PC 1", "low-dimensional", f"{first_share(found.states.flatten(0, 1)):.2f}"
+        ),
+        Row(f"{name}: median q, with the words; held at the mean word", "not available", _speeds(found)),
+        Row(f"{name}: slow points at q < 1e-3, 1e-4, 1e-5, 1e-6, 1e-7 (share in PC 1)", "approximate line attractor", sweep),
+        Row(f"{name}: fixed points", "not available", stills),
+    ]
+    if found.line is not None:
+        line, moduli = found.line, found.line.moduli
+        low, high = np.quantile(moduli[:, 0], [0.1, 0.9])
+        first = f"{moduli[:, 0].median():.3f} ({low:.3f} to {high:.3f}), {moduli[:, 1].median():.2f}"
+        rows += [
+            Row(f"{name}: moduli of the two largest eigenvalues on points with q < 1e-4 (10 to 90 %)", "1, below 1", first),
+            Row(f"{name}: cosine of the line with the readout", "not available", f"{line.alignment.median():.2f}"),
+            Row(f"{name}: correlation of a word's push with its valence", "not available", f"{line.correlation.median():.2f}"),
+        ]
+    return rows
+
+
+def _speeds(found: Text) -> str:
+    return f"{found.points.natural_q:.2g}; {found.points.visited_q:.2g}"
+
+
+def draw(memories: list[Memory], read: list[Text]) -> dict[str, str]:
+    """Write the two pictures; their files and captions."""
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    first = list({m.name: m for m in reversed(memories)}.values())[::-1]
+    (PICTURES / "fixed_points_memory.png").write_bytes(memory_picture(first))
+    (PICTURES / "fixed_points_line.png").write_bytes(line_picture(list({t.name: t for t in reversed(read)}.values())[::-1]))
+    return {
+        "fixed_points_memory.png": "Networks that remember three bits, in the first three principal components of their outputs. The "
+        "27 fixed points without input lie on a cube: one stable point for each memory at the corners, and saddles "
+        "through which a pulse moves the state on edges, faces and in the middle.",
+        "fixed_points_line.png": "Networks that add up the valences of words, in the first two principal components of their outputs: "
+        "states along 64 texts, coloured by the sum of valences so far; black: slow points (q < 1e-4), ringed: fixed points.",
+    }
+
+
+@styled
+def memory_picture(memories: list[Memory]) -> bytes:
+    """Trajectories and fixed points in three principal components, a panel a network, as a PNG."""
+    figure = Figure(figsize=(11, 4.4), dpi=150, layout="constrained")
+    figure.suptitle("Three bits are kept by the corners of a cube, and changed through its edges", x=0.008, ha="left")
+    for place, found in enumerate(memories, start=1):
+        axes = figure.add_subplot(1, len(memories), place, projection="3d")
+        mean, directions, _ = components(found.states.numpy(), 3)
+        size = found.states.shape[-1]
+        for line in ((found.states.numpy() - mean) @ directions).swapaxes(0, 1)[:24]:
+            axes.plot(*line.T, color="#999999", linewidth=0.5, alpha=0.5)
+        scatter(axes, (found.points.states[:, :size].numpy() - mean) @ directions, found.points.unstable.numpy())
+        counts = " / ".join(map(str, found.points.signature))
+        axes.set_title(f"{NAMES[found.name]}: {counts}")
+        axes.set(xticklabels=[], yticklabels=[], zticklabels=[], xlabel="PC 1", ylabel="PC 2", zlabel="PC 3")
+    labels = [*LABELS[:3], "3 unstable"]
+    below(figure, "", [key(label, COLOURS[n], marker=MARKERS[n], linestyle="") for n, label in enumerate(labels)])
+    return png(figure)
+
+
+@styled
+def line_picture(read: list[Text]) -> bytes:
+    """States coloured by what was read so far, slow and fixed points, a panel a network, as a PNG."""
+    figure = Figure(figsize=(9.5, 4.3), dpi=150, layout="constrained")
+    figure.suptitle("Valences add up along a line of slow points", x=0.008, ha="left")
+    grid = figure.subplots(1, len(read), squeeze=False)[0]
+    for axes, found in zip(grid, read, strict=True):
+        mean, directions, shares = components(found.states.numpy())
+        flat = (found.states.flatten(0, 1).numpy() - mean) @ directions
+        look = {"cmap": "coolwarm", "vmin": -12, "vmax": 12, "s": 7, "alpha": 0.5, "linewidth": 0}
+        dots = axes.scatter(*flat.T, c=found.totals.flatten(), **look)
+        axes.scatter(*((found.slow[LINE].states.numpy() - mean) @ directions).T, color=INK, s=9)
+        ends = (found.points.states.numpy() - mean) @ directions
+        colours = [COLOURS[min(int(n), 3)] for n in found.points.unstable]
+        axes.scatter(*ends.T, facecolor="none", edgecolor=colours, s=110, linewidth=2.2)
+        axes.set_title(f"{NAMES[found.name]}: {len(found.slow[LINE])} slow points, {len(found.points)} fixed points")
+        axes.set(xlabel=f"PC 1 ({100 * shares[0]:.0f} % of variance)", ylabel=f"PC 2 ({100 * shares[1]:.0f} %)")
+    figure.colorbar(dots, ax=grid, label="sum of valences so far", shrink=0.85)
+    rings = [key(f"fixed point, {LABELS[n]}", COLOURS[n], marker="o", fillstyle="none", linestyle="") for n in (0, 1)]
+    below(figure, "", [key("slow points, q < 1e-4", INK, marker="o", linestyle="", markersize=4), *rings])
+    return png(figure)
+
+
+WHY = """**Search.** Each saddle of the cube is found by beginning again halfway between the points already found; from the visited
+states alone, GRUs and LSTMs gave 23 to 26 of the 27. The index, the sum of sign det(1 - J) over the points, is 1 for a complete set of
+a bounded network, so 23 (8 / 11 / 3 / 1, index -1) could be known to be incomplete without knowing of the cube."""
