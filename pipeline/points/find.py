@@ -145,6 +145,8 @@ def _check(seeds: Any, iterations: Any, **positive: Any) -> None:
 
 def _course(model: Model, inputs: Tensor, state: Any, at: Tensor | None, seeds: int, noise: float, source: Generator) -> _Course:
     """The model under its inputs, and where the search begins."""
+    if not (at is None or isinstance(at, Tensor)):
+        raise ModuleError(f"at should be a tensor (I,), found {type(at).__name__}")
     adapted = adapt([model], inputs, state, torch.float64, None)
     width = adapted.inputs.shape[2:]
     held = adapted.inputs.new_zeros(width) if at is None else at.detach().to(adapted.inputs)

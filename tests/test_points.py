@@ -1,0 +1,308 @@
+"""Fixed points, slow points and line attractors against maps whose own are known."""
+
+import itertools
+import math
+
+import oracles
+import pytest
+import torch
+from draws import exact, module_of, noise, seeded
+from scipy.optimize import brentq
+from torch import nn
+from torch.testing import assert_close
+
+from pipeline import fixed_points, line_attractor, lyapunov_spectrum, slow_points
+from pipeline.errors import ModuleError
+from pipeline.points.points import distinct
+from pipeline.points.search import jacobian
+
+TOLERANCE = 1e-20  # of q, the default
+MOVE = (2 * TOLERANCE) ** 0.5  # |F(h) - h| of a point is below; the point itself is off by at most this / the least |1 - eigenvalue|
+CORNER = brentq(lambda h: math.tanh(2 * h) - h, 0.5, 1)  # tanh(2 h) = h
+
+
+def held_still(count, width=1, steps=1):
+    """Inputs that are all 0."""
+    return torch.zeros(steps, count, width, dtype=torch.float64)
+
+
+def cube():
+    """Three units h' = tanh(2 h), and the axes that they were turned to: each has the fixed points 0 and +-CORNER."""
+    axes = oracles.rotation(3, seeded())
+    return (lambda s, x: (2 * s @ axes).tanh() @ axes.T + x), axes
+
+
+def of_cube(**options):
+    step, axes = cube()
+    found = fixed_points(step, held_still(200, 3), state=noise(200, 3), seeds=200, **options)
+    return found, axes
+
+
+def test_three_bistable_units_have_the_corners_edges_faces_and_centre_of_a_cube():
+    found, axes = of_cube()
+    assert found.signature == (8, 12, 6, 1)
+    turned = found.states @ axes
+    known = exact(*itertools.chain(*itertools.product((-CORNER, 0.0, CORNER), repeat=3))).reshape(27, 3)
+    nearest = torch.cdist(known, turned, compute_mode="donot_use_mm_for_euclid_dist").amin(1)
+    assert nearest.max() < MOVE / 0.8  # the least |1 - eigenvalue| is 1 - 2 (1 - CORNER^2) = .83
+    assert found.index == 1  # 8 - 12 + 6 - 1
+
+
+def test_eigenvalues_at_the_cubes_points_are_the_slopes_of_its_units():
+    found, axes = of_cube()
+    slopes = 2 * (1 - (found.states @ axes).square())
+    assert_close(found.eigenvalues.imag, torch.zeros(27, 3, dtype=torch.float64), rtol=0, atol=1e-7)  # doubles split by sqrt(eps)
+    assert_close(found.eigenvalues.real, slopes.sort(descending=True).values, rtol=0, atol=1e-7)
+    known = 2 - 2 * CORNER**2
+    assert_close(found.time_constants[found.unstable == 0], exact(1 / -math.log(known)).expand(8, 3), rtol=1e-6, atol=0)
+
+
+def test_points_that_no_seed_led_to_are_found_between_those_that_some_did():
+    step, axes = cube()
+    corners = CORNER * exact(*itertools.chain(*itertools.product((-1.0, 1.0), repeat=3))).reshape(8, 3) @ axes.T
+    found = fixed_points(step, held_still(8, 3), state=corners, seeds=8, noise=1e-3, generator=seeded())
+    assert found.found == 8  # each seed went to its own corner
+    assert len(found) > 8
+    assert (found.unstable > 0).any()
+    more = fixed_points(step, held_still(8, 3), state=corners, seeds=400, noise=1e-3, generator=seeded())
+    assert more.signature == (8, 12, 6, 1)
+
+
+def test_a_driven_linear_map_has_one_point_with_the_maps_own_matrices():
+    basis = exact(1.0, 1.0, 0.0, 1.0).reshape(2, 2)
+    matrix = basis @ exact(1.5, 0.25).diag() @ basis.inverse()
+    drive, at = noise(2, 3), noise(3, seed=5)
+    found = fixed_points(lambda s, x: s @ matrix.T + x @ drive.T, held_still(20, 3), state=noise(20, 2), at=at, reach=100.0)
+    # |1 - matrix|^-1 magnifies the last move by at most 5
+    assert_close(found.states, torch.linalg.solve(torch.eye(2) - matrix, drive @ at)[None], rtol=0, atol=5 * MOVE)
+    assert_close(found.recurrent[0], matrix, rtol=0, atol=1e-14)
+    assert_close(found.driven[0], drive, rtol=0, atol=1e-14)
+    assert_close(found.eigenvalues[0], torch.complex(exact(1.5, 0.25), exact(0, 0)), rtol=0, atol=1e-14)
+    assert_close(found.time_constants[0], 1 / exact(1.5, 0.25).log().abs(), rtol=1e-13, atol=0)
+    assert (found.signature, found.index) == ((0, 1), -1)
+
+
+def test_left_and_right_vectors_diagonalise_the_jacobian():
+    module = module_of(nn.RNN, 2, 5, scale=0.9)
+    found = fixed_points(module, noise(20, 4, 2), seeds=64)
+    unit = torch.eye(5, dtype=torch.complex128).expand(len(found), -1, -1)
+    assert_close(found.left @ found.right, unit, rtol=0, atol=1e-11)
+    rebuilt = found.right @ torch.diag_embed(found.eigenvalues) @ found.left
+    assert_close(rebuilt, found.recurrent.to(rebuilt), rtol=0, atol=1e-11)  # 5 x 5, a few thousand eps
+    moduli = found.eigenvalues.abs()
+    assert (moduli.diff(dim=-1) <= 0).all()
+
+
+def test_the_henon_maps_two_saddles_are_where_its_quadratic_says():
+    found = fixed_points(oracles.henon_step, held_still(50, steps=30), state=0.1 * noise(50, 2))
+    a, b = 1.4, 0.3
+    roots = [(b - 1 + sign * math.sqrt((1 - b) ** 2 + 4 * a)) / (2 * a) for sign in (1, -1)]
+    assert sorted(found.states[:, 0].tolist()) == pytest.approx(sorted(roots), abs=10 * MOVE)
+    assert found.signature == (0, 2)
+    assert found.index == 0  # no ball is led into itself
+
+
+def test_a_map_without_fixed_points_has_none():
+    found = fixed_points(lambda s, x: s + 1, held_still(20), state=noise(20, 2))
+    assert (len(found), found.found, found.signature, found.index) == (0, 0, (), 0)
+    assert found.states.shape == (0, 2)
+    assert found.recurrent.shape == (0, 2, 2)
+    assert found.natural_q == 1.0  # a move of (1, 1)
+
+
+def test_a_line_of_fixed_points_gives_a_point_a_seed():
+    found = fixed_points(lambda s, x: s * exact(1.0, 0.5), held_still(30), state=noise(30, 2), seeds=30, distance=1e-9)
+    assert found.found == 30
+    assert len(found) >= 30
+    assert found.states[:, 1].abs().max() < 2 * MOVE
+    assert (found.time_constants[:, 0] == math.inf).all()
+    assert (found.unstable == 0).all()
+
+
+def test_points_far_from_all_visited_states_are_left_out_and_counted():
+    step = lambda s, x: 10 + 0.999 * (s - 10)  # noqa: E731
+    start = 0.1 * noise(40, 1)
+    near = fixed_points(step, held_still(40), state=start, seeds=40)
+    assert (len(near), near.outliers, near.found) == (0, 1, 40)
+    far = fixed_points(step, held_still(40), state=start, seeds=40, reach=1000.0)
+    assert_close(far.states, exact(10)[None], rtol=0, atol=1000 * MOVE)
+
+
+def test_trajectories_that_overflow_give_no_point_and_no_error():
+    found = fixed_points(lambda s, x: 3 + s**3, held_still(5, steps=20), state=10 + noise(5, 2))
+    assert len(found) == 0
+
+
+FORMS = [(nn.RNN, {}), (nn.GRU, {}), (nn.LSTM, {}), (nn.LSTM, {"num_layers": 2}), (nn.GRU, {"num_layers": 2, "batch_first": True})]
+
+
+@pytest.mark.parametrize(("kind", "options"), FORMS, ids=["rnn", "gru", "lstm", "lstm2", "gru2"])
+def test_torchs_own_module_keeps_the_states_that_are_found(kind, options):
+    module = module_of(kind, 2, 3, scale=1.0, **options)
+    inputs = noise(4, 20, 2) if "batch_first" in options else noise(20, 4, 2)
+    found = fixed_points(module, inputs, at=exact(0.3, -0.2), seeds=32)
+    assert len(found)
+    step = oracles.one_step(module)
+    for state, slope in zip(found.states, found.recurrent, strict=True):
+        assert (step(state, found.at) - state).norm() < 2 * MOVE
+        own = torch.autograd.functional.jacobian(lambda s: step(s, found.at), state)
+        assert_close(slope, own, rtol=0, atol=1e-13)
+    assert found.states.shape[1] == (6 if kind is nn.LSTM else 3) * module.num_layers
+    assert found.index == 1
+
+
+def test_a_module_of_ones_own_is_searched_and_left_as_it_is():
+    module = nn.RNNCell(1, 2).double()
+    module.requires_grad_(True)
+    before = [p.clone() for p in module.parameters()]
+
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = module
+
+        def forward(self, x, state):
+            return self.inner(x, state)
+
+    own = fixed_points(Own(), noise(5, 3, 1), state=noise(3, 2), seeds=16)
+    plain = fixed_points(module, noise(5, 3, 1), state=noise(3, 2), seeds=16)
+    assert_close(own.states, plain.states, rtol=0, atol=1e-12)
+    slow_points(Own(), noise(5, 3, 1), state=noise(3, 2), seeds=4, iterations=5)
+    assert all(p.requires_grad and p.grad is None for p in module.parameters())
+    assert all(torch.equal(p, b) for p, b in zip(module.parameters(), before, strict=True))
+
+
+def test_jacobian_of_no_rows_has_no_rows():
+    values, slopes = jacobian(lambda s: s[:, :1] * 2, torch.zeros(0, 3))
+    assert (values.shape, slopes.shape) == ((0, 1), (0, 1, 3))
+
+
+def test_of_near_points_the_one_with_the_smallest_q_stays():
+    states = exact(0.0, 0.05, 0.2, 0.12, 5.0)[:, None]
+    assert distinct(states, exact(3, 1, 2, 4, 5), 0.1).tolist() == [1, 2, 4]
+
+
+def test_exponents_on_a_stable_point_are_the_logs_of_its_eigenvalues():
+    weights = oracles.symmetric([1.3, 0.8, -0.6, 0.3], seeded())  # the Jacobian D W is similar to a symmetric one: real eigenvalues
+    step = lambda s, x: (s @ weights + x).tanh()  # noqa: E731
+    drive = noise(4, seed=7)
+    found = fixed_points(step, noise(20, 10, 4), state=noise(10, 4), at=drive, tolerance=1e-28)
+    (stable,) = (found.unstable == 0).nonzero().T
+    state = found.states[stable]
+    inputs = drive.expand(600, len(state), 4)
+    spectrum = lyapunov_spectrum(step, inputs, state=state, transient=400, every=1)
+    moduli = found.eigenvalues[stable].abs()
+    # misaligned by (ratio of neighbouring eigenvalues)^400; the state is off by less than 1e-13
+    assert (moduli[:, 1:] / moduli[:, :-1]).max() ** 400 < 1e-12
+    assert_close(spectrum.per_sequence, moduli.log(), rtol=0, atol=1e-10)
+
+
+# Slow points
+
+
+BOTTLENECK = 1e-3  # h' = h + BOTTLENECK + h^2 has no fixed point; q is least, BOTTLENECK^2 / 2, at 0
+
+
+def test_a_bottleneck_is_a_slow_point_and_no_fixed_point():
+    step = lambda s, x: s + BOTTLENECK + s.square()  # noqa: E731
+    start = torch.linspace(-0.3, 0.1, 20, dtype=torch.float64)[:, None]
+    assert len(fixed_points(step, held_still(20), state=start)) == 0
+    found = slow_points(step, held_still(20), state=start, seeds=20, iterations=400, tolerances=(1e-4, 1e-5, 4e-7))
+    assert [len(points) > 0 for points in found] == [True, True, False]  # the least q is 5e-7
+    for points, tolerance in zip(found, (1e-4, 1e-5), strict=False):
+        assert points.q.max() < tolerance
+        assert points.states.abs().max() < ((2 * tolerance) ** 0.5 - BOTTLENECK) ** 0.5  # solves q = tolerance
+
+
+def test_a_smaller_tolerance_takes_longer_and_never_finds_more():
+    module = module_of(nn.GRU, 2, 6)
+    found = slow_points(module, noise(20, 8, 2), seeds=50, iterations=300)
+    counts = [points.found for points in found]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0]
+
+
+def test_a_seeds_slow_point_does_not_depend_on_the_other_seeds():
+    step = lambda s, x: (s * exact(1.2, 0.3)).tanh()  # noqa: E731
+    state = noise(6, 2)
+    options = {"iterations": 60, "tolerances": (1e-3,), "distance": 1e-12, "reach": 100.0}
+    (together,) = slow_points(step, held_still(6), state=state, seeds=12, **options)
+    alone = [slow_points(step, held_still(1), state=s[None], seeds=2, **options)[0].states for s in state]
+    assert len(together) == 12  # each state and the one after it
+    for states in alone:
+        for one in states:
+            assert (together.states - one).norm(dim=1).min() < 1e-12
+
+
+# Line attractors
+
+
+def integrator():
+    """A map that adds up what its inputs push along one direction, and forgets the rest; its matrices and eigenvectors."""
+    right = exact(0.6, -0.4, 0.8, 1.0).reshape(2, 2)  # columns, the first of length 1
+    left = right.inverse()
+    matrix = right @ exact(1.0, 0.5).diag() @ left
+    return matrix, noise(2, 4), right, left
+
+
+def test_an_integrator_is_a_line_attractor_with_its_own_eigenvectors():
+    matrix, drive, right, left = integrator()
+    step = lambda s, x: s @ matrix.T + x @ drive.T  # noqa: E731
+    points = fixed_points(step, held_still(30, 4), state=noise(30, 2), seeds=30, tolerance=1e-26)
+    words, readout = noise(7, 4, seed=9), -right[:, 0] + exact(0.1, 0.0)  # reads the line backwards
+    pushes = -(left[0] @ drive @ words.T)
+    line = line_attractor(points, readout, words, pushes)
+    assert line.share == pytest.approx(1, abs=1e-12)
+    assert_close(line.moduli, exact(1.0, 0.5).expand(len(points), 2), rtol=0, atol=1e-13)
+    assert_close(line.pushes, pushes.expand(len(points), 7), rtol=0, atol=1e-12)
+    assert_close(line.correlation, torch.ones(len(points)).double(), rtol=0, atol=1e-12)
+    cosine = float(right[:, 0] @ readout / readout.norm())
+    assert_close(line.alignment, exact(abs(cosine)).expand(len(points)), rtol=0, atol=1e-12)
+
+
+def test_statistics_that_do_not_exist_are_nan():
+    points = fixed_points(lambda s, x: s / 2 + x, held_still(5), state=noise(5, 2))
+    line = line_attractor(points, torch.ones(2), torch.ones(3, 1), torch.ones(3))
+    assert math.isnan(line.share)
+    assert line.correlation.isnan().all()
+
+
+# Wrong input
+
+
+SPOILT = [
+    ({"seeds": 0}, "seeds is 0; it should be a whole number above 0"),
+    ({"iterations": 1.5}, "iterations is 1.5; it should be a whole number above 0"),
+    ({"noise": -0.1}, "noise is -0.1; it should be a number above 0, or 0"),
+    ({"tolerance": 0}, "tolerance is 0; it should be a number above 0"),
+    ({"distance": math.nan}, "distance is nan; it should be a number above 0"),
+    ({"reach": "far"}, "reach is 'far'; it should be a number above 0"),
+    ({"at": torch.zeros(3)}, r"at should be finite, of the shape \(2,\) of one input, found \(3,\)"),
+    ({"at": 0.0}, r"at should be a tensor \(I,\), found float"),
+]
+
+
+@pytest.mark.parametrize(("options", "sentence"), SPOILT, ids=[next(iter(options)) for options, _ in SPOILT])
+def test_what_cannot_be_used_is_refused_in_one_sentence(options, sentence):
+    with pytest.raises(ModuleError, match=sentence):
+        fixed_points(nn.GRU(2, 3), torch.zeros(4, 1, 2), **options)
+
+
+def test_slow_points_need_a_tolerance():
+    with pytest.raises(ModuleError, match="tolerances should be at least one number above 0, found none"):
+        slow_points(nn.GRU(2, 3), torch.zeros(4, 1, 2), tolerances=())
+    with pytest.raises(ModuleError, match="tolerance is -1; it should be a number above 0"):
+        slow_points(nn.GRU(2, 3), torch.zeros(4, 1, 2), tolerances=(1e-3, -1))
+
+
+def test_what_the_spectrum_refuses_is_refused_here_in_the_same_words():
+    with pytest.raises(ModuleError, match="a bidirectional network is no dynamical system"):
+        fixed_points(nn.GRU(2, 3, bidirectional=True), torch.zeros(4, 1, 2))
+    with pytest.raises(ModuleError, match="a step function needs `state=`"):
+        fixed_points(lambda s, x: s, torch.zeros(4, 1, 2))
+
+
+def test_a_line_needs_a_readout_of_the_states_size():
+    points = fixed_points(nn.GRU(2, 3), torch.zeros(4, 1, 2))
+    with pytest.raises(ModuleError, match=r"should have the shapes \(\(3,\), \(5, 2\), \(5,\)\), found \(\(4,\), \(5, 2\), \(5,\)\)"):
+        line_attractor(points, torch.zeros(4), torch.zeros(5, 2), torch.zeros(5))
