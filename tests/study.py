@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.artefacts import CURVES, TrialResult, TrialSpectra
+from pipeline.artefacts import CURVES, TrialFixedPoints, TrialResult, TrialSpectra
 
 
 def trial(index=0, task="counting", cell="elman", **changes):
@@ -54,6 +54,20 @@ def spectra(exponents, *, error=0.01, **changes):
     errors = np.full((3, exponents.shape[2]), error)
     history = np.repeat(exponents.mean(1)[:, :1], 8, axis=1)
     return TrialSpectra(trial(**changes), settings, exponents, errors, 1e-9 * np.ones_like(errors), history)
+
+
+def fixed_points(**changes):
+    """Two points under the input 0, one of them a saddle, and one that keeps its size under the mean input."""
+    points = {"zero": np.array([[0.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]]), "mean": np.ones((1, 4))}
+    moduli = {"zero": np.array([[0.5, 0.1, 0.0, 0.0], [1.5, 0.1, 0.0, 0.0]]), "mean": np.array([[1.0, 0.1, 0.0, 0.0]])}
+    shared = {"median_q": 0.1, "natural_q": 0.2, "seeds_that_found": 1.0, "outliers": 0, "index": 1}
+    figures = {
+        "zero": {"fixed_points": 2, "stable": 1, "by_unstable_directions": [1, 1], "slowest_time_constant": 2.5} | shared,
+        "mean": {"fixed_points": 1, "stable": 1, "by_unstable_directions": [1], "slowest_time_constant": None} | shared,
+    }
+    trajectories = np.random.default_rng(0).normal(size=(9, 3, 4)).astype(np.float32)
+    settings = {"seeds": 4, "tolerance": 1e-20, "iterations": 5}
+    return TrialFixedPoints(trial(**changes), settings, figures, trajectories, points, moduli)
 
 
 def study(trials=24, tasks=("counting", "recalling"), cells=("elman", "gru"), seed=0):

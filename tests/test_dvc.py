@@ -91,6 +91,8 @@ def test_dvc_reads_the_graph_of_the_design():
         ("prepare", "train"),
         ("prepare", "spectrum"),
         ("train", "spectrum"),
+        ("prepare", "fixed_points"),
+        ("train", "fixed_points"),
         ("train", "features"),
         ("spectrum", "features"),
         ("features", "predictor"),

@@ -920,6 +920,27 @@ def test_the_reports_run_holds_its_page_and_figures(own_store, settings, tmp_pat
     assert artifacts(found, "figures") == {"figures/one.png"}
 
 
+def test_the_fixed_points_run_shows_their_figures_and_picture_live_and_from_disk(own_store, settings, tmp_path, monkeypatch):
+    task, cell = settings.tasks[0], settings.cells[0]
+    monkeypatch.chdir(tmp_path)
+    data, file = disk.DATA / f"{task}.safetensors", disk.FIXED_POINTS / f"{task}-{cell}.safetensors"
+    study.fixed_points(task=task, cell=cell).save(file)
+    file.with_suffix(".png").write_bytes(PICTURE)
+    data.parent.mkdir()
+    data.write_bytes(b"sequences")  # only its digest is read
+    with tracking.stage_run("fixed_points", task, cell, settings=settings, parts=[digest(data), f"{task}-{cell}-000"]) as run:
+        run.record(tracking.located(file))
+    again = disk._fixed_points(settings, task, cell)
+    assert again.id == run.id
+    (shown,) = runs("tags.stage = 'fixed_points'", store.STAGES)
+    assert shown.data.metrics["zero/fixed_points"] == 2
+    assert shown.data.metrics["mean/stable"] == 1
+    assert "mean/slowest_time_constant" not in shown.data.metrics  # None
+    assert shown.data.tags["trial.id"] == f"{task}-{cell}-000"
+    assert shown.data.params["fixed_points.seeds"] == str(settings.fixed_points.seeds)
+    assert artifacts(shown) >= {f"{task}-{cell}.safetensors", f"{task}-{cell}.png"}
+
+
 def test_a_metric_that_is_none_is_left_out():
     assert content.Content("x", {"a": None, "b": 1.0, "c": math.nan}).points == [("b", 1.0, 0)]
 
@@ -930,6 +951,6 @@ def test_markdown_has_a_row_a_row():
 
 
 def test_disk_reads_the_places_that_the_stages_write():
-    places = [disk.DATA, disk.TRIALS, disk.SPECTRA, disk.TIMINGS, disk.PREDICTOR, disk.FEATURES, disk.RESULT, disk.PAGE]
+    places = [disk.DATA, disk.TRIALS, disk.SPECTRA, disk.FIXED_POINTS, disk.TIMINGS, disk.PREDICTOR, disk.FEATURES, disk.RESULT, disk.PAGE]
     graph = (ROOT / "dvc.yaml").read_text()
     assert not [place for place in places if place.as_posix() not in graph]
