@@ -17,7 +17,9 @@ from pipeline.points.points import distinct
 from pipeline.points.search import jacobian
 
 TOLERANCE = 1e-20  # of q, the default
-MOVE = (2 * TOLERANCE) ** 0.5  # |F(h) - h| of a point is below; the point itself is off by at most this / the least |1 - eigenvalue|
+MOVE = (
+    2 * TOLERANCE
+) ** 0.5  # |F(h) - h| of a point is below; the point itself is off by at most this / the least |1 - eigenvalue|
 CORNER = brentq(lambda h: math.tanh(2 * h) - h, 0.5, 1)  # tanh(2 h) = h
 
 
@@ -133,7 +135,13 @@ def test_trajectories_that_overflow_give_no_point_and_no_error():
     assert len(found) == 0
 
 
-FORMS = [(nn.RNN, {}), (nn.GRU, {}), (nn.LSTM, {}), (nn.LSTM, {"num_layers": 2}), (nn.GRU, {"num_layers": 2, "batch_first": True})]
+FORMS = [
+    (nn.RNN, {}),
+    (nn.GRU, {}),
+    (nn.LSTM, {}),
+    (nn.LSTM, {"num_layers": 2}),
+    (nn.GRU, {"num_layers": 2, "batch_first": True}),
+]
 
 
 @pytest.mark.parametrize(("kind", "options"), FORMS, ids=["rnn", "gru", "lstm", "lstm2", "gru2"])
@@ -183,7 +191,9 @@ def test_of_near_points_the_one_with_the_smallest_q_stays():
 
 
 def test_exponents_on_a_stable_point_are_the_logs_of_its_eigenvalues():
-    weights = oracles.symmetric([1.3, 0.8, -0.6, 0.3], seeded())  # the Jacobian D W is similar to a symmetric one: real eigenvalues
+    weights = oracles.symmetric(
+        [1.3, 0.8, -0.6, 0.3], seeded()
+    )  # the Jacobian D W is similar to a symmetric one: real eigenvalues
     step = lambda s, x: (s @ weights + x).tanh()  # noqa: E731
     drive = noise(4, seed=7)
     found = fixed_points(step, noise(20, 10, 4), state=noise(10, 4), at=drive, tolerance=1e-28)
@@ -304,5 +314,7 @@ def test_what_the_spectrum_refuses_is_refused_here_in_the_same_words():
 
 def test_a_line_needs_a_readout_of_the_states_size():
     points = fixed_points(nn.GRU(2, 3), torch.zeros(4, 1, 2))
-    with pytest.raises(ModuleError, match=r"should have the shapes \(\(3,\), \(5, 2\), \(5,\)\), found \(\(4,\), \(5, 2\), \(5,\)\)"):
+    with pytest.raises(
+        ModuleError, match=r"should have the shapes \(\(3,\), \(5, 2\), \(5,\)\), found \(\(4,\), \(5, 2\), \(5,\)\)"
+    ):
         line_attractor(points, torch.zeros(4), torch.zeros(5, 2), torch.zeros(5))

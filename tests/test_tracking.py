@@ -951,6 +951,16 @@ def test_markdown_has_a_row_a_row():
 
 
 def test_disk_reads_the_places_that_the_stages_write():
-    places = [disk.DATA, disk.TRIALS, disk.SPECTRA, disk.FIXED_POINTS, disk.TIMINGS, disk.PREDICTOR, disk.FEATURES, disk.RESULT, disk.PAGE]
+    places = [
+        disk.DATA,
+        disk.TRIALS,
+        disk.SPECTRA,
+        disk.FIXED_POINTS,
+        disk.TIMINGS,
+        disk.PREDICTOR,
+        disk.FEATURES,
+        disk.RESULT,
+        disk.PAGE,
+    ]
     graph = (ROOT / "dvc.yaml").read_text()
     assert not [place for place in places if place.as_posix() not in graph]
