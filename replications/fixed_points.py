@@ -163,7 +163,7 @@ network does it."""
 def run(small: bool) -> Outcome:
     """Three bits with every cell, texts with two; small is one network of each."""
     names, tries = (("elman",), 1) if small else (("elman", "gru", "lstm"), 3)
-    effort = {"steps": 400, "seeds": 128} if small else {"steps": 1000, "seeds": 512}
+    effort = {"steps": 400, "seeds": 512} if small else {"steps": 1000, "seeds": 512}
     memories = [memory(name, seed, **effort) for name in names for seed in range(tries)]
     reading = {"steps": 40, "seeds": 32, "iterations": 200} if small else {"steps": 1200, "seeds": 512, "iterations": 2000}
     read = [text(name, seed, **reading) for name in (("gru",) if small else ("gru", "elman")) for seed in range(min(tries, 2))]
@@ -176,8 +176,9 @@ def run(small: bool) -> Outcome:
         summary=f"{cubes} of {len(memories)} networks that remember three bits have the 27 fixed points of a cube; the line "
         "attractor of networks that add up valences shows as slow points, not as fixed points",
         ran=f"three bits: 16 units, {effort['steps']} mini-batches of 64 fresh sequences of 64 steps, a pulse with "
-        f"probability .5 in each channel and step, Adam .01, {effort['seeds']} seeds of the search; text: 100 words (20 positive, "
-        f"20 negative), 10 to 50 a text, one-hot, 32 units, {reading['steps']} mini-batches of 64, Adam .003, slow points under the mean word",
+        f"probability .5 in each channel and step, Adam .01, {effort['seeds']} seeds of the search; text: 100 words "
+        "(20 positive, 20 negative), 10 to 50 a text, one-hot, 32 units, "
+        f"{reading['steps']} mini-batches of 64, Adam .003, slow points under the mean word",
         rows=(*memory_rows(memories), *(row for t in read for row in text_rows(t))),
         why=WHY,
         pictures=pictures,
