@@ -1,5 +1,6 @@
 # make run   the whole study: .venv with pinned packages, then `dvc repro`; PROFILE=wide takes profiles/wide.yaml
 # make test  all checks and tests
+# make cost  what that study would take on this machine, in hours, before anything is run; PROFILE too
 # make ui    the MLflow UI on the study's store
 # Further: check, track, docs, benchmarks, replications, lock.
 
@@ -24,13 +25,16 @@ dvc repro --glob 'prepare@*' && dvc stage list --name-only | sed -n 's/^prepare@
 	xargs -P $(STREAMS) -I{} dvc --wait-for-lock repro --glob 'spectrum@{}-*' 'fixed_points@{}-*' &&
 endef
 
-.PHONY: run test check lint ui track docs benchmarks replications lock .venv
+.PHONY: run cost test check lint ui track docs benchmarks replications lock .venv
 
 run: $(STAMP)
 	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "ERROR: dvc repro needs a git repository; clone the project instead of unpacking an archive" >&2; exit 1; }
 	$(if $(PROFILE),@$(TAKE_PROFILE))
 	@python -m pipeline.config
 	@begin=$$(date +%s); $(if $(STREAMS),$(SIDE_BY_SIDE)) dvc repro && echo "make run: everything up to date after $$(( $$(date +%s) - begin )) s"
+
+cost: $(STAMP)
+	@python -m pipeline.training.cost $(if $(PROFILE),profiles/$(PROFILE).yaml,params.yaml)
 
 test: lint
 	pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=90

@@ -1,0 +1,75 @@
+"""What a study would take, and the profiles for which one asks."""
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from pipeline import config
+from pipeline.training import cost
+
+
+def entry(**changes):
+    fields = {
+        "task": "mnist_rows",
+        "cell": "gru",
+        "hidden_size": 32,
+        "trials": 8.0,
+        "batches": 600,
+        "evaluated": 300,
+        "batch_seconds": 0.01,
+        "steps": 180,
+        "step_seconds": 0.002,
+    }
+    return cost.Cost(**fields | changes)
+
+
+def test_hours_are_trials_times_steps_times_seconds():
+    found = entry()
+    assert found.train_hours == pytest.approx(8 * (600 * 0.01 + 300 * 0.01 / 3) / 3600)
+    assert found.spectrum_hours == pytest.approx(8 * 180 * 0.002 / 3600)
+
+
+def test_report_adds_up_its_lines_and_shares_them_among_processes():
+    lines = cost.report([entry(trials=3600.0, evaluated=0), entry(trials=3600.0, evaluated=0)], 4, "cpu").splitlines()
+    assert [line.split()[4] for line in lines[1:3]] == ["6.00", "6.00"]  # 3600 trials of 600 steps of 10 ms
+    assert "7200 trials on cpu, one after the other: 12.00 hours of training, 0.72 hours of spectra; 12.72 hours" in lines[3]
+    assert "in 4 processes 3.18 hours" in lines[4]
+
+
+@pytest.mark.parametrize("name", ["mnist_rows", "english_characters"])
+def test_thinned_task_keeps_the_first_sequences_with_their_targets(prepared, name):
+    data = prepared(name)
+    part = cost.thin(data, 20, 5)
+    for split, count in (("train", 20), ("validation", 5), ("test", 5)):
+        (inputs, targets), (whole_inputs, whole_targets) = part.split(split), data.split(split)
+        assert inputs.shape == (whole_inputs.shape[0], count, *whole_inputs.shape[2:])
+        assert (inputs == whole_inputs[:, :count]).all()
+        assert (targets == (whole_targets[:count] if name == "mnist_rows" else whole_targets[:, :count])).all()
+
+
+def test_each_task_cell_and_size_is_timed_and_counted_once(small_params):
+    path = small_params({"tasks": ["mnist_rows"], "cells": ["elman", "lstm"], "train.trials": 6, "train.epochs": 2})
+    found = list(cost.costs(config.load(path)))
+    assert [(c.task, c.cell, c.hidden_size) for c in found] == [
+        ("mnist_rows", cell, size) for cell in ("elman", "lstm") for size in (3, 5)
+    ]
+    for c in found:
+        assert c.trials == 3
+        assert c.batches == 2 * 4000 / 50
+        assert c.evaluated == (3 * 500 + 500) / 50  # the validation images before training and after each epoch, the test images
+        assert c.steps == 16
+        assert c.batch_seconds > 0
+        assert c.step_seconds > 0
+
+
+def test_command_prints_what_the_file_of_parameters_would_take(small_params, capsys, monkeypatch):
+    monkeypatch.setattr(cost, "costs", lambda settings: [entry(trials=float(settings.train.trials))])
+    cost.main(str(small_params({"train.trials": 6})))
+    assert "6 trials on cpu" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "profiles").glob("paper*.yaml")), ids=lambda path: path.stem)
+def test_profile_is_a_whole_file_of_parameters_named_after_its_study(path):
+    found = config.load(path)
+    assert found.study == path.stem
+    assert found.model_dump(mode="json") == yaml.safe_load(path.read_text())
