@@ -81,27 +81,19 @@ class SpectrumSettings(_Section):
 
 
 class FixedPointsSettings(_Section):
-<<<<<<< HEAD
     """The search for the fixed points of the best trial of each of these tasks and cells."""
 
     tasks: Annotated[tuple[str, ...], Field(min_length=1)]
     cells: Annotated[tuple[str, ...], Field(min_length=1)]
-=======
-    """The search for the fixed points of the best trial of each task and cell."""
-
->>>>>>> fixed
     seeds: Count
     tolerance: Positive
     iterations: Count
 
-<<<<<<< HEAD
     @property
     def search(self) -> dict[str, Any]:
         """The options of the search itself."""
         return {"seeds": self.seeds, "tolerance": self.tolerance, "iterations": self.iterations}
 
-=======
->>>>>>> fixed
 
 class Success(_Section):
     """What counts as a success."""

@@ -6,26 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-<<<<<<< HEAD
-from matplotlib.figure import Figure
-=======
->>>>>>> fixed
 from sklearn.linear_model import LogisticRegression
 from torch import Generator, Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
 
 from pipeline import FixedPoints, cells, fixed_points, line_attractor, lyapunov_spectrum, slow_points
 from pipeline.points.line import Line, first_share
-<<<<<<< HEAD
-from pipeline.report.figures import INK, below, key, png, styled
-from pipeline.report.phase import COLOURS, LABELS, MARKERS, components, scatter
-from pipeline.training.network import Module
-
-=======
 from pipeline.training.network import Module
 
 from ._fixed_points_pictures import Course, line_picture, memory_picture
->>>>>>> fixed
 from ._learn import learn
 from ._outcome import Outcome, Row
 
@@ -153,14 +142,6 @@ def states_of(module: Module, inputs: Tensor) -> Tensor:
         return module.run(inputs)[0]
 
 
-<<<<<<< HEAD
-def run(small: bool) -> Outcome:
-    """Three bits with every cell, texts with two; small is one network of each."""
-    names, tries = (("elman",), 1) if small else (("elman", "gru", "lstm"), 3)
-    effort = {"steps": 500, "seeds": 256} if small else {"steps": 1000, "seeds": 512}
-    memories = [memory(name, seed, **effort) for name in names for seed in range(tries)]
-    reading = {"steps": 60, "seeds": 64, "iterations": 300} if small else {"steps": 1200, "seeds": 512, "iterations": 2000}
-=======
 WHY = """**Three bits.** From visited states alone the search missed 1 to 4 of the 27 points in six of eight GRUs and LSTMs
 (1,024 seeds, pulse probabilities .1 and .25): few trajectories pass near an edge's or a face's middle. Begun again
 halfway between the points already found, it finds them all. The index, the sum of sign det(1 - J) over the points, is
@@ -185,7 +166,6 @@ def run(small: bool) -> Outcome:
     effort = {"steps": 400, "seeds": 512} if small else {"steps": 1000, "seeds": 512}
     memories = [memory(name, seed, **effort) for name in names for seed in range(tries)]
     reading = {"steps": 40, "seeds": 32, "iterations": 200} if small else {"steps": 1200, "seeds": 512, "iterations": 2000}
->>>>>>> fixed
     read = [text(name, seed, **reading) for name in (("gru",) if small else ("gru", "elman")) for seed in range(min(tries, 2))]
     pictures = {} if small else draw(memories, read)
     cubes = sum(m.points.signature == CUBE for m in memories)
@@ -193,20 +173,12 @@ def run(small: bool) -> Outcome:
         title="Fixed points and line attractors",
         source="Sussillo and Barak, Opening the black box, 2013; Maheswaranathan, Williams, Golub, Ganguli, Sussillo, "
         "Reverse engineering recurrent networks for sentiment classification reveals line attractor dynamics, 2019",
-<<<<<<< HEAD
-        summary=f"{cubes} of {len(memories)} networks that remember three bits have the 27 fixed points of a cube; the line attractor "
-        "of networks that add up valences shows as slow points, not as fixed points",
-        ran=f"three bits: 16 units, {effort['steps']} mini-batches of 64 fresh sequences of 64 steps, a pulse with probability .5 in each "
-        f"channel and step, Adam .01, {effort['seeds']} seeds of the search; text: 100 words (20 positive, 20 negative), 10 to 50 a "
-        f"text, one-hot, 32 units, {reading['steps']} mini-batches of 64, Adam .003, slow points under the mean word",
-=======
         summary=f"{cubes} of {len(memories)} networks that remember three bits have the 27 fixed points of a cube; the line "
         "attractor of networks that add up valences shows as slow points, not as fixed points",
         ran=f"three bits: 16 units, {effort['steps']} mini-batches of 64 fresh sequences of 64 steps, a pulse with "
         f"probability .5 in each channel and step, Adam .01, {effort['seeds']} seeds of the search; text: 100 words "
         "(20 positive, 20 negative), 10 to 50 a text, one-hot, 32 units, "
         f"{reading['steps']} mini-batches of 64, Adam .003, slow points under the mean word",
->>>>>>> fixed
         rows=(*memory_rows(memories), *(row for t in read for row in text_rows(t))),
         why=WHY,
         pictures=pictures,
@@ -226,11 +198,7 @@ def memory_rows(memories: list[Memory]) -> list[Row]:
         errors = ", ".join(f"{m.error:.1e}" for m in own)
         rows.append(Row(f"three bits, {NAMES[name]}: mean square error on fresh sequences", "not available", errors))
         gaps = f"{max(m.lyapunov_gap for m in own):.1e} nats per step"
-<<<<<<< HEAD
-        what = f"three bits, {NAMES[name]}: largest exponent on a stable point against log of the largest eigenvalue, worst point"
-=======
         what = f"three bits, {NAMES[name]}: largest exponent on a stable point (2,000 steps) less log of its eigenvalue"
->>>>>>> fixed
         rows.append(Row(what, "equal in theory", gaps))
     return rows
 
@@ -272,68 +240,6 @@ def _speeds(found: Text) -> str:
 
 
 def draw(memories: list[Memory], read: list[Text]) -> dict[str, str]:
-<<<<<<< HEAD
-    """Write the two pictures; their files and captions."""
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    first = list({m.name: m for m in reversed(memories)}.values())[::-1]
-    (PICTURES / "fixed_points_memory.png").write_bytes(memory_picture(first))
-    (PICTURES / "fixed_points_line.png").write_bytes(line_picture(list({t.name: t for t in reversed(read)}.values())[::-1]))
-    return {
-        "fixed_points_memory.png": "Networks that remember three bits, in the first three principal components of their outputs. The "
-        "27 fixed points without input lie on a cube: one stable point for each memory at the corners, and saddles "
-        "through which a pulse moves the state on edges, faces and in the middle.",
-        "fixed_points_line.png": "Networks that add up the valences of words, in the first two principal components of their outputs: "
-        "states along 64 texts, coloured by the sum of valences so far; black: slow points (q < 1e-4), ringed: fixed points.",
-    }
-
-
-@styled
-def memory_picture(memories: list[Memory]) -> bytes:
-    """Trajectories and fixed points in three principal components, a panel a network, as a PNG."""
-    figure = Figure(figsize=(11, 4.4), dpi=150, layout="constrained")
-    figure.suptitle("Three bits are kept by the corners of a cube, and changed through its edges", x=0.008, ha="left")
-    for place, found in enumerate(memories, start=1):
-        axes = figure.add_subplot(1, len(memories), place, projection="3d")
-        mean, directions, _ = components(found.states.numpy(), 3)
-        size = found.states.shape[-1]
-        for line in ((found.states.numpy() - mean) @ directions).swapaxes(0, 1)[:24]:
-            axes.plot(*line.T, color="#999999", linewidth=0.5, alpha=0.5)
-        scatter(axes, (found.points.states[:, :size].numpy() - mean) @ directions, found.points.unstable.numpy())
-        counts = " / ".join(map(str, found.points.signature))
-        axes.set_title(f"{NAMES[found.name]}: {counts}")
-        axes.set(xticklabels=[], yticklabels=[], zticklabels=[], xlabel="PC 1", ylabel="PC 2", zlabel="PC 3")
-    labels = [*LABELS[:3], "3 unstable"]
-    below(figure, "", [key(label, COLOURS[n], marker=MARKERS[n], linestyle="") for n, label in enumerate(labels)])
-    return png(figure)
-
-
-@styled
-def line_picture(read: list[Text]) -> bytes:
-    """States coloured by what was read so far, slow and fixed points, a panel a network, as a PNG."""
-    figure = Figure(figsize=(9.5, 4.3), dpi=150, layout="constrained")
-    figure.suptitle("Valences add up along a line of slow points", x=0.008, ha="left")
-    grid = figure.subplots(1, len(read), squeeze=False)[0]
-    for axes, found in zip(grid, read, strict=True):
-        mean, directions, shares = components(found.states.numpy())
-        flat = (found.states.flatten(0, 1).numpy() - mean) @ directions
-        look = {"cmap": "coolwarm", "vmin": -12, "vmax": 12, "s": 7, "alpha": 0.5, "linewidth": 0}
-        dots = axes.scatter(*flat.T, c=found.totals.flatten(), **look)
-        axes.scatter(*((found.slow[LINE].states.numpy() - mean) @ directions).T, color=INK, s=9)
-        ends = (found.points.states.numpy() - mean) @ directions
-        colours = [COLOURS[min(int(n), 3)] for n in found.points.unstable]
-        axes.scatter(*ends.T, facecolor="none", edgecolor=colours, s=110, linewidth=2.2)
-        axes.set_title(f"{NAMES[found.name]}: {len(found.slow[LINE])} slow points, {len(found.points)} fixed points")
-        axes.set(xlabel=f"PC 1 ({100 * shares[0]:.0f} % of variance)", ylabel=f"PC 2 ({100 * shares[1]:.0f} %)")
-    figure.colorbar(dots, ax=grid, label="sum of valences so far", shrink=0.85)
-    rings = [key(f"fixed point, {LABELS[n]}", COLOURS[n], marker="o", fillstyle="none", linestyle="") for n in (0, 1)]
-    below(figure, "", [key("slow points, q < 1e-4", INK, marker="o", linestyle="", markersize=4), *rings])
-    return png(figure)
-
-
-WHY = """**Search.** Each saddle of the cube is found by beginning again halfway between the points already found; from the visited
-states alone, GRUs and LSTMs gave 23 to 26 of the 27. The index, the sum of sign det(1 - J) over the points, is 1 for a complete set of
-a bounded network, so 23 (8 / 11 / 3 / 1, index -1) could be known to be incomplete without knowing of the cube."""
-=======
     """Write the two pictures, of each cell's first network; their files and captions."""
     PICTURES.mkdir(parents=True, exist_ok=True)
     first = [next(m for m in memories if m.name == name) for name in dict.fromkeys(m.name for m in memories)]
@@ -349,4 +255,3 @@ a bounded network, so 23 (8 / 11 / 3 / 1, index -1) could be known to be incompl
         "fixed_points_line.png": "Networks that add up the valences of words, in the first two principal components of their "
         "outputs: states along 64 texts, coloured by the sum of valences so far, with slow and fixed points under the mean word.",
     }
->>>>>>> fixed
