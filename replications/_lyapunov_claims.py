@@ -21,7 +21,9 @@ SOURCE = (
     "Vogt, Zheng, Shlizerman, Lyapunov-guided representation of RNN performance (AeLLE), Neural Comput. Appl. 36 (2024)"
 )
 FINAL, EARLY, REST = "final spectrum", "spectrum after epoch 1", "cell, size, hyper-parameters, loss after epoch 1"
-RATE, AT_RATE = 1e-2, ", at the learning rate .01"
+CHAOTIC = 0.05  # nats per step
+RATE, AT_RATE = 1e-2, ", at the learning rate .01 and p as theirs"
+WIDEST = 0.4 * 512**0.5  # p H ** .5 of the original's widest start
 CHANGES = {  # what is changed -> sets with and without
     "reverse order instead of the right one": ("final spectrum, reverse order", FINAL),
     "LSTM's h alone instead of (h, c)": ("final spectrum, LSTM of h alone", FINAL),
@@ -50,7 +52,22 @@ def findings(text: Networks) -> list[Row]:
     rows.append(Row("characters: change of the largest exponent by the reverse order", NOT_AVAILABLE, found))
     full, alone = _lstm(text)
     found = f"median {np.median(alone):.2f} instead of {np.median(full):.3f}: {_memory(alone)} instead of {_memory(full)} steps"
-    return [*rows, Row("characters, lstm: largest exponent of h alone instead of (h, c)", NOT_AVAILABLE, found)]
+    rows.append(Row("characters, lstm: largest exponent of h alone instead of (h, c)", NOT_AVAILABLE, found))
+    chaotic = [
+        f"{n.point.cell} of {n.point.hidden_size} units, p = {n.point.init_scale:g}, learning rate {n.point.learning_rate:g}: "
+        f"{n.spectra['final'][0]:+.2f}, loss {n.loss:.2f} ({np.median(_alike(n, text)):.2f} in the median of its like)"
+        for n in text
+        if n.spectra["final"][0] > CHAOTIC
+    ]
+    what = f"characters: networks whose largest exponent is above {CHAOTIC} after training"
+    return [*rows, Row(what, NOT_AVAILABLE, "; ".join(chaotic) or "none")]
+
+
+def _alike(network: Any, text: Networks) -> list[float]:
+    """Losses of networks of the same cell, size and learning rate."""
+    place = network.point
+    keys = ("cell", "hidden_size", "learning_rate")
+    return [n.loss for n in text if all(getattr(n.point, key) == getattr(place, key) for key in keys)]
 
 
 def _rank(first: Sequence[float], second: Sequence[float]) -> str:
@@ -133,6 +150,7 @@ def judge(text: Networks) -> dict[str, Judged]:
 def one_rate(text: Networks) -> dict[str, Judged]:
     """Size as a confound: spectrum and size where the learning rate is the same, as in the pooled sizes of the original."""
     own = [n for n in text if n.point.learning_rate == RATE and not n.point.dropout]
+    own = [n for n in own if n.point.init_scale * n.point.hidden_size**0.5 <= WIDEST + 1e-6]
     losses, sets = np.array([n.loss for n in own]), table(own)
     names = ("cell and size", FINAL, "final spectrum, cell and size")
     seen = {name: evidence.out_of_fold(evidence.trees(), sets[name], losses) for name in names}
