@@ -2,6 +2,8 @@
 
 import itertools
 import math
+import re
+from pathlib import Path
 
 import oracles
 import pytest
@@ -332,3 +334,11 @@ def test_a_line_needs_a_readout_of_the_states_size():
         ModuleError, match=r"should have the shapes \(\(3,\), \(5, 2\), \(5,\)\), found \(\(4,\), \(5, 2\), \(5,\)\)"
     ):
         line_attractor(points, torch.zeros(4), torch.zeros(5, 2), torch.zeros(5))
+
+
+def test_the_page_on_fixed_points_runs_from_top_to_bottom(capsys):
+    page = (Path(__file__).parent.parent / "docs/fixed_points.md").read_text()
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)).replace("rnn_stability", "pipeline")
+    torch.manual_seed(1)
+    exec(compile(code, "docs/fixed_points.md", "exec"), {})
+    assert "index 1" in capsys.readouterr().out
