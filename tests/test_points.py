@@ -2,6 +2,8 @@
 
 import itertools
 import math
+import re
+from pathlib import Path
 
 import oracles
 import pytest
@@ -11,7 +13,7 @@ from scipy.optimize import brentq
 from torch import nn
 from torch.testing import assert_close
 
-from pipeline import fixed_points, line_attractor, lyapunov_spectrum, slow_points
+from pipeline import cells, fixed_points, line_attractor, lyapunov_spectrum, slow_points
 from pipeline.errors import ModuleError
 from pipeline.points.points import distinct
 from pipeline.points.search import jacobian
@@ -180,6 +182,20 @@ def test_a_module_of_ones_own_is_searched_and_left_as_it_is():
     assert all(torch.equal(p, b) for p, b in zip(module.parameters(), before, strict=True))
 
 
+@pytest.mark.parametrize("name", cells.names())
+def test_every_cell_can_be_searched_and_keeps_what_is_found(name):
+    cell = cells.get(name)(2, 6, init_scale=0.5)
+    weights = cell.weights({n: p.double() for n, p in cell.init(seeded()).items()})
+    state, at = torch.zeros(3, cell.state_size, dtype=torch.float64), exact(0.3, -0.2)
+    found = fixed_points(lambda s, x: cell.step(weights, s, x), noise(20, 3, 2), state=state, at=at, seeds=16)
+    for point, slope in zip(found.states, found.recurrent, strict=True):
+        step = lambda s: cell.step(weights, s[None], at[None])[0]  # noqa: E731
+        assert (step(point) - point).norm() < MOVE
+        assert_close(slope, torch.autograd.functional.jacobian(step, point), rtol=0, atol=1e-12)
+    slow = slow_points(lambda s, x: cell.step(weights, s, x), noise(20, 3, 2), state=state, at=at, seeds=8, iterations=20)
+    assert all((points.q < tolerance).all() for points, tolerance in zip(slow, (1e-3, 1e-4, 1e-5, 1e-6, 1e-7), strict=True))
+
+
 def test_jacobian_of_no_rows_has_no_rows():
     values, slopes = jacobian(lambda s: s[:, :1] * 2, torch.zeros(0, 3))
     assert (values.shape, slopes.shape) == ((0, 1), (0, 1, 3))
@@ -318,3 +334,11 @@ def test_a_line_needs_a_readout_of_the_states_size():
         ModuleError, match=r"should have the shapes \(\(3,\), \(5, 2\), \(5,\)\), found \(\(4,\), \(5, 2\), \(5,\)\)"
     ):
         line_attractor(points, torch.zeros(4), torch.zeros(5, 2), torch.zeros(5))
+
+
+def test_the_page_on_fixed_points_runs_from_top_to_bottom(capsys):
+    page = (Path(__file__).parent.parent / "docs/fixed_points.md").read_text()
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)).replace("rnn_stability", "pipeline")
+    torch.manual_seed(1)
+    exec(compile(code, "docs/fixed_points.md", "exec"), {})
+    assert "index 1" in capsys.readouterr().out

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -138,8 +138,8 @@ def _check(seeds: Any, iterations: Any, **positive: Any) -> None:
         if not isinstance(value, Integral) or value < 1:
             raise ModuleError(f"{name} is {value!r}; it should be a whole number above 0")
     for name, value in positive.items():
-        least = 0 if name != "noise" else -math.ulp(0.0)
-        if not isinstance(value, int | float) or not least < value < math.inf:
+        usable = isinstance(value, Real) and math.isfinite(float(value)) and float(value) >= 0
+        if not usable or (float(value) == 0 and name != "noise"):
             raise ModuleError(f"{name} is {value!r}; it should be a number above 0{', or 0' if name == 'noise' else ''}")
 
 
