@@ -3,65 +3,15 @@
 A replication whose code and library have not changed since its last result is not run again.
 """
 
-import hashlib
-import os
-import platform
-import re
 import sys
-import time
-from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from pipeline import execution
-from pipeline.artefacts import load_json, save_json
 
-from ._outcome import Outcome
 from ._page import page
+from ._results import code, names, results, run
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results"
-ROOMS = ("cells", "heads", "tasks", "training", "spectrum", "points")  # what a result depends on
-PAGE = HERE.parent / "docs" / "replications.md"
-
-
-def names() -> list[str]:
-    """All replications, in the order of the files."""
-    return sorted(path.stem for path in HERE.glob("[a-z]*.py"))
-
-
-def run(name: str) -> Path:
-    """Run a replication at its full size, write its result and return the file."""
-    torch.set_num_threads(1)
-    begin = time.perf_counter()
-    outcome: Outcome = import_module(f"replications.{name}").run(small=False)
-    facts = {"name": name, "code": code(name), "date": datetime.now(UTC).date().isoformat(), "machine": machine()}
-    path = RESULTS / f"{name}.json"
-    save_json(path, facts | {"seconds": time.perf_counter() - begin, "outcome": outcome.describe()})
-    print(f"{name}: {outcome.summary} ({time.perf_counter() - begin:.0f} s)", flush=True)
-    return path
-
-
-def machine() -> str:
-    """Where it runs, for people."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    return f"{len(os.sched_getaffinity(0))} cores {platform.machine()}, {device}"
-
-
-def code(name: str) -> str:
-    """Hash of what a result depends on: the replication's file, the shared ones it imports, and the rooms of the library."""
-    shared = [HERE / f"{n}.py" for n in re.findall(r"^from \.(_\w+) import", (HERE / f"{name}.py").read_text(), re.MULTILINE)]
-    rooms = [f for room in ROOMS for f in (HERE.parent / "pipeline" / room).rglob("*.py")]
-    files = [HERE / f"{name}.py", *shared, *rooms]
-    return hashlib.sha256(b"".join(f.read_bytes() for f in sorted(files))).hexdigest()[:12]
-
-
-def results() -> list[dict[str, Any]]:
-    """The results on disk, in the order of the files."""
-    return [load_json(path) for name in names() if (path := RESULTS / f"{name}.json").exists()]
+PAGE = Path(__file__).parent.parent / "docs" / "replications.md"
 
 
 def main(chosen: list[str]) -> None:
@@ -73,7 +23,7 @@ def main(chosen: list[str]) -> None:
     todo = [name for name in chosen or names() if name not in fresh]
     list(execution.run(run, todo, processes=execution.process_count("auto")))
     PAGE.write_text(page(results()), encoding="utf-8")
-    print(f"wrote {PAGE.relative_to(HERE.parent)}")
+    print(f"wrote {PAGE.relative_to(PAGE.parent.parent)}")
 
 
 if __name__ == "__main__":
