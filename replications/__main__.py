@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline import execution
 
 from ._page import page
-from ._results import code, names, results, run
+from ._results import names, results, run
 
 PAGE = Path(__file__).parent.parent / "docs" / "replications.md"
 
@@ -19,7 +19,7 @@ def main(chosen: list[str]) -> None:
     unknown = set(chosen) - set(names())
     if unknown:
         raise SystemExit(f"ERROR: there is no replication {', '.join(sorted(unknown))}; there are {', '.join(names())}")
-    fresh = {r["name"] for r in results() if r["code"] == code(r["name"])}
+    fresh = {r["name"] for r in results() if not r["outdated"]}
     todo = [name for name in chosen or names() if name not in fresh]
     list(execution.run(run, todo, processes=execution.process_count("auto")))
     PAGE.write_text(page(results()), encoding="utf-8")

@@ -27,6 +27,8 @@ def section(result: dict[str, Any], outcome: Outcome) -> list[str]:
     """The lines of one system."""
     command = f"`python -m replications {result['name']}`, {result['machine']}, {result['date']}, {result['seconds']:.0f} s"
     lines = [f"## {outcome.title}", "", f"{outcome.source}", "", f"**Run:** {outcome.ran} ({command}.)", ""]
+    if result["outdated"]:
+        lines += ["**Code has changed since this was run.**", ""]
     lines += ["| measured | the original | here |", "|---|---|---|"]
     lines += [f"| {row.what} | {row.original} | {row.found} |" for row in outcome.rows]
     for file, caption in outcome.pictures.items():

@@ -18,7 +18,8 @@ from ._outcome import Outcome
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-ROOMS = ("cells", "heads", "tasks", "training", "spectrum", "points")  # what a result depends on
+ROOMS = ("cells", "heads", "tasks", "training", "spectrum")  # of the library, on which every result depends
+IF_NAMED = {"points": ("fixed_points", "slow_points"), "predictor": ("pipeline.predictor",)}
 
 
 def names() -> list[str]:
@@ -45,13 +46,18 @@ def machine() -> str:
 
 
 def code(name: str) -> str:
-    """Hash of what a result depends on: the replication's file, the shared ones it imports, and the rooms of the library."""
-    shared = [HERE / f"{n}.py" for n in re.findall(r"^from \.(_\w+) import", (HERE / f"{name}.py").read_text(), re.MULTILINE)]
-    rooms = [f for room in ROOMS for f in (HERE.parent / "pipeline" / room).rglob("*.py")]
-    files = [HERE / f"{name}.py", *shared, *rooms]
-    return hashlib.sha256(b"".join(f.read_bytes() for f in sorted(files))).hexdigest()[:12]
+    """Hash of what a result depends on: the replication's file, what it imports of this folder, and the library."""
+    files = [HERE / f"{name}.py"]
+    for file in files:  # which grows while it is walked
+        private = re.findall(r"^from \.(?: import )?(_\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+        files += [f for p in private if (f := HERE / f"{p}.py") not in files]
+    text = "".join(f.read_text(encoding="utf-8") for f in files)
+    rooms = [*ROOMS, *(room for room, words in IF_NAMED.items() if any(word in text for word in words))]
+    library = [f for room in rooms for f in (HERE.parent / "pipeline").glob(f"{room}/**/*.py")]
+    return hashlib.sha256(b"".join(f.read_bytes() for f in [*sorted(files), *sorted(library)])).hexdigest()[:12]
 
 
 def results() -> list[dict[str, Any]]:
-    """The results on disk, in the order of the files."""
-    return [load_json(path) for name in names() if (path := RESULTS / f"{name}.json").exists()]
+    """The results on disk, in the order of the files, and whether code has changed since, as "outdated"."""
+    found = [load_json(path) for name in names() if (path := RESULTS / f"{name}.json").exists()]
+    return [result | {"outdated": result["code"] != code(result["name"])} for result in found]

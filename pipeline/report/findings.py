@@ -141,8 +141,8 @@ def _listed(names: Sequence[str]) -> str:
 def codes(table: Sequence[Mapping[str, Any]]) -> str:
     """What the whole early spectrum, compressed, tells of the score beside its summaries, or an empty text."""
     names = {
-        "its summaries": "early spectrum",
-        "principal components of all exponents": "principal components of the early spectrum",
+        "summaries": "early spectrum",
+        "principal components of all early exponents": "principal components of the early spectrum",
         "a learned code of them (AeLLE)": "learned code of the early spectrum",
     }
     r2 = {(row["split"], row["features"]): row["r2"] for row in table if row["r2"] is not None}
@@ -151,7 +151,10 @@ def codes(table: Sequence[Mapping[str, Any]]) -> str:
         for split in SPLITS
         if all((split, name) in r2 for name in names.values())
     ]
-    return f"R2 from the early spectrum alone: {'; '.join(parts)}." if parts else ""
+    known = (
+        "the summaries also know the change since initialisation, the length of a sequence and how far exponents can be trusted"
+    )
+    return f"R2 from spectra alone: {'; '.join(parts)}. ({known[0].upper()}{known[1:]}.)" if parts else ""
 
 
 def _by_group(table: Mapping[tuple[str, str], Mapping[str, Any]], gain: Mapping[str, Any]) -> dict[str, float]:
