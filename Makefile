@@ -12,8 +12,10 @@ STAMP := .venv/.stamp$(if $(CUDA),-cuda)
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 # a profile never overwrites settings that lie nowhere else
+define HAVE_PROFILE
+[ -f profiles/$(PROFILE).yaml ] || { echo "ERROR: there is no profiles/$(PROFILE).yaml; there are $(notdir $(wildcard profiles/*.yaml))" >&2; exit 1; }
+endef
 define TAKE_PROFILE
-[ -f profiles/$(PROFILE).yaml ] || { echo "ERROR: there is no profiles/$(PROFILE).yaml; there are $(notdir $(wildcard profiles/*.yaml))" >&2; exit 1; }; \
 known() { git diff --quiet HEAD -- params.yaml || for p in profiles/*.yaml; do cmp -s $$p params.yaml && return; done; }; \
 	known || { echo "ERROR: params.yaml has changes of its own that PROFILE would overwrite; commit them or save them elsewhere" >&2; exit 1; }; \
 	cp profiles/$(PROFILE).yaml params.yaml
@@ -29,11 +31,13 @@ endef
 
 run: $(STAMP)
 	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "ERROR: dvc repro needs a git repository; clone the project instead of unpacking an archive" >&2; exit 1; }
+	$(if $(PROFILE),@$(HAVE_PROFILE))
 	$(if $(PROFILE),@$(TAKE_PROFILE))
 	@python -m pipeline.config
 	@begin=$$(date +%s); $(if $(STREAMS),$(SIDE_BY_SIDE)) dvc repro && echo "make run: everything up to date after $$(( $$(date +%s) - begin )) s"
 
 cost: $(STAMP)
+	$(if $(PROFILE),@$(HAVE_PROFILE))
 	@python -m pipeline.training.cost $(if $(PROFILE),profiles/$(PROFILE).yaml,params.yaml)
 
 test: lint

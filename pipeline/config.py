@@ -68,7 +68,7 @@ class Train(_Section):
         there = ["default", *registry.names("heads")]
         for name in self.head:
             if name not in there:
-                raise ValueError(f"train.head: there is no head {name!r}; there are {', '.join(there)}")
+                raise ValueError(f"head: there is no head {name!r}; there are {', '.join(there)}")
         return self
 
 

@@ -19,8 +19,8 @@ class ExpRNN(Cell):
 
     `init_scale` is that of the input weights alone; Q starts with rotations by angles in (-pi, pi) (Henaff et al.
     2016). Copying over 100 steps was learned from them in 360 mini-batches, from angles in (0, pi / 2), half of which
-    scoRNN's D turns round, not in 900. With b >= 0 all exponents are exactly 0; a unit with |z| < -b is dead, and as
-    many exponents are -inf.
+    scoRNN's D turns round, not in 900. With b >= 0 all exponents are exactly 0; a unit that |z| < -b silences at
+    some step costs exponents of -inf.
     """
 
     rates: ClassVar[Mapping[str, float]] = MappingProxyType({"skew": 0.1})

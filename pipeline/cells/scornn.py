@@ -18,7 +18,8 @@ class ScoRNN(Cell):
     """Q = D times the Cayley transform of a skew-symmetric matrix, D = diag(1, ..., -1, ...) fixed.
 
     `init_scale` is that of the input weights alone, .01 by default; Q starts with rotations by angles in (0, pi / 2) times D.
-    With b >= 0 all exponents are exactly 0; a unit with |z| < -b is dead, and as many exponents are -inf.
+    With b >= 0 all exponents are exactly 0; a unit that |z| < -b silences at some step costs exponents of -inf, how many
+    depends on how Q mixes the units.
     """
 
     negative_share: float = 0.5  # of D's entries, the paper's rho / H; the sign of det Q never changes while training

@@ -18,7 +18,7 @@ class ScuRNN(Cell):
     """Q = diag(exp(i theta)) times the Cayley transform of a skew-Hermitian matrix, theta trained; H complex units.
 
     State and output are real parts, then imaginary parts, 2 H numbers; it starts at 0, where the paper trains the start.
-    `init_scale` is that of the input weights alone, (6 / (I + H)) ** .5 by default. Unlike modReLU of real numbers, that of
+    `init_scale` is that of the input weights alone, (6 / (I + 2 H)) ** .5 by default. Unlike modReLU of real numbers, that of
     complex ones contracts where b < 0 and expands where b > 0, most near 0.
     """
 
@@ -44,7 +44,7 @@ class ScuRNN(Cell):
     def init(self, generator: Generator) -> Params:
         """The paper's: rotations by angles in (0, pi / 2), theta from uniform(0, 2 pi), b from uniform(-.01, .01)."""
         size = self.hidden_size
-        scale = (6 / (self.input_size + size)) ** 0.5 if self.init_scale is None else self.init_scale
+        scale = (6 / (self.input_size + 2 * size)) ** 0.5 if self.init_scale is None else self.init_scale
         return {
             "weight_ih": uniform((2 * size, self.input_size), scale, generator),
             "skew_real": rotations(2 * (angles(size, generator) / 2).tan(), size),

@@ -59,7 +59,7 @@ class ValenceText(Task):
 def sequences(count: int, fewest: int, most: int, random: Generator) -> tuple[NDArray[Any], NDArray[Any]]:
     """Words (most, count) and labels (count,), uint8; shorter texts begin later, after zeros, and so end at the last step.
 
-    Words and lengths are uniform; a text whose valences sum to 0 is drawn again.
+    Words and lengths are uniform, but a text whose valences sum to 0 is drawn again, length and all.
     """
     words, labels = np.zeros((most, 0), np.uint8), np.zeros(0, np.uint8)
     while len(labels) < count:

@@ -72,7 +72,8 @@ def costs(settings: Config) -> Iterator[Cost]:
 
 def cost(settings: Config, data: TaskData, trial: Trial) -> Cost:
     """The cost of the trials of a sweep that are of one trial's size."""
-    trial = replace(trial, init_scale=trial.hidden_size**-0.5, epochs=1, early_epoch=1)
+    tame = {"init_scale": trial.hidden_size**-0.5, "learning_rate": 1e-4}  # a training that diverges would end early
+    trial = replace(trial, **tame, epochs=1, early_epoch=1)
     part = thin(data, trial.batch_size * BATCHES, trial.batch_size)
     short = settings.spectrum.model_copy(update={"transient": 0, "steps": STEPS})
     with tempfile.TemporaryDirectory() as name:

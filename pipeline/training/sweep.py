@@ -85,7 +85,7 @@ def _heads(settings: Train, about: dict[str, Any]) -> list[str]:
     """The heads of the sweep that answer as often as the task asks; the task's own if there is none."""
     named = [about["head"] if head == "default" else head for head in settings.head]
     often = heads.get(about["head"]).every_step
-    return [head for head in named if heads.get(head).every_step == often] or [about["head"]]
+    return [head for head in dict.fromkeys(named) if heads.get(head).every_step == often] or [about["head"]]
 
 
 def _one_of(options: Sequence[T], source: np.random.SeedSequence, purpose: int) -> T:
