@@ -30,9 +30,9 @@ def names() -> list[str]:
 def run(name: str) -> Path:
     """Run a replication at its full size, write its result and return the file."""
     torch.set_num_threads(1)
-    begin = time.perf_counter()
+    begin, facts = time.perf_counter(), {"name": name, "code": code(name), "machine": machine()}
     outcome: Outcome = import_module(f"replications.{name}").run(small=False)
-    facts = {"name": name, "code": code(name), "date": datetime.now(UTC).date().isoformat(), "machine": machine()}
+    facts |= {"date": datetime.now(UTC).date().isoformat()}
     path = RESULTS / f"{name}.json"
     save_json(path, facts | {"seconds": time.perf_counter() - begin, "outcome": outcome.describe()})
     print(f"{name}: {outcome.summary} ({time.perf_counter() - begin:.0f} s)", flush=True)
