@@ -24,7 +24,7 @@ class Course:
 def memory_picture(courses: Sequence[Course]) -> bytes:
     """Trajectories and fixed points in three principal components, a panel a network, as a PNG."""
     figure = Figure(figsize=(11, 4.4), dpi=150, layout="constrained")
-    figure.suptitle("Three bits are kept by the corners of a cube, and changed through its edges", x=0.008, ha="left")
+    figure.suptitle("Networks that remember three bits: trajectories, and the fixed points without input", x=0.008, ha="left")
     for place, found in enumerate(courses, start=1):
         axes = figure.add_subplot(1, len(courses), place, projection="3d")
         mean, directions, _ = components(found.states.numpy(), 3)
@@ -48,7 +48,9 @@ def line_picture(lines: Sequence[tuple[Course, Tensor, Tensor]]) -> bytes:
         lines: a network, its slow points (N, S) and the sums of valences (T, B) that go with its states.
     """
     figure = Figure(figsize=(9.5, 4.3), dpi=150, layout="constrained")
-    figure.suptitle("A GRU adds valences up along a line of slow points; tanh units leave gaps in it", x=0.008, ha="left")
+    figure.suptitle(
+        "Networks that add up valences: states along texts, slow and fixed points under the mean word", x=0.008, ha="left"
+    )
     grid = figure.subplots(1, len(lines), squeeze=False)[0]
     for axes, (found, slow, totals) in zip(grid, lines, strict=True):
         mean, directions, shares = components(found.states.numpy())

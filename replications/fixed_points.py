@@ -1,5 +1,6 @@
 """Fixed points of a network that remembers three bits, and the line attractor of one that adds up valences."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,7 @@ class Memory:
     """A network that remembers three bits, its error on fresh sequences, its states (T, B, S) there, and its fixed points."""
 
     name: str
+    seed: int
     error: float
     states: Tensor
     points: FixedPoints
@@ -44,6 +46,7 @@ class Text:
 
     Attributes:
         name: of its cell.
+        seed: of its training.
         accuracy, bag_of_words: on fresh texts; that of a logistic regression on word counts.
         states: (T, B, S).
         totals: (T, B) sum of the valences so far.
@@ -53,6 +56,7 @@ class Text:
     """
 
     name: str
+    seed: int
     accuracy: float
     bag_of_words: float
     states: Tensor
@@ -88,7 +92,7 @@ def memory(name: str, seed: int, *, steps: int, seeds: int) -> Memory:
     with torch.no_grad():
         error = mse_loss(module(inputs), targets).item()
     points = fixed_points(module.cell, inputs, seeds=seeds, generator=generator)
-    return Memory(name, error, states_of(module, inputs), points, lyapunov_gap(module, points))
+    return Memory(name, seed, error, states_of(module, inputs), points, lyapunov_gap(module, points))
 
 
 def lyapunov_gap(module: Module, points: FixedPoints) -> float:
@@ -119,7 +123,7 @@ def text(name: str, seed: int, *, steps: int, seeds: int, iterations: int) -> Te
     points = fixed_points(module.cell, inputs, at=at, seeds=seeds, generator=search())
     accuracy, bag = accuracies(module, generator)
     totals = (inputs @ VALENCES).cumsum(0)
-    return Text(name, accuracy, bag, states_of(module, inputs), totals, slow, points, line)
+    return Text(name, seed, accuracy, bag, states_of(module, inputs), totals, slow, points, line)
 
 
 def accuracies(module: Module, generator: Generator) -> tuple[float, float]:
@@ -142,22 +146,17 @@ def states_of(module: Module, inputs: Tensor) -> Tensor:
         return module.run(inputs)[0]
 
 
-WHY = """**Three bits.** From visited states alone the search missed 1 to 4 of the 27 points in six of eight GRUs and LSTMs
-(1,024 seeds, pulse probabilities .1 and .25): few trajectories pass near an edge's or a face's middle. Begun again
-halfway between the points already found, it finds them all. The index, the sum of sign det(1 - J) over the points, is
-1 for a complete set of a bounded network: 8 / 11 / 3 / 1 has index -1 and is known to be incomplete without knowing
-of the cube. An LSTM's search runs in h and c together; its c settles at moderate values here (up to 12), so that no
-point is far away. Outliers are points more than three radii from all visited states; in GRUs whose update gates
-saturate there can be a continuum of them. Where the leading eigenvalues are a complex pair, the exponents of 2,000
-steps differ from their logs by the pair's rotation, which falls as 1 / T.
+WHY = """**Three bits.** From visited states alone a search can miss points that no trajectory comes near, such as an edge's or a
+face's middle: so it begins again halfway between the points already found. The index, the sum of sign det(1 - J) over the
+points, is 1 for a complete set of a bounded network: 8 / 11 / 3 / 1 has index -1 and is known to be incomplete without knowing
+of the cube. {complete} An LSTM's search runs in h and c together. Outliers are points more than three radii from all visited
+states; in a GRU whose update gates saturate there can be a continuum of them. Where the leading eigenvalues are a complex
+pair, the exponents of 2,000 steps differ from their logs by the pair's rotation, which falls as 1 / T.
 
-**Valences.** The exact search gives a few saddles between stable ends: seen this way there is no line. It exists as slow
-points, which thin out as the tolerance shrinks, on their line to the end; the GRU's have a first eigenvalue of 1 within some
-percent and a second well below, the tanh network's leave gaps between the saddle and the two ends, and it answers worse. What
-one calls slow is a choice: q < 1e-4 is a thousandth of the natural speed or less. Counts are of points a hundredth of the
-states' radius apart, each taken where its q first fell below the tolerance, so as near to a visited state as can be. A
-logistic regression on word counts answers better than every network: the task is linear by construction, and only shows how a
-network does it."""
+**Valences.** What one calls slow is a choice: {slow} Points are a hundredth of the states' radius apart or more, each taken where
+its q first fell below the tolerance, so as near to a visited state as can be; those on the way to one fixed point merge, so that
+the share of seeds that get there, not the number of points, says whether they end in true attractors. {words} The task is linear
+by construction, and only shows how a network does it."""
 
 
 def run(small: bool) -> Outcome:
@@ -168,21 +167,51 @@ def run(small: bool) -> Outcome:
     reading = {"steps": 40, "seeds": 32, "iterations": 200} if small else {"steps": 1200, "seeds": 512, "iterations": 2000}
     read = [text(name, seed, **reading) for name in (("gru",) if small else ("gru", "elman")) for seed in range(min(tries, 2))]
     pictures = {} if small else draw(memories, read)
-    cubes = sum(m.points.signature == CUBE for m in memories)
     return Outcome(
         title="Fixed points and line attractors",
         source="Sussillo and Barak, Opening the black box, 2013; Maheswaranathan, Williams, Golub, Ganguli, Sussillo, "
         "Reverse engineering recurrent networks for sentiment classification reveals line attractor dynamics, 2019",
-        summary=f"{cubes} of {len(memories)} networks that remember three bits have the 27 fixed points of a cube; the line "
-        "attractor of networks that add up valences shows as slow points, not as fixed points",
-        ran=f"three bits: 16 units, {effort['steps']} mini-batches of 64 fresh sequences of 64 steps, a pulse with "
-        f"probability .5 in each channel and step, Adam .01, {effort['seeds']} seeds of the search; text: 100 words "
-        "(20 positive, 20 negative), 10 to 50 a text, one-hot, 32 units, "
-        f"{reading['steps']} mini-batches of 64, Adam .003, slow points under the mean word",
+        summary=summary(memories, read),
+        ran=f"three bits: {len(memories)} networks, {tries} a cell, 16 units, {effort['steps']} mini-batches of 64 fresh sequences "
+        "of 64 steps, a pulse with probability .5 in each channel and step, Adam .01, fixed points under no input from "
+        f"{effort['seeds']} seeds; text: {len(read)} networks, {min(tries, 2)} a cell, 100 words (20 positive, 20 negative), "
+        f"10 to 50 a text, one-hot, 32 units, {reading['steps']} mini-batches of 64, Adam .003, gradients clipped to norm 1, "
+        f"slow points under the mean word from {reading['seeds']} visited states by {reading['iterations']:,} iterations of Adam, "
+        f"fixed points from {reading['seeds']} seeds",
         rows=(*memory_rows(memories), *(row for t in read for row in text_rows(t))),
-        why=WHY,
+        why=why(memories, read),
         pictures=pictures,
     )
+
+
+def summary(memories: list[Memory], read: list[Text]) -> str:
+    """What came out, in a sentence."""
+    slow, still = [t.slow[LINE] for t in read], [t.points for t in read]
+    cubes = sum(m.points.signature == CUBE for m in memories)
+    return (
+        f"{cubes} of {len(memories)} networks that remember three bits have the 27 fixed points of a cube; of {len(read)} that add "
+        f"up valences the search finds {_span('.0f', map(len, slow))} slow points (q < {TOLERANCES[LINE]:.0e}), whose variance lies "
+        f"in one direction by a share of {_span('.2f', (first_share(s.states) for s in slow))}, and {_span('.0f', map(len, still))} "
+        "fixed points a network"
+    )
+
+
+def why(memories: list[Memory], read: list[Text]) -> str:
+    """WHY with the figures of these networks."""
+    level = TOLERANCES[LINE]
+    complete = sum(m.points.index == 1 for m in memories)
+    better = sum(t.bag_of_words > t.accuracy for t in read)
+    return WHY.format(
+        complete=f"Of the {len(memories)} networks {complete} have index 1.",
+        slow=f"the median q with the words is {_span('.0f', (t.points.natural_q / level for t in read))} times {level:.0e}, at "
+        "which the line is described.",
+        words=f"A logistic regression on word counts answers better than {better} of the {len(read)} networks.",
+    )
+
+
+def _span(form: str, values: Iterable[float]) -> str:
+    """The least and the largest of some values, or the one that they all are."""
+    return " to ".join(dict.fromkeys(format(v, form) for v in np.quantile(list(values), [0, 1])))
 
 
 def memory_rows(memories: list[Memory]) -> list[Row]:
@@ -193,11 +222,12 @@ def memory_rows(memories: list[Memory]) -> list[Row]:
         found = "; ".join(
             f"{' / '.join(map(str, m.points.signature))} (index {m.points.index}, {m.points.outliers} outliers)" for m in own
         )
-        what = f"three bits, {NAMES[name]}: fixed points with 0, 1, 2, 3 unstable directions, a network each"
+        networks = "seed " + ", ".join(str(m.seed) for m in own)
+        what = f"three bits, {NAMES[name]}: fixed points with 0, 1, 2, 3 unstable directions; {networks}"
         rows.append(Row(what, "not available; a cube has 8 / 12 / 6 / 1", found))
         errors = ", ".join(f"{m.error:.1e}" for m in own)
-        rows.append(Row(f"three bits, {NAMES[name]}: mean square error on fresh sequences", "not available", errors))
-        gaps = f"{max(m.lyapunov_gap for m in own):.1e} nats per step"
+        rows.append(Row(f"three bits, {NAMES[name]}: mean square error on fresh sequences; {networks}", "not available", errors))
+        gaps = f"{np.max([m.lyapunov_gap for m in own]):.1e} nats per step"
         what = f"three bits, {NAMES[name]}: largest exponent on a stable point (2,000 steps) less log of its eigenvalue"
         rows.append(Row(what, "equal in theory", gaps))
     return rows
@@ -205,11 +235,12 @@ def memory_rows(memories: list[Memory]) -> list[Row]:
 
 def text_rows(found: Text) -> list[Row]:
     """What was found of a network that adds up valences."""
-    name = f"valences, {NAMES[found.name]}"
-    sweep = "; ".join(f"{len(s)} ({first_share(s.states):.2f})" for s in found.slow)
-    stills = (
-        f"{len(found.points)}, by unstable directions {' / '.join(map(str, found.points.signature))}, index {found.points.index}"
-    )
+    name = f"valences, {NAMES[found.name]}, seed {found.seed}"
+    sweep = "; ".join(f"{len(s)} ({first_share(s.states):.2f}, {s.found / s.seeds:.2f})" for s in found.slow)
+    still = found.points
+    signature = " / ".join(map(str, still.signature))
+    stills = f"{len(still)}, by unstable directions {signature}, index {still.index}, {still.outliers} outliers"
+    wanted = f"{name}: slow points at q < {', '.join(f'{t:.0e}' for t in TOLERANCES)} (share in PC 1, share of seeds)"
     rows = [
         Row(
             f"{name}: accuracy (logistic regression on word counts)",
@@ -220,7 +251,7 @@ def text_rows(found: Text) -> list[Row]:
             f"{name}: share of the states' variance in PC 1", "low-dimensional", f"{first_share(found.states.flatten(0, 1)):.2f}"
         ),
         Row(f"{name}: median q, with the words; held at the mean word", "not available", _speeds(found)),
-        Row(f"{name}: slow points at q < 1e-3, 1e-4, 1e-5, 1e-6, 1e-7 (share in PC 1)", "approximate line attractor", sweep),
+        Row(wanted, "approximate line attractor", sweep),
         Row(f"{name}: fixed points", "not available", stills),
     ]
     if found.line is not None:
@@ -250,8 +281,8 @@ def draw(memories: list[Memory], read: list[Text]) -> dict[str, str]:
     (PICTURES / "fixed_points_line.png").write_bytes(line_picture(lines))
     return {
         "fixed_points_memory.png": "Networks that remember three bits, in the first three principal components of their outputs. "
-        "The 27 fixed points without input lie as on a cube: a stable one for each memory at the corners; on edges, faces "
-        "and in the middle the saddles through which a pulse moves the state.",
+        "In the titles, the number of fixed points without input that have 0, 1, 2, ... unstable directions; a cube has 8 stable "
+        "ones at its corners, and saddles on its 12 edges, its 6 faces and in its middle.",
         "fixed_points_line.png": "Networks that add up the valences of words, in the first two principal components of their "
         "outputs: states along 64 texts, coloured by the sum of valences so far, with slow and fixed points under the mean word.",
     }

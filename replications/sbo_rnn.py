@@ -1,9 +1,10 @@
-"""SBO-RNN: the adding problem, where a tanh network stays at the baseline, and digits."""
+"""SBO-RNN: the adding problem beside a tanh network and an LSTM, and digits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 from torch.nn.functional import mse_loss
 
 from pipeline import cells
@@ -19,7 +20,7 @@ ORIGINAL = dict.fromkeys(("sbo_gradient", "sbo_heavy_ball", "sbo_nesterov"), "er
     "elman": "error stays near 0.17"  # as it shows in the paper's figure of T = 100
 }
 SOLVED = 0.02  # mean squared error; that of always answering 1 is 1/6
-ADAM = {"sbo_gradient": 1e-2, "sbo_heavy_ball": 1e-2, "sbo_nesterov": 1e-2, "elman": 1e-3, "lstm": 1e-2, "frozen": 1e-2}
+RATES = (1e-2, 1e-3)  # Adam's, tried for every network
 LABELS = {
     "sbo_gradient": "gradient steps",
     "sbo_heavy_ball": "heavy ball",
@@ -28,12 +29,14 @@ LABELS = {
     "lstm": "LSTM",
     "frozen": "gradient steps, W never trained, as in the published code",
 }
-WHY = """All three variants solve the problem where the tanh network stays at the baseline, which is the paper's point. The
-published code keeps the factors of W as plain tensors that no optimiser sees; so does the row "never trained", which
-stays at the baseline, too: here they are trained, as the equations say. Pixel by pixel, digits are learned badly with
-the paper's eta = 1e-3, as 64 steps of that size hardly move the state, and worse than by logistic regression with a
-larger one. Nothing at this size suggests the paper's accuracy on MNIST pixel by pixel, which took longer trainings of
-wider networks on a GPU."""
+BY_ROW = "digits row by row, heavy ball, eta .1, learning rate 3e-3, 40 epochs"
+BY_PIXEL = {  # cell, eta, learning rate
+    "digits pixel by pixel, gradient steps, eta 1e-3, learning rate 1e-2, 30 epochs": ("sbo_gradient", 1e-3, 1e-2),
+    "digits pixel by pixel, gradient steps, eta .1, learning rate 1e-2, 30 epochs": ("sbo_gradient", 0.1, 1e-2),
+    "digits pixel by pixel, heavy ball, eta .1, learning rate 1e-3, 30 epochs": ("sbo_heavy_ball", 0.1, 1e-3),
+}
+LINEAR = "digits, logistic regression on the pixels"
+VARIANTS = ("sbo_gradient", "sbo_heavy_ball", "sbo_nesterov")
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,20 @@ class Frozen(SBOGradient):
 
 def run(small: bool) -> Outcome:
     """Adding in all variants and baselines, and digits; small: 20 steps, Nesterov and tanh, no digits."""
-    steps, size, most = (20, 48, 250) if small else (100, 64, 1000)
-    names, seeds = (["sbo_nesterov", "elman"], range(1)) if small else (list(LABELS), range(2))
-    runs = {n: [added(n, steps, size, seed, most=most) for seed in seeds] for n in names}
+    steps, size, most = (20, 48, 250) if small else (100, 64, 900)
+    names, seeds = (["sbo_nesterov", "elman"], 1) if small else (list(LABELS), 2)
+    rates, runs = {}, {}
+    for name in names:
+        rates[name], runs[name] = best(name, steps, size, seeds, most=most)
     rows = [
-        Row(f"adding T = {steps}, {LABELS[n]}: mini-batches until solved", ORIGINAL.get(n, "not available"), told(found))
-        for n, found in runs.items()
+        Row(
+            f"adding T = {steps}, {LABELS[n]} at {rates[n]:g}: mini-batches until solved",
+            ORIGINAL.get(n, "not available"),
+            told(f),
+        )
+        for n, f in runs.items()
     ]
+    digits = {} if small else digit_accuracies()
     return Outcome(
         title="SBO-RNN: a step down an inner objective as recurrent update",
         source="Zhang, Yue, Wu, Li and Zhang, *SBO-RNN: reformulating recurrent neural networks via stochastic bilevel"
@@ -59,20 +69,56 @@ def run(small: bool) -> Outcome:
         summary=f"Adding of {steps} steps, mini-batches until the mean squared error is below {SOLVED}: "
         + "; ".join(f"{LABELS[n]} {told(found)}" for n, found in runs.items())
         + ".",
-        ran=f"the adding problem of {steps} steps on fresh mini-batches of 50, {size} units, Adam at 1e-2 (tanh 1e-3), eta 1e-3,"
-        f" rank 50 at most, {most} mini-batches at most, {len(seeds)} seed{'s' * (len(seeds) > 1)}"
-        + ("." if small else "; digits of scikit-learn, 1,437 to train on, 360 to test, 1 seed."),
-        rows=tuple(rows if small else [*rows, *digit_rows()]),
-        why=WHY,
+        ran=f"the adding problem of {steps} steps on fresh mini-batches of 50, {size} units, Adam without clipping, for each network"
+        f" at the one of {' and '.join(f'{rate:g}' for rate in RATES)} that did better with seed 0, eta 1e-3, rank 50 at most,"
+        f" {most} mini-batches at most, {seeds} seed{'s' * (seeds > 1)}"
+        + (
+            "." if small else "; digits of scikit-learn, 1,437 to train on, 360 to test, 64 units, Adam without clipping, 1 seed."
+        ),
+        rows=(*rows, *digit_rows(digits)),
+        why=why(runs, digits),
         pictures={},
     )
 
 
-def added(name: str, steps: int, size: int, seed: int, *, most: int) -> Learning:
+def why(runs: Mapping[str, Sequence[Learning]], digits: Mapping[str, float]) -> str:
+    """What the figures say of the paper's point."""
+    counts = {n: f"{sum(f.solved_at is not None for f in found)} of {len(found)}" for n, found in runs.items()}
+    solved = ", ".join(f"{LABELS[n]} with {counts[n]}" for n in (*VARIANTS, "elman", "lstm") if n in runs)
+    paragraphs = [
+        f"The paper's point is that its variants solve adding and a tanh network does not. Seeds that solved it: {solved}."
+    ]
+    if "frozen" in runs:
+        paragraphs.append(
+            'The published code keeps the factors of W as plain tensors that no optimiser sees; so does the row "never trained", '
+            f"which solved it with {counts['frozen']}. In all other rows they are trained, as the equations say."
+        )
+    if digits:
+        pixels = {what: value for what, value in digits.items() if what in BY_PIXEL}
+        paragraphs.append(
+            f"On digits, pixel by pixel, the best of these has {max(pixels.values()):.3f}, row by row {digits[BY_ROW]:.3f}, logistic "
+            f"regression on all pixels {digits[LINEAR]:.3f}. With the paper's eta = 1e-3 the 64 steps together are .064 of a descent "
+            "at rate 1. The paper's accuracy is that of longer sequences and trainings, and was not tried."
+        )
+    return "\n\n".join(paragraphs)
+
+
+def added(name: str, steps: int, size: int, seed: int, rate: float, *, most: int) -> Learning:
     """A network trained on the adding problem until it is solved."""
     cell: Cell = Frozen(2, size) if name == "frozen" else cells.get(name)(2, size)
     sample = lambda generator: adding(steps, 50, generator)  # noqa: E731
-    return learn(cell, "last", 1, sample, mse_loss, steps=most, learning_rate=ADAM[name], seed=seed, solved=SOLVED)
+    return learn(cell, "last", 1, sample, mse_loss, steps=most, learning_rate=rate, seed=seed, solved=SOLVED)
+
+
+def best(name: str, steps: int, size: int, seeds: int, *, most: int) -> tuple[float, list[Learning]]:
+    """The learning rate that solves it soonest with seed 0, or else leaves the lowest error, and what all seeds gave at it."""
+    tried: dict[float, Learning] = {}
+    limit = most
+    for rate in RATES:
+        tried[rate] = added(name, steps, size, 0, rate, most=limit)
+        limit = tried[rate].solved_at or limit  # a rate that needs longer is not better
+    rate = min(tried, key=lambda r: (tried[r].solved_at or np.inf, np.nan_to_num(tried[r].losses[-20:].mean(), nan=np.inf)))
+    return rate, [tried[rate], *(added(name, steps, size, seed, rate, most=most) for seed in range(1, seeds))]
 
 
 def told(found: Sequence[Learning]) -> str:
@@ -81,19 +127,16 @@ def told(found: Sequence[Learning]) -> str:
     return " and ".join(t if f.solved_at is None else str(f.solved_at) for t, f in zip(left, found, strict=True))
 
 
-def digit_rows() -> list[Row]:
-    """Accuracy row by row, where it works, and pixel by pixel, where it does not."""
-    heavy, plain = cells.get("sbo_heavy_ball"), SBOGradient
-    by_row = learned(heavy(8, 64, step_size=0.1), 8, epochs=40, learning_rate=3e-3, seed=0)
-    by_pixel = {
-        "gradient steps, eta 1e-3, learning rate 1e-2": (plain(1, 64), 1e-2),
-        "gradient steps, eta .1, learning rate 1e-2": (plain(1, 64, step_size=0.1), 1e-2),
-        "heavy ball, eta .1, learning rate 1e-3": (heavy(1, 64, step_size=0.1), 1e-3),
-    }
-    rows = [Row("digits row by row, heavy ball, eta .1, 40 epochs: accuracy", "not available", f"{accuracy(by_row, 8):.3f}")]
-    for text, (cell, rate) in by_pixel.items():
-        found = learned(cell, 1, epochs=30, learning_rate=rate, seed=0)
-        ended = "" if len(found.losses) == 30 * 28 else f" (diverged after {len(found.losses)} mini-batches)"
-        original = "98.85 % on MNIST, 784 steps" if "1e-3, learning" in text else "not available"
-        rows.append(Row(f"digits pixel by pixel, {text}, 30 epochs: accuracy", original, f"{accuracy(found, 1):.3f}{ended}"))
-    return [*rows, Row("digits, logistic regression on the pixels: accuracy", "-", f"{linear_accuracy():.3f}")]
+def digit_accuracies() -> dict[str, float]:
+    """Accuracy row by row, pixel by pixel, and of a linear model, by what was trained."""
+    by_row = learned(cells.get("sbo_heavy_ball")(8, 64, step_size=0.1), 8, epochs=40, learning_rate=3e-3, seed=0)
+    found = {BY_ROW: accuracy(by_row, 8)}
+    for what, (name, eta, rate) in BY_PIXEL.items():
+        found[what] = accuracy(learned(cells.get(name)(1, 64, step_size=eta), 1, epochs=30, learning_rate=rate, seed=0), 1)
+    return found | {LINEAR: linear_accuracy()}
+
+
+def digit_rows(found: Mapping[str, float]) -> list[Row]:
+    """A row an accuracy; the paper's beside that of its own eta."""
+    original = {what: "98.85 % on MNIST, 784 steps" for what, (_, eta, _) in BY_PIXEL.items() if eta == 1e-3}
+    return [Row(f"{what}: accuracy", original.get(what, "not available"), f"{value:.3f}") for what, value in found.items()]

@@ -132,6 +132,20 @@ def test_points_far_from_all_visited_states_are_left_out_and_counted():
     assert_close(far.states, exact(10)[None], rtol=0, atol=1000 * MOVE)
 
 
+def test_outliers_count_once_whichever_round_of_the_search_they_are_from():
+    def step(s, x):  # keeps -1, 1 and 100; the line that meets 100 is also that of the middle
+        return torch.where((s.abs() < 0.5) | (s > 50), 100 + (s - 100) / 2, s.sign() + 0 * s)
+
+    ends = exact(-1, 1)[:, None]
+    options = {"noise": 1e-3, "seeds": 12}
+    found = fixed_points(step, held_still(2), state=ends, **options)
+    assert (len(found), found.found, found.outliers) == (2, 12, 1)  # only the middle of the two ends leads to 100
+    third = fixed_points(step, held_still(2), state=ends, reach=1000.0, **options)
+    assert sorted(third.states[:, 0].tolist()) == pytest.approx([-1, 1, 100], abs=2 * MOVE)
+    noisy = fixed_points(step, held_still(2), state=ends, noise=1.0, seeds=64)
+    assert (len(noisy), noisy.outliers) == (2, 1)  # seeds near 0 lead to 100 as well
+
+
 def test_trajectories_that_overflow_give_no_point_and_no_error():
     found = fixed_points(lambda s, x: 3 + s**3, held_still(5, steps=20), state=10 + noise(5, 2))
     assert len(found) == 0
@@ -182,12 +196,16 @@ def test_a_module_of_ones_own_is_searched_and_left_as_it_is():
     assert all(torch.equal(p, b) for p, b in zip(module.parameters(), before, strict=True))
 
 
+UNBOUNDED = ("irnn", "lipschitz", "sbo_gradient", "sbo_heavy_ball", "sbo_nesterov", "scornn")  # need not have a fixed point
+
+
 @pytest.mark.parametrize("name", cells.names())
 def test_every_cell_can_be_searched_and_keeps_what_is_found(name):
     cell = cells.get(name)(2, 6, init_scale=0.5)
     weights = cell.weights({n: p.double() for n, p in cell.init(seeded()).items()})
     state, at = torch.zeros(3, cell.state_size, dtype=torch.float64), exact(0.3, -0.2)
-    found = fixed_points(lambda s, x: cell.step(weights, s, x), noise(20, 3, 2), state=state, at=at, seeds=16)
+    found = fixed_points(lambda s, x: cell.step(weights, s, x), noise(20, 3, 2), state=state, at=at, seeds=16, reach=1e4)
+    assert len(found) or name in UNBOUNDED
     for point, slope in zip(found.states, found.recurrent, strict=True):
         step = lambda s: cell.step(weights, s[None], at[None])[0]  # noqa: E731
         assert (step(point) - point).norm() < MOVE

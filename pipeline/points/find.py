@@ -34,6 +34,27 @@ class _Course:
         return self.step(states, self.at.expand(len(states), *self.at.shape))
 
 
+@dataclass(frozen=True)
+class _Points:
+    """States (N, S) and their q (N,)."""
+
+    states: Tensor
+    q: Tensor
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+    def at(self, places: Tensor) -> "_Points":
+        return _Points(self.states[places], self.q[places])
+
+    def joined(self, more: "_Points") -> "_Points":
+        return _Points(torch.cat([self.states, more.states]), torch.cat([self.q, more.q]))
+
+    def distinct(self, distance: float) -> "_Points":
+        """Those that are farther than the distance from each other, the smallest q first."""
+        return self.at(distinct(self.states, self.q, distance))
+
+
 def fixed_points(
     model: Model,
     inputs: Tensor,
@@ -51,8 +72,9 @@ def fixed_points(
     """The states that a recurrent network keeps under a constant input, with the linear map near each.
 
     The search begins from states that the network visits and solves F(h) = h by Levenberg-Marquardt in float64, so that saddles
-    are found as well as stable points (Sussillo and Barak 2013); then again from halfway between the points found, until no new
-    one turns up. It cannot prove that there are no others, but see `FixedPoints.index`. The model is not changed.
+    are found as well as stable points (Sussillo and Barak 2013); then, up to four times while that brings new ones, from at most
+    `seeds` of the places halfway between two points found. It cannot prove that there are no others, but see `FixedPoints.index`.
+    The model is not changed.
 
     Args:
         model: as for `lyapunov_spectrum`: `torch.nn.RNN`, `LSTM`, `GRU` of any depth or their `*Cell` forms; any module whose
@@ -60,7 +82,7 @@ def fixed_points(
         inputs: that drive the trajectories, as the module takes them; for a cell, a module of one's own or a function (T, B, I).
         state: where the trajectories start; zeros for torch's modules if left out, needed for others.
         at: (I,) the constant input; 0 by default.
-        seeds: states, drawn from those visited, from which the search begins.
+        seeds: states, drawn from those visited, from which the search begins; and the most places between points, each time.
         noise: standard deviation of what is added to each of their numbers, relative to the visited states' own.
         iterations: steps of the search at the most.
         tolerance: a point's q = |F(h) - h|^2 / 2 is below.
@@ -80,15 +102,16 @@ def fixed_points(
         source = _source(generator)
         course = _course(model, inputs, state, at, seeds, noise, source)
         first = _solved(course, course.seeds, iterations, tolerance)
-        states, q, outliers = _kept(course, *first, distance, reach)
+        points, left_out = _parted(course, _Points(*first), distance, reach)
         known = 0
         for _ in range(ROUNDS):
-            if len(states) < 2 or len(states) == known:
+            if len(points) < 2 or len(points) == known:
                 break
-            known = len(states)
-            more, more_q = _solved(course, _between(states, seeds, source), iterations, tolerance)
-            states, q, _ = _kept(course, torch.cat([states, more]), torch.cat([q, more_q]), distance, reach)
-        return _described(course, states, q, len(first[0]), outliers)
+            known = len(points)
+            more = _Points(*_solved(course, _between(points.states, seeds, source), iterations, tolerance))
+            points, far = _parted(course, points.joined(more), distance, reach)
+            left_out = left_out.joined(far).distinct(distance * course.radius)
+        return _described(course, points, len(first[0]), len(left_out))
 
 
 def slow_points(  # noqa: D417 the others are those of fixed_points
@@ -107,8 +130,9 @@ def slow_points(  # noqa: D417 the others are those of fixed_points
 ) -> tuple[FixedPoints, ...]:
     """States that a recurrent network hardly leaves under a constant input: an approximate attractor that holds no fixed point.
 
-    Adam lowers the sum of q; a state counts where its q first falls below a tolerance. The fewer states remain as the tolerance
-    shrinks, the less of what is seen is a true attractor; so look at several, and compare them with `natural_q`.
+    Adam lowers the sum of q; a state counts where its q first falls below a tolerance. Look at several, and compare them with
+    `natural_q`. What tells a true attractor is the share `found / seeds`: given enough iterations it stays as the tolerance shrinks.
+    The number of points does not: those on the way to one and the same fixed point merge.
 
     Args:
         model, inputs, state, at, seeds, noise, distance, reach, generator: as for `fixed_points`.
@@ -116,7 +140,7 @@ def slow_points(  # noqa: D417 the others are those of fixed_points
         tolerances: of q.
 
     Returns:
-        FixedPoints, whose q is below the tolerance but not 0, for each tolerance.
+        FixedPoints, whose q is below the tolerance but not 0, for each tolerance; their `index` means nothing.
 
     Raises:
         ModuleError: as for `fixed_points`.
@@ -128,8 +152,8 @@ def slow_points(  # noqa: D417 the others are those of fixed_points
     with torch.inference_mode(False), torch.no_grad():
         course = _course(model, inputs, state, at, seeds, noise, _source(generator))
         snapshots = search.slow(course.held, course.seeds, iterations=iterations, tolerances=tolerances)
-        kept = [(len(rows), *_kept(course, states, rows, distance, reach)) for states, rows in snapshots]
-        return tuple(_described(course, states, q, found, outliers) for found, states, q, outliers in kept)
+        parted = [(len(q), *_parted(course, _Points(states, q), distance, reach)) for states, q in snapshots]
+        return tuple(_described(course, points, found, len(far)) for found, points, far in parted)
 
 
 def _check(seeds: Any, iterations: Any, **positive: Any) -> None:
@@ -186,23 +210,23 @@ def _solved(course: _Course, seeds: Tensor, iterations: int, tolerance: float) -
     return states[found], q[found]
 
 
-def _kept(course: _Course, states: Tensor, q: Tensor, distance: float, reach: float) -> tuple[Tensor, Tensor, int]:
-    """The points that are distinct and not far away, their q, and how many were too far."""
-    chosen = distinct(states, q, distance * course.radius)
-    states, q = states[chosen], q[chosen]
-    close = nearest(states, course.visited) <= reach * course.radius
-    return states[close], q[close], int((~close).sum())
+def _parted(course: _Course, points: _Points, distance: float, reach: float) -> tuple[_Points, _Points]:
+    """The distinct points that are not far away, and those that are."""
+    points = points.distinct(distance * course.radius)
+    close = nearest(points.states, course.visited) <= reach * course.radius
+    return points.at(close), points.at(~close)
 
 
-def _described(course: _Course, states: Tensor, q: Tensor, found: int, outliers: int) -> FixedPoints:
+def _described(course: _Course, points: _Points, found: int, outliers: int) -> FixedPoints:
     """The points with their linear maps."""
+    states = points.states
     _, recurrent = search.jacobian(course.held, states)
     at = course.at.expand(len(states), *course.at.shape)
     _, driven = search.jacobian(lambda x: course.step(states, x), at)
     values, right, left = eigen(recurrent)
     return FixedPoints(
         states=states,
-        q=q,
+        q=points.q,
         at=course.at,
         recurrent=recurrent,
         driven=driven,

@@ -8,7 +8,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class FixedPoints:
-    """N points and the linear maps near them: h' - h* = recurrent (h - h*) + driven (x - at).
+    """N fixed or slow points h* and the linear maps near them: h' - F(h*) = recurrent (h - h*) + driven (x - at).
+
+    F is the map under the constant input `at`. Of a fixed point F(h*) is h*; a slow one drifts by F(h*) - h*.
 
     Attributes:
         states: (N, S), the smallest q first.
@@ -21,9 +23,11 @@ class FixedPoints:
         left: (N, S, S) left eigenvectors in the rows: the inverse of `right`; huge or NaN if those do not span the space.
         seeds: states that the search began from.
         found: those of them that led to a point; many lead to the same one, or to outliers.
-        outliers: distinct points that they led to and that were left out for being far from all states that the model visited.
-        index: sum of sign det(1 - recurrent) over the points. Where the map leads a ball into itself, as those of bounded
-            cells do, it is 1 if no point was missed (Lefschetz 1926); another number says that some were missed, or are outliers.
+        outliers: distinct points, of all rounds of the search, that were left out for being far from all states that the model
+            visited.
+        index: sum of sign det(1 - recurrent) over the points; of exact points only, for slow ones it means nothing. Where the
+            map leads a ball into itself, as those of bounded cells do, it is 1 if no point was missed (Lefschetz 1926); another
+            number says that some were missed, or are outliers.
         natural_q: median of |h' - h|^2 / 2 along the trajectories, with their own inputs: what q is to be compared with.
         visited_q: median q of the states that the model visited, under the input `at`.
     """
