@@ -208,7 +208,19 @@ def why(text: Networks, judged: dict[str, Judged]) -> str:
     """Which claims hold, from the figures."""
     lines = ["| claimed, or done | the wrong way | the right way | so |", "|---|---|---|---|"]
     lines += [f"| {' | '.join(row)} |" for row in (*_claimed(judged), *_done(text, judged))]
-    return "\n".join([READ, *lines, "", LIMITS.strip()])
+    return "\n".join([READ, *lines, "", limits(text, judged)])
+
+
+def limits(text: Networks, judged: dict[str, Judged]) -> str:
+    """What the words of the table mean, and how this differs from the originals."""
+    lost = sum(not (np.isfinite(n.losses).all() and all(np.isfinite(s).all() for s in n.spectra.values())) for n in text)
+    return LIMITS.format(
+        lost=lost,
+        count=len(text),
+        size=judged["cell and size"],
+        initial=judged["initial spectrum"],
+        epochs=max(n.point.epochs for n in text),
+    )
 
 
 def _claimed(judged: dict[str, Judged]) -> list[tuple[str, str, str, str]]:
@@ -288,17 +300,15 @@ trained networks, measured in their way and in the right one:
 
 LIMITS = """\
 "Reverse order" is the spectrum of J_1 J_2 ... J_T instead of J_T ... J_1; both products share the sum of all exponents, and
-over a long stationary drive they share the spectrum wherever the Jacobians' order in time carries no correlation, so the
-mistake is largest for strongly driven tanh networks. "h alone" is the product of the blocks dh'/dh along the true path, as if
-c were an input. "Copies" is a what-if: at these widths no warm-up overflows, and no network diverged.
+over a long stationary drive they share the spectrum wherever the Jacobians' order in time carries no correlation. "h alone" is
+the product of the blocks dh'/dh along the true path, as if c were an input. "Copies" is a what-if: {lost} of the {count}
+networks have a loss or an exponent that is not finite.
 
-The spectrum is that of the network, and knows nothing of the learning rate, which with the width decides most here; networks
-that differ in it alone start from the same weights, so that trees taught with one of two such twins mistake the other, and R2
-of what does not tell them apart (cell and size; the initial spectrum) falls below 0. At one learning rate, as in the
-original, size is left as the confound.
+The spectrum is that of the network, and knows nothing of the learning rate; networks that differ in it alone start from the
+same weights, so that trees taught with one of two such twins may mistake the other (R2 of cell and size: {size}; of the initial
+spectrum: {initial}). At one learning rate, as in the original, size is left as the confound.
 
-Differences from the originals: 16 to 64 units for 64 to 512 (p as wide in p H ** .5 and wider), 5 epochs for 15, CPython's
-language reference for War and Peace and other books, biases, clipped gradients, one seed. Few networks and many features make
-R2 of all sets uncertain; the intervals say how much, but not how it would be on the paper's sizes: `make run CUDA=1
-PROFILE=paper` is for that.
-"""
+Differences from the originals: 16 to 64 units for 64 to 512 (p as wide in p H ** .5 and wider), {epochs} epochs for 15,
+CPython's language reference for War and Peace and other books, biases, clipped gradients, one seed. Few networks and many
+features make R2 of all sets uncertain; the intervals say how much, but not how it would be on the paper's sizes: `make run CUDA=1
+PROFILE=paper` is for that."""

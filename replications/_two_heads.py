@@ -45,6 +45,11 @@ class Estimate:
         shown = [f"{v:.2f} ({a:.2f} to {b:.2f})" for v, a, b in zip(self.values, self.low, self.high, strict=True)]
         return f"last {shown[0]}, neuroview {shown[1]}, change {shown[2]}"
 
+    @property
+    def verdict(self) -> str:
+        """What the change from last to neuroview amounts to."""
+        return "higher" if self.low[2] > 0 else "lower" if self.high[2] < 0 else "not measurably different"
+
 
 def sweeps(task: str, cells: Sequence[str], trials: int, sequences: int) -> list[pd.DataFrame]:
     """A row a network for each head in HEADS, as the predictor sees them, in the same order.

@@ -155,7 +155,7 @@ pair, the exponents of 2,000 steps differ from their logs by the pair's rotation
 
 **Valences.** What one calls slow is a choice: {slow} Points are a hundredth of the states' radius apart or more, each taken where
 its q first fell below the tolerance, so as near to a visited state as can be; those on the way to one fixed point merge, so that
-the share of seeds that get there, not the number of points, says whether they end in true attractors. {words} The task is linear
+the share of seeds that get there, not the number of points, says whether they end in fixed points. {words} The task is linear
 by construction, and only shows how a network does it."""
 
 
@@ -172,12 +172,12 @@ def run(small: bool) -> Outcome:
         source="Sussillo and Barak, Opening the black box, 2013; Maheswaranathan, Williams, Golub, Ganguli, Sussillo, "
         "Reverse engineering recurrent networks for sentiment classification reveals line attractor dynamics, 2019",
         summary=summary(memories, read),
-        ran=f"three bits: {len(memories)} networks, {tries} a cell, 16 units, {effort['steps']} mini-batches of 64 fresh sequences "
-        "of 64 steps, a pulse with probability .5 in each channel and step, Adam .01, fixed points under no input from "
-        f"{effort['seeds']} seeds; text: {len(read)} networks, {min(tries, 2)} a cell, 100 words (20 positive, 20 negative), "
+        ran=f"three bits: networks a cell {tries}, 16 units, {effort['steps']} mini-batches of 64 fresh sequences of 64 steps, "
+        "a pulse with probability .5 in each channel and step, Adam .01, fixed points under no input from "
+        f"{effort['seeds']} seeds; text: networks a cell {min(tries, 2)}, 100 words (20 positive, 20 negative), "
         f"10 to 50 a text, one-hot, 32 units, {reading['steps']} mini-batches of 64, Adam .003, gradients clipped to norm 1, "
-        f"slow points under the mean word from {reading['seeds']} visited states by {reading['iterations']:,} iterations of Adam, "
-        f"fixed points from {reading['seeds']} seeds",
+        f"slow points under the mean word from {reading['seeds']} visited states by at most {reading['iterations']:,} "
+        f"iterations of Adam, fixed points from {reading['seeds']} seeds",
         rows=(*memory_rows(memories), *(row for t in read for row in text_rows(t))),
         why=why(memories, read),
         pictures=pictures,
@@ -189,29 +189,34 @@ def summary(memories: list[Memory], read: list[Text]) -> str:
     slow, still = [t.slow[LINE] for t in read], [t.points for t in read]
     cubes = sum(m.points.signature == CUBE for m in memories)
     return (
-        f"{cubes} of {len(memories)} networks that remember three bits have the 27 fixed points of a cube; of {len(read)} that add "
-        f"up valences the search finds {_span('.0f', map(len, slow))} slow points (q < {TOLERANCES[LINE]:.0e}), whose variance lies "
-        f"in one direction by a share of {_span('.2f', (first_share(s.states) for s in slow))}, and {_span('.0f', map(len, still))} "
-        "fixed points a network"
+        f"{cubes} of {len(memories)} networks that remember three bits have the 27 fixed points of a cube; of networks that add "
+        f"up valences ({len(read)}) each has {_span('.0f', map(len, slow))} slow points at q < {_power(TOLERANCES[LINE])} (share "
+        f"of their variance in one direction {_span('.2f', (first_share(s.states) for s in slow))}), and fixed points: "
+        f"{_span('.0f', map(len, still))}"
     )
 
 
 def why(memories: list[Memory], read: list[Text]) -> str:
     """WHY with the figures of these networks."""
     level = TOLERANCES[LINE]
+    natural = _span(".0f", (t.points.natural_q / level for t in read))
     complete = sum(m.points.index == 1 for m in memories)
     better = sum(t.bag_of_words > t.accuracy for t in read)
     return WHY.format(
-        complete=f"Of the {len(memories)} networks {complete} have index 1.",
-        slow=f"the median q with the words is {_span('.0f', (t.points.natural_q / level for t in read))} times {level:.0e}, at "
-        "which the line is described.",
-        words=f"A logistic regression on word counts answers better than {better} of the {len(read)} networks.",
+        complete=f"Index 1: {complete} of the {len(memories)} networks.",
+        slow=f"the median q with the words is {natural} times {_power(level)}, at which the line is described.",
+        words=f"Networks that a logistic regression on word counts answers better than: {better} of {len(read)}.",
     )
 
 
+def _power(tolerance: float) -> str:
+    return f"{tolerance:.0e}".replace("e-0", "e-")
+
+
 def _span(form: str, values: Iterable[float]) -> str:
-    """The least and the largest of some values, or the one that they all are."""
-    return " to ".join(dict.fromkeys(format(v, form) for v in np.quantile(list(values), [0, 1])))
+    """The least and the largest of those values that exist, or the one that they all are."""
+    there = sorted(v for v in values if not np.isnan(v))
+    return " to ".join(dict.fromkeys(format(v, form) for v in there[:1] + there[-1:])) or "none"
 
 
 def memory_rows(memories: list[Memory]) -> list[Row]:
@@ -240,7 +245,7 @@ def text_rows(found: Text) -> list[Row]:
     still = found.points
     signature = " / ".join(map(str, still.signature))
     stills = f"{len(still)}, by unstable directions {signature}, index {still.index}, {still.outliers} outliers"
-    wanted = f"{name}: slow points at q < {', '.join(f'{t:.0e}' for t in TOLERANCES)} (share in PC 1, share of seeds)"
+    wanted = f"{name}: slow points at q < {', '.join(map(_power, TOLERANCES))} (share in PC 1, share of seeds)"
     rows = [
         Row(
             f"{name}: accuracy (logistic regression on word counts)",
@@ -280,9 +285,10 @@ def draw(memories: list[Memory], read: list[Text]) -> dict[str, str]:
     lines = [(Course(NAMES[t.name], t.states, t.points), t.slow[LINE].states, t.totals) for t in readers]
     (PICTURES / "fixed_points_line.png").write_bytes(line_picture(lines))
     return {
-        "fixed_points_memory.png": "Networks that remember three bits, in the first three principal components of their outputs. "
-        "In the titles, the number of fixed points without input that have 0, 1, 2, ... unstable directions; a cube has 8 stable "
-        "ones at its corners, and saddles on its 12 edges, its 6 faces and in its middle.",
-        "fixed_points_line.png": "Networks that add up the valences of words, in the first two principal components of their "
-        "outputs: states along 64 texts, coloured by the sum of valences so far, with slow and fixed points under the mean word.",
+        "fixed_points_memory.png": "Networks that remember three bits, the first of each cell, in three principal components of "
+        "their outputs. In the titles, the number of fixed points without input that have 0, 1, 2, ... unstable directions; a "
+        "cube has 8 stable ones at its corners, and saddles on its 12 edges, its 6 faces and in its middle.",
+        "fixed_points_line.png": "Networks that add up the valences of words, the first of each cell, in two principal "
+        "components of their outputs: states along 64 texts, coloured by the sum of valences so far, with slow and fixed "
+        "points under the mean word.",
     }

@@ -173,7 +173,7 @@ def of_product(matrices: Tensor, transient: int = SETTINGS.transient) -> Tensor:
 
 
 def run(small: bool) -> Outcome:
-    """The study: 78 networks on characters, 6 or more a cell on digits; small, a handful for one epoch and no pictures."""
+    """The study: 78 networks on characters, 6 a cell on digits; small, a handful for one epoch and no pictures."""
     text = list(networks(characters(small)))
     parts = list(networks(by_epoch(small)))
     images = list(networks(digits(small)))
@@ -185,14 +185,36 @@ def run(small: bool) -> Outcome:
         title="The Lyapunov-exponent paper and AeLLE",
         source=claims.SOURCE,
         summary=claims.summary(text, judged) if judged else "small form",
-        ran=f"{len(text)} networks on characters ({EPOCHS} epochs of 3,200 sequences of 50 steps) and {len(images)} on digits "
-        f"row by row ({EPOCHS} epochs of 4,000), one layer, Adam, gradients clipped at norm 1, one seed; full spectra in float64 "
-        f"on {SETTINGS.sequences} sequences of {SETTINGS.transient} + {SETTINGS.steps} steps of the validation data; "
-        f"{evidence.METHOD}",
+        ran=ran(text, parts, images, small),
         rows=tuple(rows),
         why=claims.why(text, judged) if judged else "",
         pictures={} if small else draw_pictures(text, parts, images),
     )
+
+
+def ran(text: Sequence[Measured], parts: Sequence[Measured], images: Sequence[Measured], small: bool) -> str:
+    """Data, sizes, seeds and optimiser."""
+    again = f"; {len(parts)} of the former once more for 3 epochs, for the picture" if parts else ""
+    return (
+        f"{len(text)} networks on characters ({_grid(text)}; 3,200 sequences of 50 steps to train, 600 to validate) and "
+        f"{len(images)} on digits row by row ({_grid(images)}; 4,000 images of 28 x 28 to train, 500 to validate){again}; one "
+        "layer, Adam, mini-batches of 50, gradients clipped at norm 1, one seed; full spectra in float64 on "
+        f"{SETTINGS.sequences} sequences of {SETTINGS.transient} + {SETTINGS.steps} steps of the validation data"
+        + ("." if small else f"; {evidence.METHOD}.")
+    )
+
+
+def _grid(found: Sequence[Measured]) -> str:
+    """The values of each setting that occur."""
+    points = [n.point for n in found]
+    shown = {
+        "p": {p.init_scale for p in points},
+        "units": {p.hidden_size for p in points},
+        "learning rate": {p.learning_rate for p in points},
+        "dropout": {p.dropout for p in points},
+        "epochs": {p.epochs for p in points},
+    }
+    return ", ".join(f"{name} {' '.join(f'{v:g}' for v in sorted(values))}" for name, values in shown.items())
 
 
 def draw_pictures(text: Sequence[Measured], parts: Sequence[Measured], images: Sequence[Measured]) -> dict[str, str]:

@@ -79,10 +79,10 @@ def ran(size: Size, small: bool) -> str:
         "networks, 1 seed"
     )
     return (
-        f"copying of {COPIED} of {SYMBOLS} symbols over {size.delay} steps on fresh mini-batches of 50, RMSprop (decay .9) without "
-        f"clipping at {size.learning_rate:g}, a tenth of it for the skew-symmetric matrix; the LSTM at the one of {tried} that "
-        f"did best with seed 0; {size.steps} mini-batches at most, {size.seeds} seed{'s' * (size.seeds > 1)}; orthogonal matrices "
-        f"fitted by Adam at 0.03, 1 seed{'' if small else digits}."
+        f"copying of {COPIED} of {SYMBOLS} symbols over {size.delay} steps on fresh mini-batches of 50, RMSprop (decay .9) "
+        f"without clipping at {size.learning_rate:g}, a tenth of it for the skew-symmetric matrix; the LSTM at the one of "
+        f"{tried} that did best with seed 0; {size.steps} mini-batches at most, {size.seeds} seed{'s' * (size.seeds > 1)}; "
+        f"orthogonal matrices fitted by Adam at 0.03, 1 seed{'' if small else digits}."
     )
 
 

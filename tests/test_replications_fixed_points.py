@@ -1,8 +1,10 @@
 """The small form of the replication: a cube that training made, and a network that begins to add up."""
 
+from dataclasses import replace
+
 import torch
 
-from replications.fixed_points import VALENCES, pulses, run, texts
+from replications.fixed_points import VALENCES, pulses, run, text, text_rows, texts
 
 
 def test_a_trained_network_keeps_three_bits_at_the_corners_of_a_cube():
@@ -13,6 +15,14 @@ def test_a_trained_network_keeps_three_bits_at_the_corners_of_a_cube():
     assert float(gap.found.split()[0]) < 2e-3  # a complex pair's rotation over 2,000 steps: some units / 2,000
     assert rest
     assert outcome.pictures == {}
+    assert outcome.summary.startswith("1 of 1 networks that remember three bits have the 27 fixed points")
+    assert "Index 1: 1 of the 1 networks." in outcome.why
+
+
+def test_no_two_networks_share_a_label():
+    read = text("gru", 0, steps=2, seeds=4, iterations=3)
+    labels = [row.what for t in (read, replace(read, seed=1)) for row in text_rows(t)]
+    assert len(set(labels)) == len(labels)
 
 
 def test_targets_are_the_last_pulse_of_each_channel():

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 import torch
 from draws import seeded
@@ -15,6 +16,13 @@ def test_sbo_rnn_learns_to_add_where_a_tanh_network_stays_at_the_baseline():
     nesterov, tanh = (float(re.search(r"error (\S+)\)", text)[1]) for text in found)
     assert nesterov < 0.12
     assert tanh > 0.14
+
+
+def test_every_network_gets_the_better_rate(monkeypatch):
+    for better in sbo_rnn.RATES:
+        found = {rate: sbo_rnn.Learning(None, np.array([float(rate != better)]), None, 0.0) for rate in sbo_rnn.RATES}
+        monkeypatch.setattr(sbo_rnn, "added", lambda *a, found=found, **_: found[a[4]])
+        assert [sbo_rnn.best(name, 9, 8, 2, most=5)[0] for name in sbo_rnn.LABELS] == [better] * len(sbo_rnn.LABELS)
 
 
 def test_two_numbers_are_marked_one_in_each_half():

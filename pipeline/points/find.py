@@ -131,8 +131,8 @@ def slow_points(  # noqa: D417 the others are those of fixed_points
     """States that a recurrent network hardly leaves under a constant input: an approximate attractor that holds no fixed point.
 
     Adam lowers the sum of q; a state counts where its q first falls below a tolerance. Look at several, and compare them with
-    `natural_q`. What tells a true attractor is the share `found / seeds`: given enough iterations it stays as the tolerance shrinks.
-    The number of points does not: those on the way to one and the same fixed point merge.
+    `natural_q`. What tells true fixed points from slow ones is the share `found / seeds`: given enough iterations it stays as the
+    tolerance shrinks, where seeds are on their way to true ones. The number of points does not: those on the way to one merge.
 
     Args:
         model, inputs, state, at, seeds, noise, distance, reach, generator: as for `fixed_points`.
