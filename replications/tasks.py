@@ -37,9 +37,9 @@ KNOWN = {
 RATES = (3e-3, 1e-2)
 UNITS, EPOCHS, SEED = 32, 6, 2026
 RAN = (
-    f"the packaged form of each task; a GRU of {UNITS} units, {EPOCHS} epochs, gradients clipped to norm 1, Adam at {RATES[0]} and "
-    f"{RATES[1]}, the better one by validation loss shown, seed {SEED}; linear models by scikit-learn on the whole sequence, where "
-    f"there is one answer to it"
+    f"the packaged form of each task; a GRU of {UNITS} units, {EPOCHS} epochs, gradients clipped to norm 1, Adam at {RATES[0]} "
+    f"and {RATES[1]}, the better one by validation loss shown, seed {SEED}; linear models by scikit-learn on the whole sequence, "
+    f"where there is one answer to it"
 )
 WHY = """Chance is measured on 500 validation sequences (catchment: ten years, which are drier or wetter than the training years),
 hence the last digits. No small and well-kept package was found that ships labelled sentiment text, so sentiment is synthetic
