@@ -36,8 +36,8 @@ LENGTH, STEPS, BATCH = 50, 800, 50
 SOLVED = 0.03  # mean squared error; chance is 1/6
 EPOCHS, UNITS = 15, 32
 RAN = (
-    f"{UNITS} units, the cell's own initialisation, gradients clipped to norm 1, seed 1, Adam at rates {{rates}}: shown "
-    f"is the one that solved adding first, and the one of lower training loss on digits. Adding: fresh batches of {BATCH}, solved "
+    f"{UNITS} units, the cell's own initialisation, gradients clipped to norm 1, seed 1, Adam at rates {{rates}}: shown is "
+    f"the one that solved adding first, and that of lower training loss on digits. Adding: fresh batches of {BATCH}, solved "
     f"when the mean squared error over 20 of them is below {SOLVED} (chance {1 / 6:.3f}), {STEPS} at the most. Digits: "
     f"scikit-learn's 8 x 8 images, a pixel a step, {EPOCHS} epochs"
 )
