@@ -69,7 +69,7 @@ def clone(folder):
         cells=["elman", "gru"],
         train={"trials": 4, "epochs": 1, "hidden_size": [4, 8]},
         spectrum={"sequences": 2, "transient": 4, "steps": 20},
-        fixed_points={"tasks": ["fulda_runoff", "mnist_rows"], "cells": ["elman", "gru"], "seeds": 8},
+        fixed_points={"seeds": 8},
         predictor={"outer_folds": 2, "inner_folds": 2, "trees": 4, "bootstrap": 100},
     )
     call("git", "init", "-q", cwd=folder)
@@ -191,7 +191,8 @@ def test_a_new_cell_runs_its_own_instances_and_what_follows_and_nothing_else(stu
     before = files(study)
     (study / "pipeline/cells/ugrnn.py").write_text(UGRNN)
     edit(study, cells=["elman", "gru", "ugrnn"])
-    new = {f"{stage}@{task}-ugrnn" for stage in ("train", "spectrum") for task in ("fulda_runoff", "mnist_rows")}
+    stages = ("train", "spectrum", "fixed_points")
+    new = {f"{stage}@{task}-ugrnn" for stage in stages for task in ("fulda_runoff", "mnist_rows")}
     assert set(ran(dvc("repro", cwd=study))) == new | {"features", "predictor", "report"}
     assert {p: t for p, t in files(study).items() if "ugrnn" not in str(p)} == before
     assert len(trials_in(study / "trials/fulda_runoff-ugrnn")) == 4

@@ -213,9 +213,8 @@ def _span(timing: Path | None) -> tuple[int, int]:
 
 
 def _parameters(settings: Config, sections: Iterable[str]) -> dict[str, str]:
-    """Parts of params.yaml by their keys' full paths; which tasks and cells there are is no part of any one's run."""
-    lists = {"fixed_points": {"tasks", "cells"}}
-    return dict(_flat(settings.model_dump(mode="json", include=set(sections), exclude=lists)))
+    """Parts of params.yaml by their keys' full paths."""
+    return dict(_flat(settings.model_dump(mode="json", include=set(sections))))
 
 
 def _flat(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:

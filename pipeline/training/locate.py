@@ -47,7 +47,7 @@ def locate(
             state=state,
             at=at,
             generator=torch.Generator().manual_seed(seed),
-            **settings.search,
+            **settings.model_dump(),
         )
         for name, at in held.items()
     }
@@ -56,7 +56,7 @@ def locate(
         states.append(cell.step(weights, states[-1], x))
     return TrialFixedPoints(
         trial=result.trial,
-        settings=settings.search,
+        settings=settings.model_dump(),
         figures={name: figures(points) for name, points in found.items()},
         trajectories=torch.stack(states).float().numpy(),
         points={name: points.states.numpy() for name, points in found.items()},
