@@ -19,6 +19,7 @@ from ._outcome import Outcome
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 ROOMS = ("cells", "heads", "tasks", "training", "spectrum")  # of the library, on which every result depends
+UNUSED = ("cost", "locate")  # files of these rooms that no replication uses
 IF_NAMED = {"points": ("fixed_points", "slow_points"), "predictor": ("pipeline.predictor",)}
 
 
@@ -53,7 +54,7 @@ def code(name: str) -> str:
         files += [f for p in private if (f := HERE / f"{p}.py") not in files]
     text = "".join(f.read_text(encoding="utf-8") for f in files)
     rooms = [*ROOMS, *(room for room, words in IF_NAMED.items() if any(word in text for word in words))]
-    library = [f for room in rooms for f in (HERE.parent / "pipeline").glob(f"{room}/**/*.py")]
+    library = [f for room in rooms for f in (HERE.parent / "pipeline").glob(f"{room}/**/*.py") if f.stem not in UNUSED]
     return hashlib.sha256(b"".join(f.read_bytes() for f in [*sorted(files), *sorted(library)])).hexdigest()[:12]
 
 

@@ -364,7 +364,7 @@ def test_what_compressed_spectra_tell_is_said_beside_their_summaries():
     names = ("early spectrum", "principal components of the early spectrum", "learned code of the early spectrum")
     table = [{"split": "over trials", "features": n, "r2": r} for n, r in zip(names, (0.5, 0.25, -0.125), strict=True)]
     said = findings.codes(table)
-    assert "over trials 0.50 from its summaries, 0.25 from principal" in said
+    assert "over trials 0.50 from summaries, 0.25 from principal" in said
     assert "\N{MINUS SIGN}0.12 from a learned code" in said
     assert findings.codes(table[:2]) == ""
 
