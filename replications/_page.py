@@ -9,7 +9,8 @@ INTRODUCTION = """# Replications
 
 Each related system works in this library, and was held to what its paper claims, at sizes that two cores can do. This page
 is written by `make replications` from what `python -m replications NAME` measured; a small form of each is in the test suite.
-What the original reports is given where the paper or its code could be read; "not available" is not a guess."""
+What the original reports is given where the paper or its code could be read; "not available" is not a guess. Seconds are
+wall time of one core, here on a machine that did other work at the same time."""
 
 
 def page(results: Sequence[dict[str, Any]]) -> str:
@@ -30,7 +31,7 @@ def section(result: dict[str, Any], outcome: Outcome) -> list[str]:
     if result["outdated"]:
         lines += ["**Code has changed since this was run.**", ""]
     lines += ["| measured | the original | here |", "|---|---|---|"]
-    lines += [f"| {row.what} | {row.original} | {row.found} |" for row in outcome.rows]
+    lines += [f"| {' | '.join(c.replace('|', '&#124;') for c in (row.what, row.original, row.found))} |" for row in outcome.rows]
     for file, caption in outcome.pictures.items():
         lines += ["", f"![{caption}](replications/{file})", "", f"*{caption}*"]
     return [*lines, "", outcome.why]
