@@ -92,8 +92,7 @@ def located(path: Path) -> Content:
     found = TrialFixedPoints.load(path)
     metrics = {f"{held}/{name}": value for held, row in found.figures.items() for name, value in row.items()}
     counts = [
-        f"- input {held}: {row['fixed_points']} fixed points, {row['stable']} of them stable"
-        for held, row in found.figures.items()
+        f"- input {held}: fixed points {row['fixed_points']}, stable {row['stable']}" for held, row in found.figures.items()
     ]
     return Content(
         digest=digest(path),
