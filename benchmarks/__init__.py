@@ -1,1 +1,1 @@
-"""Measurements behind the numbers in the docs; each prints its device and date."""
+"""The measurements behind the numbers in the docs. Each script prints its device and date."""

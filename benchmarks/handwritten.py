@@ -1,6 +1,7 @@
-"""The loop as a practised hand writes it: analytic Jacobians of all sequences at once by broadcasting, QR at every step.
+"""A hand-written baseline: analytic Jacobians of all sequences at once by broadcasting, and a QR decomposition at every step.
 
-Nothing is exploited that one sees only on second thought: the Jacobian is written out, (B, S, S), and multiplied.
+It represents what an experienced programmer would write without further optimisation: the Jacobian is an explicit dense
+matrix (B, S, S), which is multiplied with the deviations.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,11 +10,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .naive import random_basis
+from .systems import random_columns
 
 
 class Weights(NamedTuple):
-    """Torch's parameters of M networks: (M, G H, I), (M, G H, H) and twice (M, 1, G H) for a cell of G gates."""
+    """The parameters of M torch networks: (M, G H, I), (M, G H, H) and two biases (M, 1, G H), for a cell with G gates."""
 
     into: Tensor
     within: Tensor
@@ -22,14 +23,14 @@ class Weights(NamedTuple):
 
 
 def exponents(module: nn.RNNBase, inputs: Tensor, count: int, transient: int, *, basis: Tensor | None = None) -> Tensor:
-    """(B, k) exponents of each sequence in nats per step, float64, in the order of the directions (Benettin et al. 1980).
+    """Exponents (B, k) of each sequence in nats per step, float64, in the order of the directions (Benettin et al. 1980).
 
     Args:
-        module: a tanh RNN, LSTM or GRU of one layer with biases, not bidirectional; it starts at zero.
-        inputs: (T, B, I); the computation is where they are.
-        count: k.
-        transient: steps that are not counted.
-        basis: (S, k) orthonormal columns to start from; random ones, always the same, by default.
+        module: a tanh RNN, LSTM or GRU with one layer, one direction and biases. Its initial state is zero.
+        inputs: (T, B, I); the computation runs on their device.
+        count: the number of exponents k.
+        transient: number of steps that are not counted.
+        basis: (S, k) orthonormal columns to start from; by default random columns, the same in every call.
     """
     return exponents_of_all([module], inputs, count, transient, basis=basis)[0]
 
@@ -38,12 +39,12 @@ def exponents(module: nn.RNNBase, inputs: Tensor, count: int, transient: int, *,
 def exponents_of_all(
     modules: Sequence[nn.RNNBase], inputs: Tensor, count: int, transient: int, *, basis: Tensor | None = None
 ) -> Tensor:
-    """(M, B, k) likewise for M modules of one kind and size, driven by the same inputs, all in one batch."""
+    """Exponents (M, B, k) of M modules of one kind and size, driven by the same inputs in one batch; see `exponents`."""
     inputs = inputs.double()
     step, parts = STEPS[type(modules[0])]
     weights = _weights(modules, inputs)
     size = parts * modules[0].hidden_size
-    basis = random_basis(size, count) if basis is None else basis
+    basis = random_columns(size, count) if basis is None else basis
     basis = basis.to(inputs).expand(len(modules), inputs.shape[1], size, count)
     state = inputs.new_zeros(basis.shape[:-1])
     total = inputs.new_zeros(*basis.shape[:2], count)
@@ -56,7 +57,7 @@ def exponents_of_all(
 
 
 def _weights(modules: Sequence[nn.RNNBase], like: Tensor) -> Weights:
-    """The parameters in the dtype and on the device of `like`; ValueError for what the formulas below do not cover."""
+    """The parameters with dtype and device of `like`; ValueError for a module that the formulas below do not cover."""
     for module in modules:
         if module.num_layers != 1 or module.bidirectional or module.proj_size or not module.bias:
             raise ValueError("the module should have one layer, one direction, no projection and biases")
@@ -68,17 +69,17 @@ def _weights(modules: Sequence[nn.RNNBase], like: Tensor) -> Weights:
 
 
 def _drives(weights: Weights, h: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """What the input and what the hidden units give to all gates, twice (M, B, G H)."""
+    """The contributions of the input and of the hidden units to all gates: two tensors (M, B, G H)."""
     return x @ weights.into.mT + weights.bias_into, h @ weights.within.mT + weights.bias_within
 
 
 def _gates(weights: Weights, number: int) -> tuple[Tensor, ...]:
-    """Each gate's recurrent weights, (M, 1, H, H) to broadcast over the sequences."""
+    """The recurrent weights of each gate, (M, 1, H, H), which broadcast over the sequences."""
     return weights.within.unsqueeze(1).chunk(number, dim=-2)
 
 
 def _rows(factors: Tensor, matrix: Tensor) -> Tensor:
-    """Diag(factors) matrix, (M, B, H, H), without the product."""
+    """The product diag(factors) matrix, (M, B, H, H), computed by scaling the rows."""
     return factors.unsqueeze(-1) * matrix
 
 
@@ -89,7 +90,7 @@ def _elman(weights: Weights, state: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _lstm(weights: Weights, state: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """State h and c end to end; gates i, f, g, o."""
+    """The state is h and c, concatenated; the gates are i, f, g and o."""
     h, c = state.chunk(2, dim=-1)
     from_x, from_h = _drives(weights, h, x)
     i, f, g, o = (from_x + from_h).chunk(4, dim=-1)
@@ -106,7 +107,7 @@ def _lstm(weights: Weights, state: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _gru(weights: Weights, state: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Gates r, z, n; the reset acts after the product, bias included."""
+    """The gates are r, z and n; the reset gate is applied after the recurrent product, to the bias as well."""
     from_x, from_h = _drives(weights, state, x)
     (r_x, z_x, n_x), (r_h, z_h, n_h) = from_x.chunk(3, dim=-1), from_h.chunk(3, dim=-1)
     r, z = (r_x + r_h).sigmoid(), (z_x + z_h).sigmoid()

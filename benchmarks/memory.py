@@ -1,6 +1,7 @@
-"""How much memory one spectrum takes: `python -m benchmarks.memory 512 15 6` (hidden units, sequences, steps) prints JSON.
+"""Measures the memory that one spectrum takes: `python -m benchmarks.memory 512 15 6` prints JSON.
 
-To be run in a process of its own: what an earlier measurement left with the allocator would not be counted.
+The arguments are the numbers of hidden units, sequences and steps. Run it in a fresh process: otherwise memory that the
+allocator kept from an earlier measurement would be reused and not be counted.
 """
 
 import json
@@ -17,8 +18,8 @@ from .systems import network, noise
 
 
 def main(hidden: int, sequences: int, steps: int) -> None:
-    """Print the bytes resident before, and the most during, all exponents of an LSTM: by the kernel and by sampling."""
-    lyapunov_spectrum(network(torch.nn.LSTM, 2), noise(2, 1), transient=0)  # what is loaded at the first call
+    """Print the resident bytes before computing all exponents of an LSTM, and the peak by the kernel and by sampling."""
+    lyapunov_spectrum(network(torch.nn.LSTM, 2), noise(2, 1), transient=0)  # loads everything that is loaded on the first call
     module, inputs = network(torch.nn.LSTM, hidden), noise(steps, sequences)
     before = reset()
     with Sampler() as sampler:
@@ -27,7 +28,7 @@ def main(hidden: int, sequences: int, steps: int) -> None:
 
 
 class Sampler:
-    """The most bytes resident while the block runs, looked up every few milliseconds in a thread."""
+    """Records the peak of the resident bytes while the block runs; a thread samples them every few milliseconds."""
 
     def __init__(self) -> None:
         self.most = _resident()
@@ -48,18 +49,18 @@ class Sampler:
 
 
 def reset() -> int:
-    """Let the high-water mark start anew (proc(5), clear_refs); bytes resident now."""
+    """Reset the high-water mark (proc(5), clear_refs) and return the number of bytes that are resident now."""
     Path("/proc/self/clear_refs").write_text("5")
     return _resident()
 
 
 def _resident() -> int:
-    """Bytes resident now."""
+    """The number of bytes that are resident now."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
 def high_water() -> int:
-    """The most bytes resident since the mark was set; not ru_maxrss, which a process inherits from the one that started it."""
+    """The peak of the resident bytes since `reset`. It is not ru_maxrss, which a process inherits from its parent."""
     (line,) = [entry for entry in Path("/proc/self/status").read_text().splitlines() if entry.startswith("VmHWM")]
     return int(line.split()[1]) * 1024
 

@@ -1,4 +1,7 @@
-"""What a Lyapunov spectrum costs, as a page: `python -m benchmarks.spectra`, or with --quick at sizes that mean nothing."""
+"""Writes a page about the cost of a Lyapunov spectrum: `python -m benchmarks.spectra`.
+
+The option --quick uses tiny sizes, with which the numbers have no meaning.
+"""
 
 import json
 import subprocess
@@ -14,9 +17,10 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from pipeline import Spectrum, lyapunov_spectra, lyapunov_spectrum
+from pipeline.spectrum.reference import reference_spectrum
 
-from . import handwritten, naive
-from .systems import INPUTS, Case, difference, first_deviations, network, noise, products, state_size
+from . import handwritten
+from .systems import INPUTS, Case, difference, first_deviations, network, noise, one_step, products, state_size
 from .timing import interleaved, machine, table, threads
 
 ROOT = Path(__file__).parent.parent
@@ -24,7 +28,7 @@ ROOT = Path(__file__).parent.parent
 
 @dataclass(frozen=True)
 class Sizes:
-    """What is measured; all steps are counted, without a transient, so that the work is the same for all."""
+    """The sizes that are measured. All steps are counted, without a transient, so that all methods do the same work."""
 
     cases: tuple[Case, ...] = (
         Case(nn.LSTM, 128, None, 5),
@@ -36,14 +40,14 @@ class Sizes:
     sequences: int = 15
     steps: int = 100
     repeats: int = 5
-    naive_steps: int = 3  # of one sequence: a hundred of fifteen would take minutes
-    scaled: int = 64  # hidden units of the LSTM for which steps and sequences are varied
+    naive_steps: int = 3  # steps of one sequence; 100 steps of 15 sequences would take minutes
+    scaled: int = 64  # number of hidden units of the LSTM for which steps and sequences are varied
     scaled_steps: tuple[int, ...] = (50, 100, 200, 400)
     scaled_sequences: tuple[int, ...] = (4, 8, 16, 32)
     memory: tuple[int, int, int] = (512, 15, 6)  # hidden units, sequences, steps
     profiled: tuple[int, int] = (128, 20)  # hidden units, steps
     gpu_cases: tuple[Case, ...] = (Case(nn.LSTM, 512, None), Case(nn.LSTM, 64, None, models=256))
-    gpu_handwritten_steps: int = 4  # torch's QR may take the batch matrix by matrix there: seconds a step
+    gpu_handwritten_steps: int = 4  # torch's QR may process the batch matrix by matrix there, which takes seconds per step
 
 
 FULL = Sizes()
@@ -69,14 +73,14 @@ def main(*options: str) -> None:
     for block in page(QUICK if quick else FULL):
         print(f"{block}\n", flush=True)
     if quick:
-        print("Sizes of --quick: no figure above means anything.")
+        print("These numbers have no meaning, because --quick uses tiny sizes.")
 
 
 def page(sizes: Sizes) -> Iterator[str]:
-    """The page block by block."""
+    """The blocks of the page, in order."""
     yield "# Benchmarks"
-    yield "Written by `make benchmarks`; this part by `python -m benchmarks.spectra`."
-    yield f"{machine()}. Float64; medians of {sizes.repeats} interleaved repeats after one warm-up."
+    yield "`make benchmarks` writes this page, and `python -m benchmarks.spectra` this part of it."
+    yield f"{machine()}. All numbers are float64. Times are medians of {sizes.repeats} interleaved repeats after one warm-up."
     yield "## Spectra on the CPU"
     yield from comparison(sizes)
     yield "## How time grows"
@@ -89,23 +93,25 @@ def page(sizes: Sizes) -> Iterator[str]:
     if torch.cuda.is_available():
         yield from accelerator(sizes, torch.device("cuda"))
     else:
-        yield "No GPU was at hand: these figures are open."
+        yield "These figures are missing because no GPU was available."
 
 
 def comparison(sizes: Sizes) -> Iterator[str]:
-    """The engine against the handwritten loop, the naive one and the bare matrix products."""
+    """The times of the engine, the handwritten loop, the naive loop and the bare matrix products."""
     yield f"""\
-{sizes.steps} counted steps of {sizes.sequences} sequences of {INPUTS} inputs; a step is one of all sequences.
+Each run has {sizes.steps} counted steps of {sizes.sequences} sequences with {INPUTS} inputs. One step advances all sequences.
 
-- *naive*: a dense autograd Jacobian of each step of each sequence (`benchmarks/naive.py`); {sizes.naive_steps} steps of one
-  sequence, multiplied by {sizes.sequences}, as it takes one sequence after the other.
-- *handwritten*: analytic Jacobians of all sequences by broadcasting, a batched QR at every step (`benchmarks/handwritten.py`).
-- *engine*: `lyapunov_spectrum` with default settings on torch's default number of threads.
-- *ratio*: the faster of the two handwritten columns by the engine.
-- *bare products*: k B rows times the recurrent weights of all gates, and *ratio of these*, what the ratio would be if that were
-  all the work. For few deviations no method does less; for many, mixing the gates' weights before the product does.
-- *difference*: the largest between engine and handwritten, from the same first deviations, in the exponents (means over
-  sequences); *rounding error*: the largest that the engine reports of its own; both in nats per step."""
+- *naive*: a dense autograd Jacobian for each step of each sequence (`pipeline/spectrum/reference.py`). The time is that of
+  {sizes.naive_steps} steps of one sequence, multiplied by {sizes.sequences}, as this method processes one sequence at a time.
+- *handwritten*: analytic Jacobians of all sequences by broadcasting, and a batched QR at every step
+  (`benchmarks/handwritten.py`).
+- *engine*: `lyapunov_spectrum` with default settings and torch's default number of threads.
+- *ratio*: the faster of the two handwritten times, divided by the time of the engine.
+- *bare products*: the product of k B rows and the recurrent weights of all gates. *Ratio of these* is the ratio that would
+  result if these products were all the work. For few deviations, no method needs less work; for many deviations, mixing the
+  weights of the gates before the product does.
+- *difference*: the largest difference between engine and handwritten loop in the exponents (means over sequences), from the
+  same initial deviations. *Rounding error*: the largest rounding error that the engine reports. Both are in nats per step."""
     header = ["network", "exponents", "naive ms/step", "handwritten ms/step", "on one thread", "engine ms/step", "ratio"]
     header += ["target ratio", "bare products ms/step", "ratio of these", "difference", "rounding error"]
     yield table(header, [_compared(case, sizes) for case in sizes.cases])
@@ -121,8 +127,9 @@ def _compared(case: Case, sizes: Sizes) -> list[str]:
             by_hand()
 
     short = inputs[: sizes.naive_steps, :1]
+    step, basis = one_step(module), first_deviations(module, count, inputs)
     candidates = {
-        "naive": lambda: naive.exponents(module, short, count, 0),
+        "naive": lambda: reference_spectrum(step, short.new_zeros(len(basis)), short[:, 0], basis),
         "handwritten": by_hand,
         "one thread": on_one_thread,
         "engine": _engine(module, inputs, count),
@@ -145,10 +152,11 @@ def _compared(case: Case, sizes: Sizes) -> list[str]:
 
 
 def growth(sizes: Sizes) -> Iterator[str]:
-    """How the engine's time grows with steps and with sequences."""
+    """The growth of the engine's time with the number of steps and of sequences."""
     yield f"""\
-All exponents of an LSTM, H = {sizes.scaled}; T varies with B = {sizes.sequences}, B with T = {sizes.steps}.
-The cost exponent is the slope of a least squares line through the logarithms."""
+The engine computes all exponents of an LSTM with H = {sizes.scaled}.
+T varies at B = {sizes.sequences}, and B varies at T = {sizes.steps}. The cost exponent is the slope of a
+least-squares line through the logarithms."""
     module = network(nn.LSTM, sizes.scaled)
     varied = {
         "T": {steps: noise(steps, sizes.sequences) for steps in sizes.scaled_steps},
@@ -164,31 +172,32 @@ The cost exponent is the slope of a least squares line through the logarithms.""
 
 
 def memory(sizes: Sizes) -> Iterator[str]:
-    """The most memory during one spectrum, in a process of its own."""
+    """The peak memory of one spectrum, in a separate process."""
     hidden, sequences, steps = sizes.memory
     least = 8 * sequences * 2 * hidden * (1 + 2 * hidden)
     yield f"""\
-All exponents of an LSTM, H = {hidden}, S = {2 * hidden}, B = {sequences}, T = {steps}, in a fresh process.
-Counted is what is resident at most during the call above what was before it: float64 copies of the weights, state,
-deviations, all that pushing and reorthonormalising need at a time, and the answer; not the interpreter, the libraries,
-the module and the inputs.
-State and deviations are B S (1 + S) 8 bytes = {least / 1e6:.3g} MB; the target is below 4 times that."""
+The engine computes all exponents of an LSTM with H = {hidden}, S = {2 * hidden}, B = {sequences} and T = {steps} in a fresh
+process. The result is the peak of the resident memory during the call, minus the resident memory before it. It includes float64
+copies of the weights, the state, the deviations, all temporary memory of pushing and reorthonormalising, and the result. It
+excludes the interpreter, the libraries, the module and the inputs.
+State and deviations take B S (1 + S) 8 bytes = {least / 1e6:.3g} MB; the target is less than 4 times that size."""
     command = [sys.executable, "-m", "benchmarks.memory", *map(str, sizes.memory)]
     answer = json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout)
     above = {name: answer[name] - answer["before"] for name in ("kernel", "sampled")}
-    names = {"kernel": "the kernel's high-water mark", "sampled": "the largest sample of one every 2 ms"}
+    names = {"kernel": "the kernel's high-water mark", "sampled": "the largest of samples taken every 2 ms"}
     rows = [[names[name], f"{size / 1e6:.3g}", f"{size / least:.2f}"] for name, size in above.items()]
     yield table(["measured by", "MB", "times state and deviations"], rows)
 
 
 def operators(sizes: Sizes) -> Iterator[str]:
-    """The operators that take most of the engine's time."""
+    """The operators in which the engine spends most of its time."""
     hidden, steps = sizes.profiled
     yield f"""\
-All exponents of an LSTM, H = {hidden}, B = {sizes.sequences}, T = {steps}, on one thread, by `torch.profiler`: the time inside an
-operator without those that it calls. The profiler slows small operators down, and the Python between them is not counted."""
+The engine computes all exponents of an LSTM with H = {hidden}, B = {sizes.sequences} and T = {steps} on one thread, under
+`torch.profiler`. The time of an operator excludes the operators that it calls. The profiler slows small operators
+down, and the Python code between operators is not counted."""
     run = _engine(network(nn.LSTM, hidden), noise(steps, sizes.sequences))
-    with threads(1):  # the profiler sees this thread alone
+    with threads(1):  # the profiler only sees this thread
         run()
         with profile(activities=[ProfilerActivity.CPU]) as profiled:
             run()
@@ -199,14 +208,15 @@ operator without those that it calls. The profiler slows small operators down, a
 
 
 def accelerator(sizes: Sizes, device: torch.device) -> Iterator[str]:
-    """The engine against the handwritten loop and the bare matrix products on a GPU, and against itself on the CPU."""
+    """The times of engine, handwritten loop and bare products on a GPU, and the difference between GPU and CPU results."""
     small, inputs = network(nn.LSTM, 16), noise(sizes.steps, 2)
     here = _engine(small, inputs)().exponents
     there = _engine(small.to(device), inputs.to(device))().exponents.cpu()
     yield f"""\
-{sizes.steps} steps of {sizes.sequences} sequences; a step is one of all networks and sequences.
-The handwritten loop, all networks in one batch, ran {sizes.gpu_handwritten_steps} steps, and the difference is over these.
-All exponents of an LSTM, H = 16, T = {sizes.steps}, differ from the CPU's by at most
+Each run has {sizes.steps} steps of {sizes.sequences} sequences. One step advances all networks and sequences.
+The handwritten loop processes all networks in one batch. It ran {sizes.gpu_handwritten_steps} steps, and the difference is
+computed over these steps.
+The exponents of an LSTM with H = 16 and T = {sizes.steps} on this device differ from those on the CPU by at most
 {(here - there).abs().max():.1e} nats per step."""
     header = ["network", "exponents", "handwritten ms/step", "engine ms/step", "ratio", "bare products ms/step", "difference"]
     yield table(header, [_accelerated(case, sizes, device) for case in sizes.gpu_cases])
@@ -238,13 +248,13 @@ def _accelerated(case: Case, sizes: Sizes, device: torch.device) -> list[str]:
 
 
 def _engine(model: Any, inputs: Tensor, count: int | None = None) -> Callable[[], Any]:
-    """The engine with default settings, to be called: a Spectrum, or a list of them for a list of models."""
+    """A function that runs the engine with default settings and returns a Spectrum, or a list of them for a list of models."""
     measure: Callable[..., Any] = lyapunov_spectra if isinstance(model, list) else lyapunov_spectrum
     return lambda: measure(model, inputs, count=count, transient=0)
 
 
 def _by_hand(modules: Sequence[nn.RNNBase], inputs: Tensor, count: int) -> Callable[[], Tensor]:
-    """The handwritten loop from the engine's first deviations, to be called: (M, B, k)."""
+    """A function that runs the handwritten loop from the engine's initial deviations and returns exponents (M, B, k)."""
     basis = first_deviations(modules[0], count, inputs)
     return lambda: handwritten.exponents_of_all(modules, inputs, count, 0, basis=basis)
 

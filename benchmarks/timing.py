@@ -1,4 +1,4 @@
-"""Medians of interleaved repeats, the machine they hold for, and Markdown tables."""
+"""Medians of interleaved repeats, a description of the machine, and Markdown tables."""
 
 import os
 import statistics
@@ -12,7 +12,7 @@ import torch
 
 
 def interleaved(candidates: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median seconds of each candidate: one warm-up of all, then they take turns, so that a drift hits them alike."""
+    """The median seconds of each candidate. After one warm-up they run in turn, so that drift affects all of them alike."""
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for repeat in range(repeats + 1):
         for name, candidate in candidates.items():
@@ -27,7 +27,7 @@ def interleaved(candidates: dict[str, Callable[[], object]], repeats: int) -> di
 
 @contextmanager
 def threads(number: int) -> Iterator[None]:
-    """Torch on so many threads, and on as many as before afterwards."""
+    """Run the block with this number of torch threads, and restore the previous number afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:
@@ -37,7 +37,7 @@ def threads(number: int) -> Iterator[None]:
 
 
 def machine() -> str:
-    """Date, processor or GPU, cores, torch's version and default number of threads."""
+    """The date, the processor, the GPU if any, the number of cores and of default threads, and torch's version."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     devices = [models[0] if models else "unknown processor"]
@@ -48,6 +48,6 @@ def machine() -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; all columns but the first are numbers."""
+    """A Markdown table in which all columns but the first contain numbers."""
     rule = ["---", *["---:"] * (len(header) - 1)]
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])

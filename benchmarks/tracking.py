@@ -1,62 +1,88 @@
-"""What tracking costs: `python -m benchmarks.tracking`.
+"""Measures the cost of tracking: `python -m benchmarks.tracking`.
 
-The stages `train` and `spectrum` of one task and cell are run from nothing with tracking and without it, in turn; medians of
-the wall time of both processes from start to end.
+The script brings MLflow up to date with the records of synthetic trials, as many as the default study has. It measures four
+cases: an empty store, no change, spectra added to existing runs, and code that shows one more metric per trial.
 """
 
 import os
 import platform
-import shutil
-import statistics
-import subprocess
-import sys
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
-REPEATS = 3
-ROOT = Path(__file__).parent.parent
-WITHOUT = """
-import contextlib, types
+import numpy as np
+
 from pipeline import tracking
-from pipeline.artefacts import TrialResult, TrialSpectra
-class Nothing:
-    seconds = 0.0
-    trial = staticmethod(lambda path: TrialResult.load(path).outcome["diverged"])
-    spectra = staticmethod(lambda path, **_: TrialSpectra.load(path).diverged)
-tracking.stage_run = lambda *_, **__: contextlib.nullcontext(Nothing())
-"""
-RUN = "import stages.{stage} as s, pipeline.stage; import sys; sys.argv[0] = '{stage}'; pipeline.stage.main(s.main)"
+from pipeline.core import layout
+from pipeline.core.config import SpectrumSettings
+from pipeline.core.hyper_parameters import DECLARED, HyperParameters
+from pipeline.core.records import CHECKPOINTS, CURVES, Outcome, Trial, TrialResult, TrialSpectra
+
+TASKS, CELLS, TRIALS, EPOCHS, STATE = ("one", "two", "three"), ("elman", "lstm", "gru"), 24, 6, 48
+HYPER_PARAMETERS = {name: 1 if declared.default is None else declared.default for name, declared in DECLARED.items()}
 
 
-def main(task: str = "mnist_rows", cell: str = "lstm") -> None:
-    """Print seconds and the share that tracking adds."""
-    seconds: dict[str, list[float]] = {"with": [], "without": []}
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        shutil.copy(ROOT / "params.yaml", folder)
-        _run(folder, RUN.format(stage="prepare"), task)
-        for _ in range(REPEATS):
-            for kind, before in (("with", ""), ("without", WITHOUT)):
-                for made in ("trials", "spectra", "mlartifacts"):
-                    shutil.rmtree(folder / made, ignore_errors=True)
-                begin = time.perf_counter()
-                for stage in ("train", "spectrum"):
-                    _run(folder, before + RUN.format(stage=stage), task, cell)
-                seconds[kind].append(time.perf_counter() - begin)
-    medians = {kind: statistics.median(s) for kind, s in seconds.items()}
-    print("## What tracking costs\n")
-    print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores, train and spectrum of {task} {cell}.\n")
-    for kind, median in medians.items():
-        print(f"- {kind} tracking: {', '.join(f'{s:.1f}' for s in seconds[kind])} s; median {median:.1f} s")
-    print(f"- tracking adds {medians['with'] / medians['without'] - 1:.1%}")
+def main() -> None:
+    """Print the seconds of each case; the import of MLflow is not included."""
+    random = np.random.default_rng(0)
+    trials = [_trial(task, cell, index) for task in TASKS for cell in CELLS for index in range(TRIALS)]
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        os.environ["DVC_ROOT"] = folder
+        for trial in trials:
+            curves = {name: random.random(EPOCHS + 1) for name in CURVES}
+            weights = {checkpoint: {"cell.bias": np.zeros(1, np.float32)} for checkpoint in CHECKPOINTS}
+            result = TrialResult(trial, Outcome(False, 1.0, 0.5, 0.5, 1000), curves, weights)
+            result.save(trial.path(layout.trials(trial.task)))
+        tracking.sync  # noqa: B018 - the attribute access imports MLflow
+        seconds = {f"{len(trials)} trials into a new store": _seconds(tracking.sync), "no change": _seconds(tracking.sync)}
+        for trial in trials:
+            exponents, errors = random.normal(-1, 1, (3, 6, STATE)), np.full((3, STATE), 0.01)
+            settings = SpectrumSettings(sequences=6, transient=40, steps=140)
+            spectra = TrialSpectra(trial, settings, 1.0, exponents, errors, errors, np.zeros((3, 140)))
+            spectra.save(trial.path(layout.spectra(trial.task)))
+        seconds["spectra of all trials"] = _seconds(tracking.sync)
+        from pipeline.tracking import shown
+
+        shown.SUMMARIES = (*shown.SUMMARIES, "share_positive")
+        seconds["one more metric per trial"] = _seconds(tracking.sync)
+        os.chdir("/")
+    print("## Cost of tracking\n")
+    print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores, SQLite.\n")
+    for name, value in seconds.items():
+        print(f"- {name}: {value:.1f} s")
 
 
-def _run(folder: Path, code: str, *words: str) -> None:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_"))} | {"PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-c", code, *words], cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
+def _trial(task: str, cell: str, index: int) -> Trial:
+    return Trial(
+        task=task,
+        cell=cell,
+        index=index,
+        seed=index,
+        hyper_parameters=HyperParameters(**HYPER_PARAMETERS),
+        options={},
+        state="stateless",
+        batch_size=50,
+        epochs=EPOCHS,
+        early_epoch=1,
+        input_size=28,
+        output_size=10,
+        steps=28,
+        chance=2.3,
+        device="cpu",
+        torch="",
+        data_hash="",
+        code_hash="",
+    )
+
+
+def _seconds(act: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    act()
+    return time.perf_counter() - begin
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

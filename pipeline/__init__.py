@@ -1,11 +1,16 @@
-"""Lyapunov spectra of recurrent networks, and what they say about whether a training will succeed.
+"""Lyapunov spectra of recurrent networks, and predictions from them of whether a training will succeed.
 
 Inside the repository the package is `pipeline`; installed elsewhere, and inside the registered
 model, the same folder is `rnn_stability`. All imports in it are therefore relative.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .points import FixedPoints, fixed_points, line_attractor, slow_points
+    from .predictor import StabilityPredictor, Verdict
+    from .spectrum import Spectrum, lyapunov_spectra, lyapunov_spectrum
 
 __version__ = "0.1.0"
 

@@ -1,1 +1,1 @@
-"""Related work, done again here: one file a system, `python -m replications [NAME ...]`."""
+"""Replications of related work: one file per system; `python -m replications [NAME ...]` runs them."""

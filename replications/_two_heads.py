@@ -1,140 +1,113 @@
-"""The same networks under two heads: how well their spectra tell which trainings go well."""
+"""The same networks under two heads: how well their spectra predict which trainings succeed."""
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.model_selection import KFold, cross_val_predict
 
-from pipeline import tasks, training
-from pipeline.artefacts import TaskData, spectra_in, trials_in
-from pipeline.config import Range, SpectrumSettings, Train
+from pipeline import tasks
+from pipeline.core.config import SpectrumSettings
+from pipeline.core.hyper_parameters import Range
+from pipeline.core.records import Estimate, TaskData
+from pipeline.core.tables import with_interval
+from pipeline.measuring.spectra import measure
 from pipeline.predictor import features
+from pipeline.predictor.bootstrap import MEASURES, Places, estimate
 from pipeline.predictor.inputs import EARLY, INITIAL, trial_inputs
-from pipeline.training.measure import measure, measurements
+from pipeline.training import train
+
+from ._trials import trials
 
 HEADS = ("last", "neuroview")
 BATCH, EPOCHS = 25, 4
 SPECTRUM = SpectrumSettings(sequences=6, transient=40, steps=140)
-SEED = 2026
+SEED, RESAMPLES = 2026, 1000
 HYPER_PARAMETERS = ("log_learning_rate", "log_init_scale", "log_hidden_size", "clip_norm")
 SETS = {"spectrum at initialisation": INITIAL, "early spectrum": EARLY, "hyper-parameters": HYPER_PARAMETERS}
+RANGES = {
+    "init_scale": Range(low=0.01, high=3.0),
+    "learning_rate": Range(low=1e-4, high=1e-1),
+    "hidden_size": (16, 32),
+    "clip_norm": (0.0, 1.0),
+}
 Values = NDArray[np.float64]
+Statistic = Callable[[Places], Values]
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A statistic of each head in HEADS and its change from the first to the second, with 95 % intervals.
+class Compared:
+    """A statistic under each head in HEADS, and its change from the first to the second.
 
-    Attributes:
-        values: (3,) last, neuroview, neuroview - last.
-        low, high: (3,) by bootstrap over networks, both heads of a network together.
+    Intervals are by bootstrap over networks, with both heads of a network together.
     """
 
-    values: Values
-    low: Values
-    high: Values
+    last: Estimate
+    neuroview: Estimate
+    change: Estimate
 
     def __str__(self) -> str:
-        shown = [f"{v:.2f} ({a:.2f} to {b:.2f})" for v, a, b in zip(self.values, self.low, self.high, strict=True)]
-        return f"last {shown[0]}, neuroview {shown[1]}, change {shown[2]}"
-
-    @property
-    def verdict(self) -> str:
-        """What the change from last to neuroview amounts to."""
-        return "higher" if self.low[2] > 0 else "lower" if self.high[2] < 0 else "not measurably different"
+        return f"last {with_interval(self.last)}, neuroview {with_interval(self.neuroview)}, change {with_interval(self.change)}"
 
 
-def sweeps(task: str, cells: Sequence[str], trials: int, sequences: int) -> list[pd.DataFrame]:
-    """A row a network for each head in HEADS, as the predictor sees them, in the same order.
+def sweeps(task: str, cells: Sequence[str], count: int, sequences: int) -> list[pd.DataFrame]:
+    """One row per network for each head in HEADS, with the columns that the predictor sees, in the same order.
 
     Both sweeps draw the same hyper-parameters, seeds and initial cells; only the heads differ. Scores are relative to the
-    best network under either head. `sequences` are trained on, EPOCHS times.
+    best network under either head. Training uses the first `sequences` sequences, EPOCHS times.
     """
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        about = _prepare(task, sequences, folder / "data.safetensors")
-        for cell in cells:
-            for head in HEADS:
-                _sweep(head, cell, about, trials, folder)
-        results, spectra = trials_in(folder / "trials"), spectra_in(folder / "spectra")
+    data = _prepared(task, sequences)
+    chosen = {"trials": count, "epochs": EPOCHS, **RANGES}
+    drawn = [trial for head in HEADS for trial in trials(data.info, cells, SEED, head=(head,), **chosen)]
+    results = [train(trial, data) for trial in drawn]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "data.safetensors"
+        data.save(path)
+        spectra = [measure(result, path, SPECTRUM, "cpu") for result in results]
     table = features.table(results, spectra, 0.8)
     rows = trial_inputs(table).merge(table.loc[table["checkpoint"] == "initial", ["trial", "index"]], on="trial")
     return [rows[rows["head"] == head].sort_values(["cell", "index"], ignore_index=True) for head in HEADS]
 
 
-def _prepare(task: str, sequences: int, path: Path) -> dict[str, object]:
-    """Write the task's data with fewer sequences to train on, and return its description."""
+def _prepared(task: str, sequences: int) -> TaskData:
+    """The packaged data of a task with fewer sequences to train on."""
     data = tasks.get(task).prepare(task, "packaged", SEED)
-    arrays = dict(data.arrays)
-    arrays["train_inputs"], arrays["train_targets"] = arrays["train_inputs"][:, :sequences], arrays["train_targets"][:sequences]
-    about = data.about | {"batch_size": BATCH}
-    TaskData(arrays, about).save(path)
-    return about
+    inputs, targets = data.split("train")
+    fewer = {"train_inputs": inputs[:, :sequences], "train_targets": targets[:sequences]}
+    return TaskData(data.arrays | fewer, replace(data.info, batch_size=BATCH))
 
 
-def _sweep(head: str, cell: str, about: dict[str, object], trials: int, folder: Path) -> None:
-    settings = Train(
-        trials=trials,
-        epochs=EPOCHS,
-        early_epoch=1,
-        init_scale=Range(low=0.01, high=3.0),
-        learning_rate=Range(low=1e-4, high=1e-1),
-        hidden_size=(16, 32),
-        clip_norm=(0.0, 1.0),
-        dropout=(0.0,),
-        head=(head,),
-        state="stateless",
-    )
-    data, results = folder / "data.safetensors", folder / "trials"
-    results.mkdir(exist_ok=True)
-    for trial in training.draw(settings, SEED, cell, about, "cpu"):
-        training.train((trial, data, results))
-    for path, work in measurements(results, data, SPECTRUM, folder / "spectra", "cpu").items():
-        if not path.exists():
-            measure(work)
-
-
-def explained(pair: Sequence[pd.DataFrame], columns: Sequence[str]) -> Estimate:
+def explained(pair: Sequence[pd.DataFrame], columns: Sequence[str]) -> Compared:
     """R2 of the score from some columns, out of sample: extremely randomised trees, five folds over networks."""
     model = ExtraTreesRegressor(100, min_samples_leaf=2, random_state=0)
     folds = KFold(5, shuffle=True, random_state=0)
-    found = [cross_val_predict(model, rows[list(columns)], rows["score"], cv=folds) for rows in pair]
-    return _estimate(_r2, [(rows["score"].to_numpy(), f) for rows, f in zip(pair, found, strict=True)])
+    return _compared("r2", pair, [cross_val_predict(model, rows[list(columns)], rows["score"], cv=folds) for rows in pair])
 
 
-def ranked(pair: Sequence[pd.DataFrame], column: str) -> Estimate:
-    """Spearman's correlation of the score with minus the distance of an exponent from 0; a state not finite is farthest."""
-    return _estimate(_spearman, [(rows["score"].to_numpy(), -rows[column].abs().fillna(np.inf).to_numpy()) for rows in pair])
+def ranked(pair: Sequence[pd.DataFrame], column: str) -> Compared:
+    """Rank correlation of the score with the nearness of an exponent to 0; a state that is not finite is farthest."""
+    return _compared("spearman", pair, [-rows[column].abs().fillna(np.inf).to_numpy() for rows in pair])
 
 
-def mean_scores(pair: Sequence[pd.DataFrame], chosen: pd.Series) -> Estimate:
-    """Mean score of some of the networks, a mask."""
-    return _estimate(lambda one, two: one.mean(), [(rows["score"][chosen].to_numpy(),) * 2 for rows in pair])
+def mean_scores(pair: Sequence[pd.DataFrame], chosen: "pd.Series[bool]") -> Compared:
+    """Mean score of the networks that a mask chooses."""
+    scores = [rows["score"][chosen].to_numpy() for rows in pair]
+    return _estimates([lambda places, s=s: s[places].mean(1) for s in scores], int(chosen.sum()))  # type: ignore[misc]
 
 
-def _r2(true: Values, found: Values) -> float:
-    return float(1 - ((true - found) ** 2).sum() / ((true - true.mean()) ** 2).sum()) if np.ptp(true) else np.nan
+def _compared(measure: str, pair: Sequence[pd.DataFrame], answers: Sequence[Values]) -> Compared:
+    """A measure of the library, of scores and answers."""
+    data = [(rows["score"].to_numpy(), found) for rows, found in zip(pair, answers, strict=True)]
+    return _estimates([lambda places, d=d: MEASURES[measure](d, places) for d in data], len(answers[0]))  # type: ignore[misc]
 
 
-def _spearman(one: Values, two: Values) -> float:
-    ranks = rankdata(one), rankdata(two)
-    return float(np.corrcoef(*ranks)[0, 1]) if np.ptp(ranks[0]) and np.ptp(ranks[1]) else np.nan
-
-
-def _estimate(statistic: Callable[[Values, Values], float], data: Sequence[tuple[Values, Values]], draws: int = 1000) -> Estimate:
-    count, random = len(data[0][0]), np.random.default_rng(SEED)
-
-    def of(places: NDArray[np.int64]) -> list[float]:
-        last, new = (float(statistic(one[places], two[places])) for one, two in data)
-        return [last, new, new - last]
-
-    spread = np.array([of(random.integers(0, count, count)) for _ in range(draws)])
-    low, high = np.nanpercentile(spread, [2.5, 97.5], axis=0)
-    return Estimate(np.array(of(np.arange(count))), low, high)
+def _estimates(statistics: Sequence[Statistic], size: int) -> Compared:
+    last, new = statistics
+    changes: list[Statistic] = [last, new, lambda places: new(places) - last(places)]
+    with np.errstate(invalid="ignore"):  # scores that are all alike give -inf - -inf
+        return Compared(*(estimate(statistic, size, RESAMPLES, SEED) for statistic in changes))

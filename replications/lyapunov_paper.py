@@ -1,244 +1,113 @@
-"""The Lyapunov-exponent paper and AeLLE: their study at a small size, and what their code did beside what is right."""
+"""The Lyapunov-exponent paper and AeLLE: their study at a small size, and the methods of their code beside the right ones."""
 
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import product
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
 
 import numpy as np
-import torch
-from torch import Tensor
+from scipy.stats import spearmanr
 
-from pipeline import cells, lyapunov_spectrum, tasks
-from pipeline.artefacts import TaskData, TrialResult, TrialSpectra
-from pipeline.config import Range, SpectrumSettings, Train
-from pipeline.spectrum import push_forward
-from pipeline.training import Network, Trial, draw, train
-from pipeline.training.measure import measure
+from pipeline.core.tables import signed, with_interval
 
-from . import _lyapunov_claims as claims
 from . import _lyapunov_evidence as evidence
-from . import _lyapunov_pictures as pictures
-from ._outcome import Outcome, Row
+from ._harness import Outcome, Row
+from ._lyapunov_networks import SETTINGS, Measured, Point, Values, by_epoch, characters, digits, networks
+from ._lyapunov_pictures import draw
 
-SETTINGS = SpectrumSettings(sequences=4, transient=40, steps=100)
-FLOOR = -20.0  # nats per step; what lies below counts as this
-EPOCHS, EARLY = 5, 1
-SCALES = (0.1, 0.2, 0.4, 0.8, 1.6)  # p: the gains p H ** .5 of .025 to .4 at 512 units are those of .1 to 1.6 at 32
-SIZES = (16, 32, 64)
-
-
-@dataclass(frozen=True)
-class Point:
-    """A place in the grid."""
-
-    task: str
-    cell: str
-    init_scale: float
-    hidden_size: int
-    learning_rate: float
-    dropout: float = 0.0
-    epochs: int = EPOCHS
-    early_epoch: int = EARLY
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A trained network.
-
-    Attributes:
-        point: its place in the grid.
-        losses: (epochs + 1,) on validation data, entry 0 before training.
-        accuracy: on validation data, at the end.
-        spectra: checkpoint -> (S,) exponents, nats per step, largest first; means over sequences.
-        other: the same of the final network in other ways: "reversed", and for an LSTM "h alone", "h alone, reversed".
-    """
-
-    point: Point
-    losses: np.ndarray
-    accuracy: float
-    spectra: dict[str, np.ndarray]
-    other: dict[str, np.ndarray]
-
-    @property
-    def loss(self) -> float:
-        """At the end."""
-        return float(self.losses[-1])
-
-
-def characters(small: bool) -> list[Point]:
-    """Character prediction: p by width by learning rate, learning rate by dropout, and three networks epoch by epoch."""
-    both = ("lstm", "gru")
-    if small:
-        return [Point("english_characters", c, p, 8, 1e-2, epochs=1) for c, p in product(both, (0.2, 1.6))]
-    widths = [Point("english_characters", *v) for v in product(both, SCALES, SIZES, (2e-3, 1e-2))]
-    drops = [Point("english_characters", *v) for v in product(both, (0.3,), (32,), (1e-3, 3e-3, 1e-2), (0.0, 0.1, 0.2))]
-    return widths + drops
-
-
-def by_epoch(small: bool) -> list[Point]:
-    """Parts of trainings of `characters`: as training is reproducible, they end in what those pass through on the way."""
-    chosen = () if small else product(("lstm", "gru"), (0.1, 0.4, 1.6))
-    return [Point("english_characters", c, p, 32, 1e-2, epochs=3, early_epoch=2) for c, p in chosen]
-
-
-def digits(small: bool) -> list[Point]:
-    """Digits row by row: p by learning rate for each cell."""
-    named = [c for c in ("lstm", "gru", "elman", "antisymmetric") if c in cells.names()]
-    if small:
-        return [Point("mnist_rows", "elman", 0.2, 8, 1e-2, epochs=1)]
-    return [Point("mnist_rows", c, p, 32, rate) for c, p, rate in product(named, SCALES[::2], (2e-3, 1e-2))]
-
-
-def networks(points: list[Point], seed: int = 1) -> Iterator[Measured]:
-    """Each point trained and measured, with the library's own `train` and `measure`."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for task in sorted({p.task for p in points}):
-            data = tasks.get(task).prepare(task, "packaged", 2026)
-            data.save(folder / task)
-            for point in points:
-                if point.task == task:
-                    yield _network(point, data, folder, seed)
-
-
-def _network(point: Point, data: TaskData, folder: Path, seed: int) -> Measured:
-    trial = draw(_train(point), seed, point.cell, data.about, "cpu")[0]
-    result = TrialResult.load(train((trial, folder / point.task, folder)))
-    found = TrialSpectra.load(measure((trial.path(folder), folder / point.task, SETTINGS, "cpu", folder / "spectra")))
-    loss = result.curves["validation_loss"]
-    spectra = {c: np.sort(found.mean(c, floor=FLOOR))[::-1] for c in ("initial", "early", "final")}
-    return Measured(point, loss, float(result.curves["validation_metric"][-1]), spectra, _other_ways(result, data))
-
-
-def _train(point: Point) -> Train:
-    """A sweep of one trial."""
-    return Train(
-        trials=1,
-        epochs=point.epochs,
-        early_epoch=point.early_epoch,
-        init_scale=Range(low=point.init_scale, high=point.init_scale),
-        learning_rate=Range(low=point.learning_rate, high=point.learning_rate),
-        hidden_size=(point.hidden_size,),
-        clip_norm=(1.0,),
-        dropout=(point.dropout,),
-        head=("default",),
-        state="stateless",
-    )
-
-
-def _other_ways(result: TrialResult, data: TaskData) -> dict[str, np.ndarray]:
-    """The final network's spectra in the ways of the earlier code."""
-    network = Network.of(Trial.from_description(result.trial))
-    inputs = torch.from_numpy(tasks.driving_sequences(data.split("validation")[0], SETTINGS.sequences, _length()))
-    inputs = tasks.get(result.trial["task"]).encode(inputs, network.cell.input_size).double()
-    params = {n.removeprefix("cell."): torch.from_numpy(w).double() for n, w in result.weights["final"].items() if "cell." in n}
-    weights = network.cell.weights(params)
-    along = jacobians(lambda s, x: network.cell.step(weights, s, x), inputs, network.cell.state_size)
-    ways = {"reversed": of_product(along.mT)}
-    if result.trial["cell"] == "lstm":
-        size = network.cell.hidden_size
-        ways |= {"h alone": of_product(along[..., :size, :size]), "h alone, reversed": of_product(along[..., :size, :size].mT)}
-    return {name: np.sort(s.clamp(min=FLOOR).mean(0).numpy())[::-1] for name, s in ways.items()}
-
-
-def _length() -> int:
-    return SETTINGS.transient + SETTINGS.steps
-
-
-def jacobians(step: Callable[[Tensor, Tensor], Tensor], inputs: Tensor, state_size: int) -> Tensor:
-    """The Jacobian (T, B, S, S) of each step along the path from the zero state."""
-    state = inputs.new_zeros(inputs.shape[1], state_size)
-    unit = torch.eye(state_size, dtype=inputs.dtype).expand(len(state), -1, -1)
-    found = []
-    for x in inputs:
-        state, columns = push_forward(lambda s, x=x: step(s, x), state, unit)
-        found.append(columns.mT)
-    return torch.stack(found)
-
-
-def of_product(matrices: Tensor, transient: int = SETTINGS.transient) -> Tensor:
-    """Exponents (B, S) of the product M_T ... M_1 of given matrices (T, B, S, S), by the library's own method.
-
-    Transposed Jacobians give the spectrum of J_1 J_2 ... J_T: that of Q <- qr(J_t' Q) with t increasing. The blocks dh'/dh of an
-    LSTM's Jacobians give the exponents of h as if c were an input, frozen to its path.
-    """
-
-    def step(state: Tensor, matrix: Tensor) -> Tensor:
-        return (matrix.unflatten(-1, matrices.shape[-2:]) @ state.unsqueeze(-1)).squeeze(-1)
-
-    state = matrices.new_zeros(matrices.shape[1:3])
-    return lyapunov_spectrum(step, matrices.flatten(2), state=state, transient=transient, every=1).per_sequence
+CHAOTIC = 0.05  # nats per step
 
 
 def run(small: bool) -> Outcome:
-    """The study: 78 networks on characters, 6 a cell on digits; small, a handful for one epoch and no pictures."""
-    text = list(networks(characters(small)))
-    parts = list(networks(by_epoch(small)))
-    images = list(networks(digits(small)))
-    rows, judged = claims.findings(text) + claims.image_findings(images), {}
+    """78 networks on characters, 6 per cell on digits; small: a handful for one epoch, without predictions and pictures."""
+    text, parts, images = (list(networks(points(small))) for points in (characters, by_epoch, digits))
+    rows = [*character_rows(text), *digit_rows(images)]
+    judged = {} if small else evidence.judge(text)
+    for name, value in judged.items():
+        shown = with_interval(value, 3, signed) if name.startswith("change by ") else with_interval(value)
+        rows.append(Row(f"R2 of the final loss: {name}", shown))
     if not small:
-        judged = claims.judge(text)
-        rows += [Row(f"R2 of the final loss: {name}", claims.NOT_AVAILABLE, str(value)) for name, value in judged.items()]
-    return Outcome(
-        title="The Lyapunov-exponent paper and AeLLE",
-        source=claims.SOURCE,
-        summary=claims.summary(text, judged) if judged else "small form",
-        ran=ran(text, parts, images, small),
-        rows=tuple(rows),
-        why=claims.why(text, judged) if judged else "",
-        pictures={} if small else draw_pictures(text, parts, images),
-    )
-
-
-def ran(text: Sequence[Measured], parts: Sequence[Measured], images: Sequence[Measured], small: bool) -> str:
-    """Data, sizes, seeds and optimiser."""
-    again = f"; {len(parts)} of the former once more for 3 epochs, for the picture" if parts else ""
-    return (
-        f"{len(text)} networks on characters ({_grid(text)}; 3,200 sequences of 50 steps to train, 600 to validate) and "
-        f"{len(images)} on digits row by row ({_grid(images)}; 4,000 images of 28 x 28 to train, 500 to validate){again}; one "
-        "layer, Adam, mini-batches of 50, gradients clipped at norm 1, one seed; full spectra in float64 on "
-        f"{SETTINGS.sequences} sequences of {SETTINGS.transient} + {SETTINGS.steps} steps of the validation data"
-        + ("." if small else f"; {evidence.METHOD}.")
-    )
-
-
-def _grid(found: Sequence[Measured]) -> str:
-    """The values of each setting that occur."""
-    points = [n.point for n in found]
-    shown = {
-        "p": {p.init_scale for p in points},
-        "units": {p.hidden_size for p in points},
-        "learning rate": {p.learning_rate for p in points},
-        "dropout": {p.dropout for p in points},
-        "epochs": {p.epochs for p in points},
+        draw(text, parts, images)
+    order, full, alone = _order(text), *_of_lstms(text)
+    facts = {
+        "text": {"networks": len(text), "grid": _grid(text)},
+        "images": {"networks": len(images), "grid": _grid(images)},
+        "parts": len(parts),
+        "driving": SETTINGS.model_dump(),
+        "method": {"folds": evidence.FOLDS, "repeats": evidence.REPEATS, "numbers": evidence.LENGTH, "latent": evidence.LATENT},
+        "order": {"median": float(np.median(order)), "largest": max(order)},
+        "lstm": {"full": float(np.median(full)), "alone": float(np.median(alone))},
+        "memory": {"full": float(-1 / np.median(full)), "alone": float(-1 / np.median(alone))},
+        "lost": sum(not (np.isfinite(n.losses).all() and all(np.isfinite(s).all() for s in n.spectra.values())) for n in text),
+        "epochs": max(n.point.epochs for n in text),
+        "r2": judged,
     }
-    return ", ".join(f"{name} {' '.join(f'{v:g}' for v in sorted(values))}" for name, values in shown.items())
+    return Outcome(rows, facts)
 
 
-def draw_pictures(text: Sequence[Measured], parts: Sequence[Measured], images: Sequence[Measured]) -> dict[str, str]:
-    """Write the pictures and return their captions."""
-    panels = []
-    for part in parts:
-        whole = next(n for n in text if n.point == replace(part.point, epochs=EPOCHS, early_epoch=EARLY))
-        spectra = {0: whole.spectra["initial"], EARLY: whole.spectra["early"], EPOCHS: whole.spectra["final"]}
-        spectra |= {part.point.early_epoch: part.spectra["early"], part.point.epochs: part.spectra["final"]}
-        panels.append((f"{part.point.cell}, 32 units, p = {part.point.init_scale:g}", spectra))
-    captions = {}
-    for name, figure, caption in (
-        ("epochs", pictures.spectra_by_epoch(panels), "Full spectra of six networks while they learn characters (Adam at .01)."),
-        (
-            "losses",
-            pictures.against_loss(text, ["lstm", "gru"]),
-            "Largest and mean exponent of the trained character networks and their final loss.",
-        ),
-        (
-            "ways",
-            pictures.ways([*text, *images]),
-            "The same trained networks, measured in the ways of the earlier code; equal on the line.",
-        ),
-    ):
-        pictures.save(figure, f"lyapunov_paper_{name}.png")
-        captions[f"lyapunov_paper_{name}.png"] = caption
-    return captions
+def character_rows(text: Sequence[Measured]) -> Iterator[Row]:
+    """What the character networks show without any predictor."""
+    for cell in ("lstm", "gru"):
+        own = [n for n in text if n.point.cell == cell]
+        ranks = f"largest {_rank(own)}, mean {_rank(own, np.mean)} ({len(own)} networks)"
+        yield Row(f"characters, {cell}: rank correlation of the final loss with the final exponents", ranks)
+        first, later = _moved(own, "initial", "early"), _moved(own, "early", "final")
+        moves = f"{first:.2f} in epoch 1, {later:.2f} in all later epochs together"
+        yield Row(f"characters, {cell}: mean change of an exponent, nats per step", moves)
+    order, full, alone = _order(text), *_of_lstms(text)
+    moved = f"median {np.median(order):.4f}, largest {max(order):.3f} nats per step ({len(text)} networks)"
+    yield Row("characters: change of the largest exponent by the reverse order", moved)
+    memory = f"{-1 / np.median(alone):.1f} instead of {-1 / np.median(full):.1f} steps"
+    forgets = f"median {np.median(alone):.2f} instead of {np.median(full):.3f}: {memory}"
+    yield Row("characters, lstm: largest exponent of h alone instead of (h, c)", forgets)
+    chaotic = [
+        f"{n.point.cell} of {n.point.hidden_size} units, p = {n.point.init_scale:g}, learning rate {n.point.learning_rate:g}: "
+        f"{n.largest:+.2f}, loss {n.loss:.2f} (median of similar networks: {np.median(_similar(n.point, text)):.2f})"
+        for n in text
+        if n.largest > CHAOTIC
+    ]
+    yield Row(f"characters: networks whose largest exponent is above {CHAOTIC} after training", "; ".join(chaotic) or "none")
+
+
+def digit_rows(images: Sequence[Measured]) -> Iterator[Row]:
+    """What the digits show, by cell."""
+    for cell in dict.fromkeys(n.point.cell for n in images):
+        own = [n for n in images if n.point.cell == cell]
+        best = max(own, key=lambda n: n.accuracy)
+        rank = _rank(own) if len(own) > 2 else "not measured"
+        found = (
+            f"best accuracy {best.accuracy:.3f} at p = {best.point.init_scale:g}, with largest exponent "
+            f"{best.spectra['initial'][0]:+.2f} before and {best.largest:+.2f} after training; its rank correlation with the "
+            f"loss over {len(own)} networks {rank}; the reverse order changes it by up to {max(_order(own)):.3f}"
+        )
+        yield Row(f"digits, {cell} of {best.point.hidden_size} units", found)
+
+
+def _rank(own: Sequence[Measured], read: object = np.max) -> str:
+    """Rank correlation of the final loss with a number of the final spectrum."""
+    return f"{spearmanr([read(n.spectra['final']) for n in own], [n.loss for n in own]).statistic:+.2f}"  # type: ignore[operator]
+
+
+def _moved(own: Sequence[Measured], before: str, after: str) -> float:
+    return float(np.mean([np.abs(n.spectra[after] - n.spectra[before]).mean() for n in own]))
+
+
+def _order(own: Sequence[Measured]) -> list[float]:
+    """How much the reverse order changes the largest exponent of each network."""
+    return [float(abs(n.other["reversed"][0] - n.largest)) for n in own]
+
+
+def _of_lstms(text: Sequence[Measured]) -> tuple[Values, Values]:
+    """Largest exponents of (h, c) and of h alone."""
+    own = [n for n in text if n.point.cell == "lstm"]
+    return np.array([n.largest for n in own]), np.array([n.other["h alone"][0] for n in own])
+
+
+def _similar(point: Point, text: Sequence[Measured]) -> list[float]:
+    """Losses of the networks of the same cell, size and learning rate."""
+    keys = ("cell", "hidden_size", "learning_rate")
+    return [n.loss for n in text if all(getattr(n.point, key) == getattr(point, key) for key in keys)]
+
+
+def _grid(own: Sequence[Measured]) -> dict[str, list[float]]:
+    """The values of each numeric setting that occur."""
+    names = [f.name for f in fields(Point) if f.name not in ("task", "cell", "early_epoch")]
+    return {name: sorted({getattr(n.point, name) for n in own}) for name in names}

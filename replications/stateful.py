@@ -1,53 +1,37 @@
 """Mini-batch strategies for stateful recurrent networks, on a synthetic catchment and on a river (Xu et al. 2022)."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import mean, stdev
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch import Tensor
 
 from pipeline import heads, lyapunov_spectrum, tasks
 from pipeline.cells.lstm import LSTM
+from pipeline.core.tables import number
 from pipeline.tasks import fulda_runoff
 from pipeline.tasks.catchment import SPIN_UP, STEPS, STORES, YEARS, efficiency, simulate, weather
 from pipeline.training.network import Module, Network
-from pipeline.training.policies import POLICIES, previous, self_told, tell
+from pipeline.training.policies import POLICIES, append, free_running, previous
 
-from ._outcome import Outcome, Row
+from ._harness import Outcome, Row
+from ._learn import descend
 
-TITLE = "Stateful training: what becomes of the state between mini-batches"
-SOURCE = (
-    "Xu, Khandelwal, Li, Jia, Liu, Willard, Ghosh, Cutler, Steinbach, Duffy, Nieber, Kumar: Mini-batch learning strategies for "
-    "modeling long term temporal dependencies, arXiv 2210.08347, 2022. No public code was found."
-)
-FROM_ZERO, CARRIED, OBSERVED, OWN = "from zero", "carried", "told the observed", "told its own"
-MIXED = {15: 32, 30: 16, 122: 4}  # days of a segment -> segments a mini-batch, which are 488 days as 8 of 61 are
-HOW = "Adam with a cosine schedule, mean squared error of standardised targets, gradients clipped at norm 1"
-RAN_SMALL = f"LSTMs of 16 units, segments of {STEPS} days, mini-batches of 8, {HOW}, rate .01, 20 epochs, 1 catchment, 1 seed."
-RAN = (
-    f"LSTMs of 32 units, {HOW}, rate .005. Catchment: 15 years to train, the 10 from the fifth year after them on to test, 60 "
-    f"epochs; every policy on segments of {STEPS} days in mini-batches of 8, 6 seeds, each another weather and network; "
-    f"stateless and stateful alone on segments of {', '.join(map(str, MIXED))} days in mini-batches of "
-    f"{', '.join(map(str, MIXED.values()))}, 3 seeds. Fulda: six years and the four after them, segments of {STEPS} days in "
-    "mini-batches of 8, 120 epochs, 3 seeds of the network. Exponents along the test series in one piece, without resets, after "
-    "200 days."
-)
-WHY = """\
-The paper's figures could not be read. Its abstract says that carrying the state, or telling the last target, helps most where
-memory is long, and that telling keeps the accuracy at far lower training time."""
-EXPONENTS = """\
-**Exponents.** What a segment leaves of a deviation is exp(exponent x days), which varies with the length of the
-segments, too: the last row holds the length fixed. The rank correlations pool networks that share catchments and are therefore
-not independent: they describe these networks and are no test."""
+FROM_ZERO, CARRIED, OBSERVED, OWN = "from zero", "carried", "teacher forcing", "free-running"
+MIXED = {15: 32, 30: 16, 122: 4}  # days of a segment -> segments of a mini-batch, 488 days in total, like 8 of 61 days
+TARGETS = {"catchment": "soil water / snow", "Fulda": "log discharge"}
+NOT_REPORTED = "not reported"
 
 
 @dataclass(frozen=True)
 class Series:
-    """Two consecutive stretches of a series in segments: inputs (T, N, I) and targets (T, N, O)."""
+    """Two stretches of a series in consecutive segments: inputs (T, N, I) and targets (T, N, O)."""
 
     inputs: Tensor
     targets: Tensor
@@ -57,17 +41,17 @@ class Series:
 
 @dataclass(frozen=True)
 class Finding:
-    """One trained network: efficiencies (O,) by the way it was evaluated, largest exponent, seconds of training."""
+    """One trained network."""
 
     policy: str
-    length: int
-    efficiencies: dict[str, list[float]]
-    exponent: float
-    seconds: float
+    length: int  # days of a segment
+    efficiencies: dict[str, list[float]]  # way of evaluation -> efficiency of each target
+    exponent: float  # the largest one, per day
+    seconds: float  # time of training
 
     @property
     def gain(self) -> float:
-        """What carrying the state adds to the efficiency of this very network, in the first target."""
+        """What carrying the state adds to the efficiency of the first target of this very network."""
         return self.efficiencies[CARRIED][0] - self.efficiencies[FROM_ZERO][0]
 
     @property
@@ -77,12 +61,10 @@ class Finding:
 
 
 def run(small: bool) -> Outcome:
-    """Every policy on the catchment and on the river; small, on one catchment and shortly trained."""
-    torch.set_num_threads(1)
+    """Every policy on the catchment and on the river; small: three policies on one catchment, with a short training."""
     if small:
         policies = ("stateless", "ordered", "conditional")
-        found = [study(p, catchment(0), 0, hidden=16, epochs=20, learning_rate=0.01) for p in policies]
-        return outcome(found, [], [], ran=RAN_SMALL)
+        return outcome([study(p, catchment(0), 0, hidden=16, epochs=20, rate=0.01) for p in policies], [], [])
     synthetic = [study(policy, catchment(seed), seed) for seed in range(6) for policy in POLICIES]
     lengths = [
         study(policy, catchment(seed, length), seed, batch=batch)
@@ -91,153 +73,94 @@ def run(small: bool) -> Outcome:
         for policy in ("stateless", "stateful")
     ]
     real = [study(policy, river(), seed, epochs=120) for seed in range(3) for policy in POLICIES]
-    return outcome(synthetic, lengths, real, ran=RAN)
+    return outcome(synthetic, lengths, real)
+
+
+def outcome(synthetic: list[Finding], lengths: list[Finding], real: list[Finding]) -> Outcome:
+    """Rows and facts; without the river it is the small form."""
+    own = by_policy(synthetic)
+    base, swapped = mean(f.seconds for f in own["stateless"]), [_first(f, OWN) - _first(f, OBSERVED) for f in own["conditional"]]
+    gains = {"soil water": _gains(synthetic, 0), "snow": _gains(synthetic, 1)} | ({"the Fulda": _gains(real, 0)} if real else {})
+    facts = {
+        "small": not real,
+        "days": STEPS,
+        "mixed": MIXED,
+        "zero": mean(_first(f, FROM_ZERO) for f in own["stateless"]),
+        "carried": mean(_first(f, CARRIED) for f in own["ordered"]),
+        "observed": mean(_first(f, OBSERVED) for f in own["conditional"]),
+        "own": mean(_first(f, OWN) for f in own["conditional"]),
+        "exponents": {policy: mean(f.exponent for f in found) for policy, found in own.items()},
+        "gains": gains,
+        "swapped": spread(swapped),
+        "costs": {policy: mean(f.seconds for f in found) / base for policy, found in own.items() if policy != "stateless"},
+        "water": _memory_of_water() if real else None,
+    }
+    carrying = [f for f in synthetic + lengths if CARRIED in f.efficiencies]
+    return Outcome([*policy_rows("catchment", synthetic), *policy_rows("Fulda", real), *memory_rows(carrying)], facts)
 
 
 def catchment(seed: int, length: int = STEPS) -> Series:
-    """15 years and the 10 from the fifth year after them on, in segments of some length."""
+    """15 years, and 10 years that begin five years later, in segments of some length."""
     arrays = tasks.get("catchment").load("full", seed).arrays
     names = ("train_inputs", "train_targets", "test_inputs", "test_targets")
     return Series(*(segments(arrays[name].swapaxes(0, 1).reshape(-1, 2), length) for name in names))
 
 
 def river() -> Series:
-    """Weather and log discharge of the Fulda: six years, and the four after them."""
+    """Weather and log discharge of the Fulda: six years, and the four years after them."""
     values, discharge, _, _ = fulda_runoff._packaged()
     days = np.column_stack([values, np.log(np.maximum(discharge, 1e-3))])
-    seen = 6 * 365
-    days = (days - days[:seen].mean(0)) / days[:seen].std(0)
-    return Series(
-        *(segments(part[:, columns], STEPS) for part in (days[:seen], days[seen:]) for columns in (slice(4), slice(4, 5)))
-    )
+    cut = 6 * 365
+    days = (days - days[:cut].mean(0)) / days[:cut].std(0)
+    return Series(*(segments(d, STEPS) for part in (days[:cut], days[cut:]) for d in (part[:, :4], part[:, 4:])))
 
 
-def segments(days: np.ndarray, length: int) -> Tensor:
-    """Consecutive segments (T, N, channels) of a series (days, channels); days left over are left out."""
+def segments(days: NDArray[np.floating], length: int) -> Tensor:
+    """Consecutive segments (T, N, channels) of a series (days, channels); remaining days at the end are dropped."""
     count = len(days) // length
     return torch.from_numpy(days[: count * length].astype(np.float32)).reshape(count, length, -1).transpose(0, 1).contiguous()
 
 
 def study(
-    policy: str, series: Series, seed: int, *, hidden: int = 32, epochs: int = 60, batch: int = 8, learning_rate: float = 5e-3
+    policy: str, series: Series, seed: int, *, hidden: int = 32, epochs: int = 60, batch: int = 8, rate: float = 5e-3
 ) -> Finding:
-    """Train a network by a policy, evaluate it in every way that it allows and measure its largest exponent."""
-    told = POLICIES[policy].told
-    x = tell(series.inputs, previous(series.targets)) if told else series.inputs
+    """Train a network by a policy, evaluate it in every way that the policy allows and measure its largest exponent."""
+    sees_targets = POLICIES[policy].sees_targets
+    x, test = series.inputs, series.test_inputs
+    if sees_targets:
+        x, test = append(x, previous(series.targets)), append(test, previous(series.test_targets))
     begin = time.perf_counter()
-    module = trained(policy, x, series.targets, torch.Generator().manual_seed(seed), hidden, epochs, batch, learning_rate)
+    module = trained(policy, x, series.targets, seed, hidden=hidden, epochs=epochs, batch=batch, rate=rate)
     seconds = time.perf_counter() - begin
-    x = tell(series.test_inputs, previous(series.test_targets)) if told else series.test_inputs
     with torch.no_grad():
-        if told:
-            answers = {OBSERVED: module(x), OWN: self_told(module, series.test_inputs, series.targets.shape[-1])}
+        if sees_targets:
+            answers = {OBSERVED: module(test), OWN: free_running(module, series.test_inputs, series.targets.shape[-1])}
         else:
-            answers = {FROM_ZERO: module(x), CARRIED: module.read(POLICIES["ordered"].evaluate(module.run, x, None)[0])}
-    driving = x.transpose(0, 1).flatten(0, 1)[:, None].double()
+            answers = {FROM_ZERO: module(test), CARRIED: module.read(POLICIES["ordered"].evaluate(module.run, test, None)[0])}
+    driving = test.transpose(0, 1).flatten(0, 1)[:, None].double()
     exponent = lyapunov_spectrum(module.cell, driving, count=1, transient=200).exponents.item()
     efficiencies = {way: efficiency(answer, series.test_targets).tolist() for way, answer in answers.items()}
     return Finding(policy, len(series.inputs), efficiencies, exponent, seconds)
 
 
-def trained(
-    policy: str, x: Tensor, y: Tensor, generator: torch.Generator, hidden: int, epochs: int, batch: int, learning_rate: float
-) -> Module:
-    """An LSTM trained by Adam with a cosine schedule, gradients clipped to norm 1."""
-    how = POLICIES[policy]
+def trained(policy: str, x: Tensor, y: Tensor, seed: int, *, hidden: int, epochs: int, batch: int, rate: float) -> Module:
+    """An LSTM trained by Adam with a cosine schedule, with gradients clipped to norm 1."""
+    how, generator = POLICIES[policy], torch.Generator().manual_seed(seed)
     module = Network(LSTM(x.shape[-1], hidden), heads.get("every")(hidden, y.shape[-1])).init(generator)
-    optimiser = torch.optim.Adam(module.parameters(), learning_rate)
+    optimiser = torch.optim.Adam(module.parameters(), rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs)
-    for _ in range(epochs):
-        state = None
-        for chosen in how.batches(x.shape[1], batch, generator):
-            outputs, state = how.train(module.run, x[:, chosen], state)
-            optimiser.zero_grad()
-            (module.read(outputs) - y[:, chosen]).square().mean().backward()
-            torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-            optimiser.step()
-        schedule.step()
+
+    def losses() -> Iterator[Tensor]:
+        for _ in range(epochs):
+            state = None
+            for chosen in how.batches(x.shape[1], batch, generator):
+                outputs, state = how.train(module.run, x[:, chosen], state)
+                yield (module.read(outputs) - y[:, chosen]).square().mean()
+            schedule.step()
+
+    for _ in descend(losses(), module, optimiser, 1.0):
+        pass
     return module
-
-
-def outcome(synthetic: list[Finding], lengths: list[Finding], real: list[Finding], *, ran: str) -> Outcome:
-    """The page's section."""
-    return Outcome(
-        title=TITLE,
-        source=SOURCE,
-        summary=summary(synthetic),
-        ran=ran,
-        rows=(
-            *table("catchment, soil water / snow", synthetic),
-            *table("Fulda, log discharge", real),
-            *memories([f for f in synthetic + lengths if CARRIED in f.efficiencies]),
-        ),
-        why=why(synthetic, real),
-        pictures={},
-    )
-
-
-def summary(found: list[Finding]) -> str:
-    """What came out on the catchment, for the soil water."""
-    own = by_policy(found)
-    soil = {p: {way: mean(f.efficiencies[way][0] for f in own[p]) for way in own[p][0].efficiencies} for p in own}
-    exponents = {p: mean(f.exponent for f in own[p]) for p in own}
-    return (
-        f"Efficiency for soil water {soil['stateless'][FROM_ZERO]:.2f} stateless, "
-        f"{soil['ordered'][CARRIED]:.2f} with the state carried in order, "
-        f"{soil['conditional'][OBSERVED]:.2f} told the last observed value, "
-        f"{soil['conditional'][OWN]:.2f} told the network's own; "
-        f"largest exponent {exponents['stateless']:.3f} a day stateless, {exponents['ordered']:.3f} ordered."
-    )
-
-
-def why(synthetic: list[Finding], real: list[Finding]) -> str:
-    """What each policy adds to stateless training, seed by seed, and how long the stores remember."""
-    own = by_policy(synthetic)
-    base = mean(f.seconds for f in own["stateless"])
-    costs = ", ".join(f"{policy} {mean(f.seconds for f in own[policy]) / base:.1f}" for policy in own if policy != "stateless")
-    told = [f.efficiencies[OWN][0] - f.efficiencies[OBSERVED][0] for f in own["conditional"]]
-    lines = [f"- {name}: {gains(synthetic, target)}" for target, name in enumerate(("soil water", "snow"))]
-    lines += [f"- the Fulda: {gains(real, 0)}"] if real else []
-    paragraphs = [
-        WHY,
-        "Efficiency above that of stateless training read from zero, seed by seed (mean; seeds in which it is higher):\n\n"
-        + "\n".join(lines),
-        f"Told its own last answer instead of the observed one, soil water changes by {spread(told)}. Training took, as a "
-        f"multiple of stateless training: {costs}.",
-    ]
-    return "\n\n".join([*paragraphs, memory_of_water(), EXPONENTS] if real else paragraphs)
-
-
-def gains(found: list[Finding], target: int) -> str:
-    """Efficiency of each policy and way above stateless training from zero, of the same seeds."""
-    own = by_policy(found)
-    zero = [f.efficiencies[FROM_ZERO][target] for f in own["stateless"]]
-    parts = []
-    for policy, networks in own.items():
-        for way in networks[0].efficiencies:
-            more = [f.efficiencies[way][target] - z for f, z in zip(networks, zero, strict=True)]
-            if (policy, way) != ("stateless", FROM_ZERO):
-                parts.append(f"{policy}, {way} {mean(more):+.2f} ({sum(m > 0 for m in more)} of {len(more)})")
-    return "; ".join(parts)
-
-
-def memory_of_water(count: int = 6, days: int = 30) -> str:
-    """Autocorrelation of stores and streamflow over the training years, and how deep snow is in the test years beside them."""
-    found, ratios = [], []
-    train, validation, test = (365 * years for years in YEARS["full"])
-    for seed in range(count):
-        water = simulate(*weather(np.random.default_rng(seed), 365 * SPIN_UP + train + validation + test))
-        series = {name: water[name][365 * SPIN_UP :] for name in (*STORES, "streamflow")}
-        found.append([np.corrcoef(v[: train - days], v[days:train])[0, 1] for v in series.values()])
-        ratios.append(series["snow"][-test:].max() / series["snow"][:train].max())
-    shown = ", ".join(
-        f"{name} {min(v):.2f} to {max(v):.2f}" for name, v in zip((*STORES, "streamflow"), zip(*found, strict=True), strict=True)
-    )
-    return (
-        f"**Memory.** Autocorrelation over {days} days in the training years of the {count} seeds: {shown}; streamflow is not "
-        "asked for, as it follows the rain of the last days. The deepest snow of the test years is, by seed, "
-        f"{', '.join(f'{r:.2f}' for r in ratios)} times that of the training years, and above 1 a network has to extrapolate."
-    )
 
 
 def by_policy(found: list[Finding]) -> dict[str, list[Finding]]:
@@ -245,45 +168,72 @@ def by_policy(found: list[Finding]) -> dict[str, list[Finding]]:
     return {policy: own for policy in POLICIES if (own := [f for f in found if f.policy == policy])}
 
 
-def table(what: str, found: list[Finding]) -> list[Row]:
-    """A row a policy: efficiencies, mean and standard deviation over seeds, largest exponent, seconds of training."""
-    rows = []
+def _first(found: Finding, way: str) -> float:
+    """Efficiency of the first target."""
+    return found.efficiencies[way][0]
+
+
+def _gains(found: list[Finding], target: int) -> list[tuple[str, str, float, int, int]]:
+    """Policy, way, mean efficiency above that of stateless training from zero, seeds in which it is higher, and seeds."""
+    own = by_policy(found)
+    zero = [f.efficiencies[FROM_ZERO][target] for f in own["stateless"]]
+    gains = []
+    for policy, networks in own.items():
+        for way in networks[0].efficiencies:
+            more = [f.efficiencies[way][target] - z for f, z in zip(networks, zero, strict=True)]
+            gains.append((policy, way, mean(more), sum(m > 0 for m in more), len(more)))
+    return gains[1:]  # the first is stateless training from zero itself
+
+
+@cache
+def _memory_of_water(count: int = 6, days: int = 30) -> dict[str, object]:
+    """Autocorrelation of stores and streamflow over the training years, and the deepest snow of the test years, relative."""
+    autocorrelations: dict[str, list[float]] = {name: [] for name in (*STORES, "streamflow")}
+    ratios = []
+    train, validation, test = (365 * years for years in YEARS["full"])
+    for seed in range(count):
+        water = simulate(*weather(np.random.default_rng(seed), 365 * SPIN_UP + train + validation + test))
+        for name, found in autocorrelations.items():
+            series = water[name][365 * SPIN_UP :]
+            found.append(float(np.corrcoef(series[: train - days], series[days:train])[0, 1]))
+        snow = water["snow"][365 * SPIN_UP :]
+        ratios.append(float(snow[-test:].max() / snow[:train].max()))
+    return {"seeds": count, "days": days, "autocorrelations": autocorrelations, "snow": ratios}
+
+
+def policy_rows(series: str, found: list[Finding]) -> Iterator[Row]:
+    """Efficiencies, mean and standard deviation over seeds, largest exponent and seconds of training, by policy."""
     for policy, own in by_policy(found).items():
         columns = {way: zip(*(f.efficiencies[way] for f in own), strict=True) for way in own[0].efficiencies}
         parts = [f"{way}: {' / '.join(map(spread, values))}" for way, values in columns.items()]
-        parts += [f"exponent {spread([f.exponent for f in own], 3)} a day", f"{mean(f.seconds for f in own):.1f} s to train"]
-        rows.append(Row(f"{what}: Nash-Sutcliffe efficiency, {policy}", "not available", f"{'; '.join(parts)} ({seeds(own)})"))
-    return rows
+        parts += [f"exponent {spread([f.exponent for f in own], 3)} per day", f"{mean(f.seconds for f in own):.1f} s to train"]
+        yield Row(f"{series}, {TARGETS[series]}: Nash-Sutcliffe efficiency, {policy}", f"{'; '.join(parts)} ({_seeds(own)})")
 
 
-def memories(found: list[Finding]) -> list[Row]:
-    """What a segment leaves of a deviation beside what a carried state adds, and whether networks that keep more gain more."""
-    rows = []
+def memory_rows(found: list[Finding]) -> Iterator[Row]:
+    """What a segment leaves of a deviation, what a carried state adds, and whether networks that keep more gain more."""
     for length in sorted({f.length for f in found}):
         for policy, own in by_policy([f for f in found if f.length == length]).items():
-            what = f"catchment, {policy}, segments of {length} days: exponent a day; share of a deviation left; gain by carrying"
+            what = f"catchment, {policy}, segments of {length} days: exponent per day; share of a deviation left; carrying gains"
             numbers = [spread([f.exponent for f in own], 3), f"{mean(f.kept for f in own):.0%}", spread([f.gain for f in own])]
-            rows.append(Row(what, "not reported", f"{'; '.join(numbers)} ({seeds(own)})"))
+            yield Row(what, f"{'; '.join(numbers)} ({_seeds(own)})", NOT_REPORTED)
     carrying = [f for f in found if f.policy != "stateless"]
-    rows += correlation("trained stateless, all lengths", [f for f in found if f.policy == "stateless"])
-    rows += correlation("trained stateful or ordered, all lengths", carrying)
-    return rows + correlation(f"trained stateful or ordered, {STEPS} days", [f for f in carrying if f.length == STEPS])
-
-
-def correlation(which: str, found: list[Finding]) -> list[Row]:
-    """A row with the rank correlation, if there are enough networks for one."""
-    if len(found) < 4:
-        return []
-    result = spearmanr([f.kept for f in found], [f.gain for f in found])
-    what = f"catchment, {which}: rank correlation of the share left with the gain"
-    return [Row(what, "not reported", f"{result.statistic:+.2f} ({len(found)} networks)")]
+    groups = {
+        "trained stateless, all lengths": [f for f in found if f.policy == "stateless"],
+        "trained stateful or ordered, all lengths": carrying,
+        f"trained stateful or ordered, {STEPS} days": [f for f in carrying if f.length == STEPS],
+    }
+    for which, members in groups.items():
+        if len(members) >= 4:
+            rank = spearmanr([f.kept for f in members], [f.gain for f in members]).statistic
+            what = f"catchment, {which}: rank correlation of the share left with the gain"
+            yield Row(what, f"{rank:+.2f} ({len(members)} networks)", NOT_REPORTED)
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
     """Mean and standard deviation."""
-    return f"{mean(values):.{digits}f}" + (f" ± {stdev(values):.{digits}f}" if len(values) > 1 else "")
+    return number(mean(values), digits) + (f" ± {stdev(values):.{digits}f}" if len(values) > 1 else "")
 
 
-def seeds(found: list[Finding]) -> str:
-    """How many."""
-    return f"{len(found)} seed{'s' if len(found) > 1 else ''}"
+def _seeds(found: list[Finding]) -> str:
+    return f"{len(found)} seed{'s' * (len(found) > 1)}"

@@ -1,7 +1,1 @@
-"""One short script a stage of dvc.yaml."""
-
-import gc
-import signal
-
-signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while modules load ends a stage without a traceback
-gc.disable()  # until they are loaded: they leave no garbage, and looking for it takes a fifth of the time
+"""One short script per stage of dvc.yaml."""

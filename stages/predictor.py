@@ -1,33 +1,22 @@
 """Fits and judges the predictor: `python -m stages.predictor`."""
 
-from pathlib import Path
-
-import pandas as pd
-
-from pipeline import config, execution, stage, tracking
-from pipeline.artefacts import digest, load_table, save_json, save_table
-from pipeline.predictor import StabilityPredictor, evaluation, inputs
+from pipeline.core import layout, stage
+from pipeline.core.files import load_table, save_json, save_table
+from pipeline.predictor import StabilityPredictor, evidence, folds, inputs
 
 
-def main() -> dict[str, float]:
-    """Write predictor/ (model.skops, about.json, predictions.parquet) and metrics/predictor.json."""
-    settings = config.load()
-    features, folder = Path("features/features.parquet"), Path("predictor")
-    rows = inputs.trial_inputs(load_table(features))
-    with tracking.stage_run("predictor", settings=settings, parts=[digest(features)]) as run:
-        folds = evaluation.folds(rows, settings.predictor, settings.seed)
-        every = execution.process_count("auto")  # it runs alone, whatever sweeps side by side are allowed
-        fitted = execution.run(evaluation.fit_fold, folds, processes=every)
-        predictions = pd.concat(fitted).sort_values(["split", "features", "trial"], ignore_index=True)
-        result = evaluation.summarise(predictions, settings.predictor, settings.seed)
-        model = StabilityPredictor.fit(rows, result["table"], settings.success.threshold, settings.predictor, settings.seed)
-        model.save(folder)
-        save_table(folder / "predictions.parquet", predictions)
-        save_json(Path("metrics/predictor.json"), result)
-        run.predictor(folder, features, result)
-    print(evaluation.text(result), run, sep="\n")
-    return {"tracking_seconds": run.seconds}
+def main(run: stage.Run) -> None:
+    """Write predictor/ and metrics/predictor.json, and print the evidence."""
+    settings, seed = run.settings.predictor, run.settings.seed
+    rows = inputs.trial_inputs(load_table(layout.FEATURES))
+    predictions, judgement = evidence.judge(folds.folds(rows, settings, seed), settings, seed, run.executor())
+    predictor = StabilityPredictor.fit(rows, judgement, run.settings.success.threshold, settings, seed)
+    predictor.save(layout.PREDICTOR)
+    judgement.save(layout.EVIDENCE)
+    save_table(layout.PREDICTIONS, predictions)
+    save_json(layout.METRICS, evidence.metrics(judgement))
+    print(evidence.text(judgement))
 
 
 if __name__ == "__main__":
-    stage.main(main)
+    stage.main(main, sections=("seed", "success", "predictor"))

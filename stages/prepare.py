@@ -1,20 +1,15 @@
 """Prepares a task's sequences: `python -m stages.prepare TASK`."""
 
-from pathlib import Path
+from pipeline import tasks
+from pipeline.core import layout, stage
 
-from pipeline import config, stage, tasks, tracking
 
-
-def main(task: str) -> dict[str, float]:
-    """Write data/TASK.safetensors and say what is in it."""
-    settings = config.load()
-    with tracking.stage_run("prepare", task, settings=settings) as run:
-        data = tasks.get(task).prepare(task, settings.prepare.size, settings.seed)
-        data.save(Path("data") / f"{task}.safetensors")
-        run.record(tracking.prepared(data))
-    print(data.summary(), run, sep="\n")
-    return {"tracking_seconds": run.seconds}
+def main(run: stage.Run, task: str) -> None:
+    """Write data/TASK.safetensors and print what is in it."""
+    data = tasks.get(task).prepare(task, run.settings.prepare.size, run.settings.seed)
+    data.save(layout.data(task))
+    print(data.info.summary())
 
 
 if __name__ == "__main__":
-    stage.main(main)
+    stage.main(main, sections=("seed", "prepare"), words=("task",))

@@ -1,20 +1,16 @@
-"""Tracks what lies on disk, without doubling what is tracked: `python -m stages.track`.
+"""Brings MLflow up to date with the results on disk, without doubling a run: `python -m stages.track`.
 
-For stages that DVC restored from its cache, and for those whose store was dead.
+For results that DVC restored from its cache, for those of a time when the store was down, and to show what a newer
+version of this library shows of them.
 """
 
-from pipeline import config, stage, tracking
-from pipeline.report.figures import trial_spectrum
+import sys
 
-
-def main() -> dict[str, float]:
-    """Bring the store to the state that the stages themselves would have left."""
-    seconds = 0.0
-    for run in tracking.from_disk(config.load(), trial_spectrum):
-        print(run)
-        seconds += run.seconds
-    return {"tracking_seconds": seconds}
-
+from pipeline import tracking
+from pipeline.core.errors import PipelineError
 
 if __name__ == "__main__":
-    stage.main(main)
+    try:
+        print(tracking.sync())
+    except PipelineError as error:
+        sys.exit(f"ERROR: track: {error}")

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
+from ruamel.yaml import YAML
 
 from pipeline import tasks
 
 ROOT = Path(__file__).parent.parent
+YAML_1_2 = YAML(typ="safe", pure=True)
 
 
 def pytest_configure(config):
@@ -25,7 +26,7 @@ def small_params(tmp_path):
     """
 
     def write(overrides=None):
-        content = yaml.safe_load((ROOT / "params.yaml").read_text())
+        content = YAML_1_2.load((ROOT / "params.yaml").read_text())
         content["processes"] = 1
         content["device"] = "cpu"
         content["train"] |= {"trials": 4, "epochs": 2, "early_epoch": 1, "hidden_size": [3, 5]}
@@ -40,7 +41,7 @@ def small_params(tmp_path):
             else:
                 place[last] = value
         path = tmp_path / "params.yaml"
-        path.write_text(yaml.safe_dump(content))
+        YAML_1_2.dump(content, path)
         return path
 
     return write

@@ -1,4 +1,4 @@
-"""Maps with known Lyapunov exponents, measured through the public function; nats per step unless said."""
+"""Maps with known Lyapunov exponents, measured through the public function; nats per step unless stated otherwise."""
 
 import math
 from functools import cache, partial
@@ -45,7 +45,7 @@ def lorenz_spectrum():
 
 
 def lorenz():
-    """With 4 standard errors from the spread of independent orbits."""
+    """Exponents with 4 standard errors from the spread of independent orbits."""
     spectrum = lorenz_spectrum()
     errors = spectrum.per_sequence.std(0) / 800**0.5 / oracles.LORENZ_STEP
     return Measured(exact(*oracles.LORENZ), spectrum.exponents / oracles.LORENZ_STEP, 4 * errors)
@@ -85,7 +85,7 @@ def henon_spectrum():
 
 
 def henon():
-    """With 4 standard errors from the spread of independent orbits, and the last printed digit."""
+    """Exponents with 4 standard errors from the spread of independent orbits, and the last published digit."""
     spectrum = henon_spectrum()
     return Measured(exact(*oracles.HENON), spectrum.exponents, 4 * spectrum.per_sequence.std(0) / 500**0.5 + 1e-4)
 
@@ -104,7 +104,7 @@ def chaotic_logistic():
 
 def periodic_logistic():
     step = oracles.logistic_step(3.2)
-    start = oracles.settled(step, exact(0.4)[None], 400)  # contracts by .4 a step: on the cycle to rounding
+    start = oracles.settled(step, exact(0.4)[None], 400)  # contracts by 0.4 per step: on the cycle up to rounding
     found = lyapunov_spectrum(step, torch.zeros(20, 1, 1), state=start, transient=0, every=1)
     return Measured(exact(oracles.LOGISTIC_CYCLE), found.exponents)
 
@@ -115,7 +115,7 @@ def superstable_logistic():
 
 
 def gaussian_products():
-    """With 4 standard errors of the exact variance of a step's log growth."""
+    """Exponents with 4 standard errors from the exact variance of a step's log growth."""
     size, gain, steps, sequences = 8, 1.3, 60, 100
     matrices = noise(steps, sequences, size * size) * gain / size**0.5
     found = lyapunov_spectrum(products_step(size), matrices, state=torch.zeros(sequences, size), transient=0)
@@ -124,7 +124,7 @@ def gaussian_products():
 
 
 def random_rates(gain):
-    """With 4 standard errors over networks and time."""
+    """The first exponent with 4 standard errors over networks and time."""
     networks, size = 4, 200
     weights = torch.randn(networks, size, size, generator=seeded(), dtype=torch.float64) * gain / size**0.5
     step = lambda s, x: torch.einsum("bij,bj->bi", weights, s.tanh())  # noqa: E731
@@ -150,18 +150,18 @@ def rarer_orthonormalisation():
 
 TO_ROUNDING = "rounding of a few dozen logs"
 MAPS = (
-    System("3-cycle of matrices", "eigenvalues of CBA", cycle, 1e-12, "misaligned by exp(-.231 x 150) = 1e-15", "yes"),
+    System("3-cycle of matrices", "eigenvalues of CBA", cycle, 1e-12, "misaligned by exp(-0.231 x 150) = 1e-15", "yes"),
     System("Lorenz-63, per unit time", "Lorenz 1963; Sprott 2003", lorenz, 0.1, "4 standard errors of 800 orbits", "yes"),
-    System("Lorenz-63, sum", "divergence of the flow", lorenz_sum, 4e-4 * 41 / 3, "Runge-Kutta: z^4 / 120 relative, z = .46"),
-    System("linear map", "eigenvalues", linear, 1e-12, "misaligned by (.25 / 1.5)^40; " + TO_ROUNDING),
-    System("driven linear map, 4 sequences", "eigenvalues", driven_linear, 1e-12, "misaligned by (.3 / .9)^100"),
+    System("Lorenz-63, sum", "divergence of the flow", lorenz_sum, 4e-4 * 41 / 3, "Runge-Kutta: z^4 / 120 relative, z = 0.46"),
+    System("linear map", "eigenvalues", linear, 1e-12, "misaligned by (0.25 / 1.5)^40; " + TO_ROUNDING),
+    System("driven linear map, 4 sequences", "eigenvalues", driven_linear, 1e-12, "misaligned by (0.3 / 0.9)^100"),
     *(
         System(f"{g:g} times orthogonal", "all log g", partial(scaled_rotation, g), 1e-13, "any basis grows alike; 12 eps a step")
         for g in (0.3, 1.0, 4.0)
     ),
     System("cat map", "Arnold and Avez 1968", cat, 1e-12, "misaligned by exp(-1.92 x 40) = 3e-34"),
     System("Henon map", "Henon 1976; Sprott 2003", henon, 0.0121, "4 standard errors of 500 orbits, and the printed digits"),
-    System("Henon map, sum on each orbit", "log .3, the determinant", henon_sum, 1e-12, "rounding of 300 logs"),
+    System("Henon map, sum on each orbit", "log 0.3, the determinant", henon_sum, 1e-12, "rounding of 300 logs"),
     System("logistic map, r = 4", "log 2", chaotic_logistic, 0.0082, "4 standard errors: variance pi^2 / 12, 200,000 steps"),
     System("logistic map, r = 3.2", "multiplier 4 + 2 r - r^2", periodic_logistic, 1e-13, TO_ROUNDING),
     System("logistic map, r = 2", "slope 0 at the fixed point", superstable_logistic, 0.0, "exact"),
@@ -171,10 +171,10 @@ MAPS = (
     *(
         System(
             f"x' = J tanh x, N = 200, g = {g:g}",
-            "mean field, less .015 for N",
+            "mean field, less 0.015 for N",
             partial(random_rates, g),
             0.045,
-            ".005, and 4 standard errors of 4 networks",
+            "0.005, and 4 standard errors of 4 networks",
         )
         for g in oracles.MEAN_FIELD
     ),
@@ -184,6 +184,6 @@ MAPS = (
         "eigenvalues",
         rarer_orthonormalisation,
         100 * 2**-52 * 5**10,
-        "100 eps times the first direction's lead over the last, (1.5 / .3)^10",
+        "100 eps times the first direction's lead over the last, (1.5 / 0.3)^10",
     ),
 )

@@ -24,7 +24,7 @@ def at_zero_weights(kind, layers):
 
 
 def stack_at_rest():
-    """From rest the state stays 0, where the Jacobian is block triangular."""
+    """Without input the state stays 0, where the Jacobian is block triangular."""
     module = module_of(nn.RNN, 2, 3, 2, bias=False)
     values = [0.9, 0.5, 0.2], [0.7, 0.35, 0.1]  # interleaved: layer by layer would not be sorted
     with torch.no_grad():
@@ -36,7 +36,7 @@ def stack_at_rest():
 
 def driven_stack():
     stack = module_of(nn.RNN, 2, 3, 2, scale=0.1)
-    with torch.no_grad():  # the lower layer contracts faster in each direction, so that no cross term is left at finite length
+    with torch.no_grad():  # the lower layer contracts faster in each direction, so that no cross term remains at finite length
         stack.weight_hh_l0.copy_(exact(0.2, 0.05, 0.01).diag() + 1e-3 * noise(3, 3))
         stack.weight_hh_l1.copy_(exact(0.95, 0.6, 0.4).diag() + 1e-3 * noise(3, 3, seed=6))
     inputs = noise(220, 2, 2)
@@ -53,7 +53,7 @@ def driven_stack():
 
 
 def stable_fixed_point():
-    """J = diag(1 - h^2) W is similar to a symmetric matrix: real eigenvalues, no slow rotation."""
+    """The Jacobian diag(1 - h^2) W is similar to a symmetric matrix: real eigenvalues, no slow rotation."""
     module = module_of(nn.RNN, 2, 4)
     weight = oracles.symmetric([0.9, -0.6, 0.4, 0.2], seeded())
     x = noise(1, 1, 2).expand(400, 1, 2)
@@ -66,7 +66,7 @@ def stable_fixed_point():
 
 
 def mean_log_determinant(module, inputs, size, transient):
-    """Along one trajectory from rest, Jacobians by reverse mode through torch's own module."""
+    """The mean of log |det J| along one trajectory from rest, by reverse mode through torch's own module."""
     step, state, logs = oracles.one_step(module), torch.zeros(size, dtype=torch.float64), []
     for x in inputs[:, 0]:
         logs.append(jacobian(lambda s, x=x: step(s, x), state).slogdet().logabsdet)
@@ -91,7 +91,7 @@ def determinants_of_cells():
 
 
 def batched_step(module):
-    """A torch module of one layer as (B, S), (B, I) -> (B, S)."""
+    """A torch module of one layer as a step (B, S), (B, I) -> (B, S)."""
 
     def step(state, x):
         if isinstance(module, nn.LSTM):
@@ -107,13 +107,13 @@ def two_trajectories(kind):
     size = 6 if kind is nn.LSTM else 3
     step, state, offset, logs = batched_step(module), torch.zeros(4, size).double(), 1e-6 * noise(4, size, seed=9), []
     for x in inputs:
-        with torch.no_grad():  # on both sides: second order cancels
+        with torch.no_grad():  # central difference: the second order cancels
             apart = (step(state + offset, x) - step(state - offset, x)) / 2
             logs.append((apart.norm(dim=-1) / offset.norm(dim=-1)).log())
             state, offset = step(state, x), 1e-6 * apart / apart.norm(dim=-1, keepdim=True)
     spectrum = partial(lyapunov_spectrum, module, inputs, every=1)
     first, second = spectrum(transient=0, count=2).per_sequence.unbind(1)
-    assert (first - second).min() > 0.2  # so that after 150 steps both deviations point alike, to exp(-30)
+    assert (first - second).min() > 0.2  # so that after 150 steps both deviations are parallel, up to exp(-30)
     return Measured(torch.stack(logs[150:]).mean(0), spectrum(transient=150, count=1).per_sequence[:, 0])
 
 
@@ -121,7 +121,7 @@ def two_trajectories(kind):
 
 
 def heavy_ball():
-    """SBO-RNN with momentum mu on (h, v): rows of the Jacobian subtract to a triangle with I and mu I on its diagonal."""
+    """SBO-RNN with momentum mu: subtracting rows of the Jacobian gives a triangle with I and mu I on its diagonal."""
     cell = cells.get("sbo_heavy_ball")(2, 6, 0.8, step_size=0.1)
     weights = cell.weights({n: p.double() for n, p in cell.init(seeded()).items()})
     step = partial(cell.step, weights)
@@ -130,7 +130,7 @@ def heavy_ball():
 
 
 def orthogonal_modrelu():
-    """scoRNN: slope 1 where |z| + b > 0, else 0; three units of each sort that do not mix."""
+    """A scoRNN with three units of slope 1, |z| + b > 0, and three of slope 0, which do not mix."""
     cell = cells.get("scornn")(2, 6, 1.0)
     params = {n: p.double() for n, p in cell.init(seeded()).items()}
     mixing = torch.tensor([(i < 3) == (j < 3) for i in range(6) for j in range(i)])
@@ -141,7 +141,7 @@ def orthogonal_modrelu():
 
 
 def oscillators():
-    """UnICORNN on (y, z): two shears in turn, each of determinant 1."""
+    """UnICORNN on (y, z): two successive shears of determinant 1."""
     stiffness, share, drive = noise(4), noise(4, seed=3).sigmoid() / 2, noise(2, 4, seed=4)
 
     def step(state, x):
@@ -154,7 +154,7 @@ def oscillators():
 
 
 def input_gates():
-    """minGRU: h' = (1 - z(x)) h + z(x) g(x) is diagonal, and z sees the input alone."""
+    """A minGRU: h' = (1 - z(x)) h + z(x) g(x) is diagonal, and z depends only on the input."""
     inputs, drive = noise(400, 2, 2), noise(2, 3, seed=4)
     kept = lambda x: 1 - (0.3 * x @ drive + exact(-4.0, -1.0, 1.0)).sigmoid()  # noqa: E731
     step = lambda s, x: kept(x) * s + (1 - kept(x)) * (x @ drive)  # noqa: E731
@@ -163,7 +163,7 @@ def input_gates():
 
 
 def linear_recurrence():
-    """LRU: h' = lambda h + b x with complex lambda, real and imaginary part one after the other."""
+    """An LRU: h' = lambda h + b x with complex lambda, real parts before imaginary parts."""
     moduli, phases, drive = exact(0.99, 0.7, 0.4), exact(0.1, 1.0, 2.5), noise(2, 6)
     real, imaginary = moduli * phases.cos(), moduli * phases.sin()
 
@@ -187,12 +187,12 @@ NETWORKS = (
         for kind in (nn.RNN, nn.GRU, nn.LSTM)
         for layers in (1, 2)
     ),
-    System("stacked RNN at rest", "eigenvalues of its layers", stack_at_rest, 1e-12, "misaligned by (.7 / .9)^180 = 2e-20"),
+    System("stacked RNN at rest", "eigenvalues of its layers", stack_at_rest, 1e-12, "misaligned by (0.7 / 0.9)^180 = 2e-20"),
     System(
-        "stacked RNN, driven", "its layers measured alone", driven_stack, 1e-12, "misaligned by exp(-.19 x 200) = 3e-17", "yes"
+        "stacked RNN, driven", "its layers measured alone", driven_stack, 1e-12, "misaligned by exp(-0.19 x 200) = 3e-17", "yes"
     ),
     System(
-        "RNN at a fixed point", "eigenvalues of J", stable_fixed_point, 1e-10, "misaligned by less than exp(-.1 x 300) = 1e-13"
+        "RNN at a fixed point", "eigenvalues of J", stable_fixed_point, 1e-10, "misaligned by less than exp(-0.1 x 300) = 1e-13"
     ),
     *(
         System(
@@ -215,6 +215,6 @@ NETWORKS = (
     System("SBO-RNN, heavy ball, sum", "n log mu; Zhang et al. 2021", heavy_ball, 1e-12, ROUNDING),
     System("scoRNN, b >= 0 and dead units", "Helfrich et al. 2018", orthogonal_modrelu, 1e-13, "6 eps a step"),
     System("UnICORNN, sum", "0; Rusch and Mishra 2021", oscillators, 1e-12, ROUNDING),
-    System("LRU", "log |lambda|; Orvieto et al. 2023", linear_recurrence, 1e-12, "misaligned by (.7 / .99)^100 = 9e-16"),
-    System("minGRU", "mean of log (1 - z); Feng et al. 2024", input_gates, 1e-12, "misaligned by exp(-.28 x 300)"),
+    System("LRU", "log |lambda|; Orvieto et al. 2023", linear_recurrence, 1e-12, "misaligned by (0.7 / 0.99)^100 = 9e-16"),
+    System("minGRU", "mean of log (1 - z); Feng et al. 2024", input_gates, 1e-12, "misaligned by exp(-0.28 x 300)"),
 )

@@ -1,4 +1,4 @@
-"""Closed forms and naive references that the library's numbers are held against."""
+"""Closed forms and naive computations that the library's numbers are compared with."""
 
 import math
 from collections.abc import Callable
@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 import torch
 from scipy.special import polygamma, psi
-from torch.autograd.functional import jacobian
 from torch.func import jacrev, vmap
 
-LORENZ = (0.9056, 0.0, -14.5723)  # per unit time; Sprott 2003; sums to -41/3
-HENON = (0.4192, -1.6231)  # a = 1.4, b = .3; Sprott 2003
-LOGISTIC_CYCLE = math.log(abs(4 + 2 * 3.2 - 3.2**2)) / 2  # r = 3.2: f'(p) f'(q) on the cycle of p and q, over two steps
+from pipeline.spectrum.engine import random_basis
+from pipeline.spectrum.reference import reference_spectrum
+from pipeline.spectrum.tangent import Tangent
+
+LORENZ = (0.9056, 0.0, -14.5723)  # per unit time; Sprott 2003; the sum is -41/3
+HENON = (0.4192, -1.6231)  # a = 1.4, b = 0.3; Sprott 2003
+LOGISTIC_CYCLE = math.log(abs(4 + 2 * 3.2 - 3.2**2)) / 2  # r = 3.2: f'(p) f'(q) on the cycle p, q, over two steps
 LORENZ_STEP = 0.02
 MEAN_FIELD = {1.5: 0.06522, 2.0: 0.15472, 3.0: 0.31025, 5.0: 0.53243}  # x' = J tanh x, N to infinity
 CYCLE = tuple(torch.tensor(m, dtype=torch.float64) for m in ([[2, 1], [0, 1]], [[1, 0], [3, 1]], [[0, -1], [1, 0.5]]))
@@ -19,46 +22,58 @@ CYCLE = tuple(torch.tensor(m, dtype=torch.float64) for m in ([[2, 1], [0, 1]], [
 
 @dataclass(frozen=True)
 class Measured:
-    """Exponents, or sums of them, as a closed form has them and as the library found them; (n,) each."""
+    """Exponents, or sums of them: the exact values by a closed form, and those that the library found, (n,) each."""
 
     exact: torch.Tensor
     found: torch.Tensor
-    allowed: torch.Tensor | None = None  # (n,) error that the run's own standard errors allow; else the system's tolerance
+    allowed: torch.Tensor | None = None  # (n,) errors allowed by the run's own standard errors; otherwise the system's tolerance
 
     @property
     def errors(self):
-        """(n,) absolute; 0 where both are -inf."""
+        """(n,) absolute errors; 0 where both are -inf."""
         return torch.where(self.found == self.exact, 0.0, (self.found - self.exact).abs())
 
 
 @dataclass(frozen=True)
 class System:
-    """A driven map whose exponents are known."""
+    """A driven map with known exponents."""
 
     name: str
-    source: str  # of the known values
+    source: str  # source of the known values
     measure: Callable[[], Measured]
-    tolerance: float  # no error may be larger
+    tolerance: float  # the largest error allowed
     because: str  # how the tolerance is derived
     sees_order: str = "no"  # whether products in the wrong order would fail
 
 
-def dense_spectrum(step, state, inputs, basis, *, transient):
-    """Exponents (k,) of one sequence in the textbook's way: whole Jacobians by reverse mode, then QR, later ones on the left.
+def reference_exponents(map, params, state, inputs, count, *, transient):
+    """(M, B, k) exponents of an ensemble by `reference_spectrum`, in the order of the engine's own first deviations.
 
-    step: (S,), (I,) -> (S,); state (S,); inputs (T, I); basis (S, k) with orthonormal columns.
+    The arguments are those of `pipeline.spectrum.growth`: state (M, B, S), inputs (T, B, I), and params with an axis M.
     """
-    logs = []
-    for x in inputs:
-        matrix = jacobian(lambda s, x=x: step(s, x), state)
-        state = step(state, x).detach()
-        basis, triangle = torch.linalg.qr(matrix @ basis)
-        logs.append(triangle.diagonal().abs().log())
-    return torch.stack(logs[transient:]).mean(0)
+    basis, tangent = random_basis(state.shape[-1], count, state).T, Tangent(map, params)
+    spectra = [
+        reference_spectrum(of_one_sequence(tangent.one(m)), start, inputs[:, b], basis, transient=transient)
+        for m, starts in enumerate(state)
+        for b, start in enumerate(starts)
+    ]
+    return torch.stack(spectra).unflatten(0, state.shape[:2])
+
+
+def of_one_sequence(step):
+    """A step (B, S), (B, I) -> (B, S) as a step (S,), (I,) -> (S,)."""
+    return lambda state, x: step(state[None], x[None])[0]
+
+
+def reference_of_module(module, state, inputs, *, transient):
+    """(B, S) exponents of torch's own module by `reference_spectrum`, from states (B, S) under inputs (T, B, I)."""
+    step, basis = one_step(module), random_basis(state.shape[1], state.shape[1], inputs).T
+    driven = zip(state, inputs.unbind(1), strict=True)
+    return torch.stack([reference_spectrum(step, s, x, basis, transient=transient) for s, x in driven])
 
 
 def wrong_order_spectra(step, state, inputs, *, transient):
-    """Exponents (B, S) of J_1 J_2 ... J_T, the wrong order: transposed Jacobians are applied as time goes on.
+    """Exponents (B, S) of J_1 J_2 ... J_T, the wrong order, by multiplying with transposed Jacobians.
 
     step: (S,), (I,) -> (S,); state (B, S); inputs (T, B, I).
     """
@@ -72,7 +87,7 @@ def wrong_order_spectra(step, state, inputs, *, transient):
 
 
 def one_step(module):
-    """A torch recurrent module as (S,), (I,) -> (S,) in float64; the state is, layer by layer, h or h and c end to end."""
+    """A torch recurrent module as a step (S,), (I,) -> (S,) in float64; the state is h, or h and c, of each layer end to end."""
     twin = type(module)(**_arguments(module)).double()
     twin.load_state_dict(module.state_dict())
     layers = getattr(module, "num_layers", 1)
@@ -105,13 +120,13 @@ def _arguments(module):
 
 
 def gaussian_products(size, gain):
-    """Exponents (N,) of products of i.i.d. Gaussian matrices of variance gain^2 / N (Newman 1986)."""
+    """Exponents (N,) of products of i.i.d. Gaussian matrices with variance gain^2 / N (Newman 1986)."""
     ranks = torch.arange(1, size + 1, dtype=torch.float64)
     return math.log(gain) + (math.log(2 / size) + torch.from_numpy(psi(((size - ranks + 1) / 2).numpy()))) / 2
 
 
 def gaussian_products_deviation(size):
-    """Standard deviation (N,) of one step's log growth there: half the log of a chi-square has variance psi'(n / 2) / 4."""
+    """Standard deviation (N,) of their log growth per step: half the log of a chi-square has variance psi'(n / 2) / 4."""
     ranks = torch.arange(1, size + 1, dtype=torch.float64)
     return torch.from_numpy(polygamma(1, ((size - ranks + 1) / 2).numpy())).sqrt() / 2
 
@@ -128,7 +143,7 @@ def symmetric(eigenvalues, generator):
 
 
 def lorenz_step(state, _):
-    """Lorenz 1963 with (10, 28, 8/3): one Runge-Kutta step of fourth order, of length LORENZ_STEP."""
+    """One fourth-order Runge-Kutta step, of length LORENZ_STEP, of Lorenz 1963 with the parameters (10, 28, 8/3)."""
 
     def velocity(s):
         x, y, z = s.unbind(-1)
@@ -142,18 +157,18 @@ def lorenz_step(state, _):
 
 
 def henon_step(state, _):
-    """Henon 1976 with a = 1.4, b = .3."""
+    """The map of Henon 1976 with a = 1.4, b = 0.3."""
     x, y = state.unbind(-1)
     return torch.stack([1 - 1.4 * x * x + y, 0.3 * x], dim=-1)
 
 
 def logistic_step(rate):
-    """x' = r x (1 - x)."""
+    """The logistic map x' = r x (1 - x)."""
     return lambda state, _: rate * state * (1 - state)
 
 
 def settled(step, state, steps):
-    """The state after some steps without input."""
+    """The state after a number of steps without input."""
     for _ in range(steps):
         state = step(state, None)
     return state

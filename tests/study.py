@@ -2,23 +2,56 @@
 
 import numpy as np
 
-from pipeline.artefacts import CURVES, TrialFixedPoints, TrialResult, TrialSpectra
+from pipeline.core.config import FixedPointsSettings, SpectrumSettings
+from pipeline.core.hyper_parameters import DECLARED, HyperParameters
+from pipeline.core.records import (
+    CURVES,
+    Outcome,
+    PointCounts,
+    TaskInfo,
+    Trial,
+    TrialFixedPoints,
+    TrialResult,
+    TrialSpectra,
+)
+
+HYPER_PARAMETERS = {name: declared.default for name, declared in DECLARED.items() if declared.default is not None}
+HYPER_PARAMETERS |= {"init_scale": 0.1, "learning_rate": 1e-3, "hidden_size": 4, "head": "last"}
+
+
+def info(task="counting", **changes):
+    """A task."""
+    fields = {
+        "task": task,
+        "title": task.capitalize(),
+        "description": "A task.",
+        "metric": "accuracy",
+        "head": "last",
+        "batch_size": 10,
+        "ordered": False,
+        "size": "packaged",
+        "input_size": 2,
+        "output_size": 1,
+        "steps": 10,
+        "sequences": {"train": 3, "validation": 2, "test": 1},
+        "chance": 2.0,
+        "source": "made",
+        "licence": "none",
+        "hash": "d" * 64,
+    }
+    return TaskInfo(**fields | changes)
 
 
 def trial(index=0, task="counting", cell="elman", **changes):
-    """The description of a trial."""
+    """A trial; changes of hyper-parameters and of other fields go by their names."""
+    hyper = HYPER_PARAMETERS | {name: changes.pop(name) for name in set(changes) & set(DECLARED)}
     fields = {
-        "id": f"{task}-{cell}-{index:03d}",
         "task": task,
         "cell": cell,
-        "head": "last",
         "index": index,
         "seed": index,
-        "init_scale": 0.1,
-        "learning_rate": 1e-3,
-        "hidden_size": 4,
-        "clip_norm": 0.0,
-        "dropout": 0.0,
+        "hyper_parameters": HyperParameters(**hyper),
+        "options": {},
         "state": "stateless",
         "batch_size": 10,
         "epochs": 3,
@@ -28,10 +61,11 @@ def trial(index=0, task="counting", cell="elman", **changes):
         "steps": 10,
         "chance": 2.0,
         "device": "cpu",
+        "torch": "2.13.0",
         "data_hash": "d" * 64,
         "code_hash": "c" * 12,
     }
-    return fields | changes
+    return Trial(**fields | changes)
 
 
 def result(losses=(2.0, 1.5, 1.0, 0.5), *, diverged=False, **changes):
@@ -43,17 +77,17 @@ def result(losses=(2.0, 1.5, 1.0, 0.5), *, diverged=False, **changes):
     curves["gradient_norm"][1:] = [0.1, 0.2, 0.3]
     curves["gradient_norm_max"][1:] = [1.0, 2.0, 3.0]
     weights = {c: {"cell.weight_hh": np.full((4, 4), i, np.float32)} for i, c in enumerate(("initial", "early", "final"))}
-    outcome = {"diverged": diverged, "seconds": 1.0, "test_loss": 0.6, "test_metric": 0.7, "parameter_count": 37}
+    outcome = Outcome(diverged=diverged, seconds=1.0, test_loss=0.6, test_metric=0.7, parameter_count=37)
     return TrialResult(trial(**changes), outcome, curves, weights)
 
 
 def spectra(exponents, *, error=0.01, **changes):
     """Spectra of a trial from exponents (3, B, S)."""
     exponents = np.array(exponents, float)
-    settings = {"sequences": exponents.shape[1], "transient": 2, "steps": 8, "seconds": 1.0}
+    settings = SpectrumSettings(sequences=exponents.shape[1], transient=2, steps=8)
     errors = np.full((3, exponents.shape[2]), error)
     history = np.repeat(exponents.mean(1)[:, :1], 8, axis=1)
-    return TrialSpectra(trial(**changes), settings, exponents, errors, 1e-9 * np.ones_like(errors), history)
+    return TrialSpectra(trial(**changes), settings, 1.0, exponents, errors, 1e-9 * np.ones_like(errors), history)
 
 
 def fixed_points(**changes):
@@ -61,13 +95,13 @@ def fixed_points(**changes):
     points = {"zero": np.array([[0.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]]), "mean": np.ones((1, 4))}
     moduli = {"zero": np.array([[0.5, 0.1, 0.0, 0.0], [1.5, 0.1, 0.0, 0.0]]), "mean": np.array([[1.0, 0.1, 0.0, 0.0]])}
     shared = {"median_q": 0.1, "natural_q": 0.2, "seeds_that_found": 1.0, "outliers": 0, "index": 1}
-    figures = {
-        "zero": {"fixed_points": 2, "stable": 1, "by_unstable_directions": [1, 1], "slowest_time_constant": 2.5} | shared,
-        "mean": {"fixed_points": 1, "stable": 1, "by_unstable_directions": [1], "slowest_time_constant": None} | shared,
+    counts = {
+        "zero": PointCounts(fixed_points=2, stable=1, by_unstable_directions=[1, 1], slowest_time_constant=2.5, **shared),
+        "mean": PointCounts(fixed_points=1, stable=1, by_unstable_directions=[1], slowest_time_constant=None, **shared),
     }
     trajectories = np.random.default_rng(0).normal(size=(9, 3, 4)).astype(np.float32)
-    settings = {"seeds": 4, "tolerance": 1e-20, "iterations": 5}
-    return TrialFixedPoints(trial(**changes), settings, figures, trajectories, points, moduli)
+    settings = FixedPointsSettings(seeds=4, tolerance=1e-20, iterations=5)
+    return TrialFixedPoints(trial(**changes), settings, counts, trajectories, points, moduli)
 
 
 def study(trials=24, tasks=("counting", "recalling"), cells=("elman", "gru"), seed=0):

@@ -1,4 +1,4 @@
-"""All systems with known exponents; run as a program, the page docs/oracles.md: what each should give and what it gives."""
+"""All systems with known exponents; as a program, prints docs/oracles.md, which compares exact and measured exponents."""
 
 import platform
 import sys
@@ -12,7 +12,7 @@ SYSTEMS = (*MAPS, *NETWORKS)
 
 
 def page(systems):
-    """The systems measured now, as Markdown."""
+    """The systems, measured now, as Markdown."""
     yield "# Systems with known exponents"
     yield ""
     yield f"Measured by `make docs` on {date.today()}: CPU ({processor()}), float64, torch {torch.__version__}; nats per step."
@@ -26,7 +26,7 @@ def page(systems):
 
 
 def row(system):
-    """One system's line; | would end a column."""
+    """The table row of one system, with | escaped."""
     measured = system.measure()
     cells = [
         system.name,
@@ -41,13 +41,13 @@ def row(system):
 
 
 def listed(values):
-    """Up to three values, or the first two, the last and how many there are."""
+    """Up to three values, or the first two, the last and the number of values."""
     texts = [f"{v:.7g}" if abs(v) > 1e-9 else "0" for v in values.tolist()]
     return ", ".join(texts) if len(texts) <= 3 else f"{texts[0]}, {texts[1]} ... {texts[-1]} ({len(texts)})"
 
 
 def processor():
-    """The processor's name where the system tells it."""
+    """The name of the processor, or the architecture if that is unknown."""
     try:
         with open("/proc/cpuinfo") as lines:
             return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))

@@ -1,4 +1,4 @@
-"""What the adapter takes and refuses, and that it leaves what it is given alone."""
+"""Models that the adapter accepts and refuses; it does not change its arguments."""
 
 import copy
 import math
@@ -11,8 +11,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from pipeline import lyapunov_spectrum
-from pipeline.errors import ModuleError
-from pipeline.spectrum.engine import random_basis
+from pipeline.core.errors import ModuleError
 
 MODULES = [nn.RNN, nn.LSTM, nn.GRU]
 CELLS = [nn.RNNCell, nn.LSTMCell, nn.GRUCell]
@@ -27,7 +26,7 @@ NAMES = ["tanh", "relu", "lstm", "gru"]
 
 
 def positive(module):
-    """A module whose ReLU units are never off for positive states and inputs, so that no direction is lost."""
+    """The module with positive weights: for positive states and inputs, ReLU units are always active and no direction is lost."""
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.abs_()
@@ -35,12 +34,8 @@ def positive(module):
 
 
 def dense_spectra(module, flat, inputs, *, transient):
-    """(B, S) by whole Jacobians of torch's own module, from the same deviations, largest mean first."""
-    size = flat.shape[1]
-    basis = random_basis(size, size, inputs).T  # same start: what is compared is all that follows
-    step = oracles.one_step(module)
-    each = [oracles.dense_spectrum(step, s, x, basis, transient=transient) for s, x in zip(flat, inputs.unbind(1), strict=True)]
-    dense = torch.stack(each)
+    """(B, S) exponents of torch's own module by the reference algorithm, in the order of their means."""
+    dense = oracles.reference_of_module(module, flat, inputs, transient=transient)
     return dense[:, dense.mean(0).argsort(descending=True)]
 
 
@@ -60,7 +55,7 @@ def test_module_has_the_spectrum_of_its_dense_jacobians(kind, options, layers, b
     size = found.exponents.shape[0]
     assert size == (6 if kind is nn.LSTM else 3) * layers
     flat = start.permute(2, 1, 0, 3).reshape(2, size)
-    # rounding in a basis grows by the ratio of neighbouring growths, at most a few powers of ten over 8 steps
+    # rounding errors of a basis grow by the ratio of neighbouring growth factors, a few powers of ten at most over 8 steps
     assert_close(found.per_sequence, dense_spectra(module, flat, inputs, transient=2), rtol=0, atol=1e-9)
 
 
@@ -88,7 +83,7 @@ def test_relu_network_that_is_never_off_has_the_determinant_of_its_weights(bias)
 def test_relu_units_that_are_off_lose_their_directions():
     module = module_of(nn.RNN, 2, 3, scale=0.1, nonlinearity="relu")
     with torch.no_grad():
-        module.bias_ih_l0.copy_(torch.tensor([9.0, -9.0, 9.0]))  # the rest adds up to at most .3 + .2 max(h), and max(h) < 12
+        module.bias_ih_l0.copy_(torch.tensor([9.0, -9.0, 9.0]))  # the other terms are at most 0.3 + 0.2 max(h), and max(h) < 12
     found = lyapunov_spectrum(module, noise(10, 1, 2).clamp(-1, 1), transient=0)
     assert found.lost == 1
 
@@ -128,7 +123,7 @@ def test_unbatched_input_equals_a_batch_of_one():
 
 
 class Own(nn.Module):
-    """A module of one's own in the forms that are accepted."""
+    """A custom module in the accepted forms."""
 
     def __init__(self, cell, answer):
         super().__init__()
@@ -160,7 +155,7 @@ def test_step_function_equals_the_module_it_writes_out():
     assert_close(found.per_sequence, lyapunov_spectrum(module, inputs, every=1).per_sequence, rtol=0, atol=1e-11)
 
 
-# What the caller keeps
+# The caller's objects are not changed
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -251,7 +246,7 @@ REFUSALS = {
     "bidirectional": (lambda: nn.GRU(2, 3, bidirectional=True), IN, {}, "bidirectional.*future"),
     "projection": (lambda: nn.LSTM(2, 3, proj_size=2), IN, {}, "proj_size.*step function"),
     "dropout between layers": (lambda: nn.LSTM(2, 3, 2, dropout=0.5), IN, {}, r"dropout.*eval\(\)"),
-    "dropout in a module of one's own": (Sleepy, IN, {"state": ZERO}, r"dropout.*eval\(\)"),
+    "dropout in a custom module": (Sleepy, IN, {"state": ZERO}, r"dropout.*eval\(\)"),
     "width of a module": (lambda: nn.RNN(5, 3), IN, {}, r"input size 5.*\(10, 2, 2\)"),
     "width of a cell": (lambda: nn.GRUCell(5, 3), IN, {}, r"input size 5.*\(10, 2, 2\)"),
     "width of an unbatched input": (lambda: nn.RNN(5, 3), IN[:, 0], {}, "input size 5"),
@@ -269,12 +264,12 @@ REFUSALS = {
     "state with NaN": (lambda: nn.RNN(2, 2), IN, {"state": torch.full((1, 2, 2), math.nan)}, "state.*finite"),
     "state of another shape": (lambda: nn.RNN(2, 3), IN, {"state": torch.zeros(1, 2, 4)}, r"\(1, 2, 3\).*\(1, 2, 4\)"),
     "one tensor for an LSTM": (lambda: nn.LSTM(2, 3), IN, {"state": torch.zeros(1, 2, 3)}, "2 tensor"),
-    "no state for a module of one's own": (lambda: Own(nn.RNNCell(2, 3), "state"), IN, {}, "state="),
+    "no state for a custom module": (lambda: Own(nn.RNNCell(2, 3), "state"), IN, {}, "state="),
     "no state for a function": (lambda: torch.add, IN, {}, "state="),
     "state of other sequences": (lambda: torch.add, IN, {"state": torch.zeros(3, 2)}, "same B"),
     "flat state": (lambda: torch.add, IN, {"state": torch.zeros(2)}, r"\(B, S\)"),
     "step that changes the shape": (lambda: lambda s, x: s[:, :1], IN, {"state": ZERO}, "keep the state's shape"),
-    "module that drops half the state": (Forgetful, IN, {"state": (ZERO, ZERO)}, "1 tensors from one of 2"),
+    "module that drops half the state": (Forgetful, IN, {"state": (ZERO, ZERO)}, "1 tensors for one of 2"),
     "step that gives no tensor": (lambda: lambda s, x: (s, x), IN, {"state": ZERO}, "step.*tuple"),
     "state that is text": (lambda: nn.RNN(2, 3), IN, {"state": "zero"}, "state.*str"),
     "inputs of no sequence": (lambda: nn.RNN(2, 3), IN[:, :0], {}, "no sequence"),

@@ -3,28 +3,21 @@
 import oracles
 import pytest
 import torch
+from draws import module_of, noise
 from torch import nn
 from torch.testing import assert_close
 
-from benchmarks import handwritten, memory, naive, spectra, timing
+from benchmarks import handwritten, memory, spectra, systems, timing
 from pipeline import lyapunov_spectrum
 from pipeline.spectrum.engine import random_basis
+from pipeline.spectrum.reference import reference_spectrum
 
 MODULES = [nn.RNN, nn.LSTM, nn.GRU]
 STEPS, TRANSIENT, SEQUENCES, INPUTS, HIDDEN = 12, 4, 3, 2, 5
 
 
-def noise(*shape, seed=2):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def module_of(kind, seed=3):
-    """A float64 module with weights uniform(-.6, .6), drawn from a generator of its own."""
-    module = kind(INPUTS, HIDDEN).double()
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.uniform_(-0.6, 0.6, generator=torch.Generator().manual_seed(seed + parameter.numel()))
-    return module
+def network(kind, seed=3):
+    return module_of(kind, INPUTS, HIDDEN, scale=0.6, seed=seed)
 
 
 def state_size(module):
@@ -32,12 +25,12 @@ def state_size(module):
 
 
 def tolerance(exponents):
-    """What rounding may do to exponents (..., k) here.
+    """The effect that rounding may have on exponents (..., k) here.
 
-    A Householder QR is the exact one of a matrix that is off by some S eps of its norm, which turns a direction's growth
-    by that times the ratio of the largest growth of the step to its own; the product over the steps of a path moves the
-    later directions by as much again for every step that it is long. With the ratio of a typical step e^(l_1 - l_k), a
-    hundredfold allowance for steps that are worse, T steps and S at most 2 H: T 100 2 H eps e^(l_1 - l_k).
+    A Householder QR is the exact one of a matrix with an error of some S eps of its norm, which changes the growth of a
+    direction by that times the ratio of the step's largest growth to its own; over a path, every step adds as much again
+    to the error of the later directions. With the ratio e^(l_1 - l_k) of a typical step, a hundredfold allowance for
+    worse steps, T steps and S at most 2 H, this is T 100 2 H eps e^(l_1 - l_k).
     """
     spread = (exponents.max() - exponents.min()).exp()
     return float(STEPS * 100 * 2 * HIDDEN * torch.finfo(torch.float64).eps * spread)
@@ -45,18 +38,17 @@ def tolerance(exponents):
 
 @pytest.mark.parametrize("count", [2, None])
 @pytest.mark.parametrize("kind", MODULES)
-@pytest.mark.parametrize("baseline", [naive, handwritten])
-def test_a_baseline_has_the_exponents_of_the_engine_and_of_whole_jacobians(baseline, kind, count):
-    module, inputs = module_of(kind), noise(STEPS, SEQUENCES, INPUTS)
+def test_the_handwritten_loop_has_the_exponents_of_the_engine_and_of_the_reference(kind, count):
+    module, inputs = network(kind), noise(STEPS, SEQUENCES, INPUTS)
     size = state_size(module)
     count = count or size
     basis = random_basis(size, count, inputs).T
-    found = baseline.exponents(module, inputs, count, TRANSIENT, basis=basis)
+    found = handwritten.exponents(module, inputs, count, TRANSIENT, basis=basis)
     step, state = oracles.one_step(module), torch.zeros(size, dtype=torch.float64)
-    dense = [oracles.dense_spectrum(step, state, s, basis, transient=TRANSIENT) for s in inputs.unbind(1)]
-    allowed = tolerance(torch.stack(dense))
-    assert allowed < 1e-6  # the systems are tame enough for the comparison to see a wrong factor of any gate
-    assert_close(found, torch.stack(dense).detach(), rtol=0, atol=allowed)
+    dense = torch.stack([reference_spectrum(step, state, s, basis, transient=TRANSIENT) for s in inputs.unbind(1)])
+    allowed = tolerance(dense)
+    assert allowed < 1e-6  # tame enough to reveal a wrong factor of any gate
+    assert_close(found, dense, rtol=0, atol=allowed)
     engine = lyapunov_spectrum(module, inputs, count=count, transient=TRANSIENT, every=1)
     order = found.mean(0).argsort(descending=True)
     assert_close(found[:, order], engine.per_sequence, rtol=0, atol=allowed)
@@ -64,11 +56,22 @@ def test_a_baseline_has_the_exponents_of_the_engine_and_of_whole_jacobians(basel
 
 @pytest.mark.parametrize("kind", MODULES)
 def test_the_handwritten_loop_gives_each_of_many_networks_its_own(kind):
-    modules, inputs = [module_of(kind, seed) for seed in (3, 4)], noise(STEPS, SEQUENCES, INPUTS)
+    modules, inputs = [network(kind, seed) for seed in (3, 4)], noise(STEPS, SEQUENCES, INPUTS)
     found = handwritten.exponents_of_all(modules, inputs, 3, TRANSIENT)
     for module, own in zip(modules, found, strict=True):
-        expected = naive.exponents(module, inputs, 3, TRANSIENT)
+        expected = handwritten.exponents(module, inputs, 3, TRANSIENT)
         assert_close(own, expected, rtol=0, atol=tolerance(expected))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [*((k, {"bias": b}) for k in MODULES for b in (True, False)), (nn.RNN, {"nonlinearity": "relu"})]
+)
+def test_the_step_of_a_module_is_the_modules_own(kind, options):
+    module, inputs = module_of(kind, INPUTS, HIDDEN, scale=0.6, **options), noise(STEPS, INPUTS)
+    step, state = systems.one_step(module), torch.zeros(state_size(module), dtype=torch.float64)
+    for x in inputs:
+        state = step(state, x)
+    assert_close(state[:HIDDEN], module(inputs)[0][-1], rtol=0, atol=1e-13)  # rounding of 12 steps
 
 
 @pytest.mark.parametrize("options", [{"num_layers": 2}, {"bias": False}, {"bidirectional": True}, {"nonlinearity": "relu"}])

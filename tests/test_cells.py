@@ -1,18 +1,20 @@
-"""Each cell against its equations written out by hand, and stacks against torch's own."""
+"""Cells against their equations written out by hand, stacks against torch's layers, and the range checks of options."""
 
 import math
+from dataclasses import fields
 
 import pytest
 import torch
+from draws import module_of, noise, seeded
 from torch import nn
 from torch.testing import assert_close
 
 from pipeline import cells
-from pipeline.cells import Stack
+from pipeline.cells import Cell, Stack
 from pipeline.cells.elman import Elman
 from pipeline.cells.gru import GRU
 from pipeline.cells.lstm import LSTM
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 
 
 def sigmoid(x):
@@ -20,7 +22,7 @@ def sigmoid(x):
 
 
 def scalars(gates, **values):
-    """Parameters of a cell with one unit and one input; a value is one number, or one a gate."""
+    """Parameters of a cell with one unit and one input; each value is one number, or one number per gate."""
     shapes = {"weight_ih": (gates, 1), "weight_hh": (gates, 1), "bias_ih": (gates,), "bias_hh": (gates,)}
     return {n: torch.tensor(values[n], dtype=torch.float64).reshape(shapes[n]) for n in shapes}
 
@@ -74,7 +76,7 @@ def test_gru_by_hand_with_gates_in_the_order_reset_update_new_and_reset_after_th
 @pytest.mark.parametrize("name", ["elman", "lstm", "gru"])
 def test_cell_without_biases_equals_one_with_zero_biases(name):
     cell = cells.get(name)(2, 3)
-    params = cell.init(torch.Generator().manual_seed(0))
+    params = cell.init(seeded(0))
     without = {n: p for n, p in params.items() if n.startswith("weight")}
     zero = without | {n: torch.zeros_like(p) for n, p in params.items() if n.startswith("bias")}
     state, x = torch.full((2, cell.state_size), 0.3), torch.full((2, 2), 0.5)
@@ -85,14 +87,10 @@ def test_cell_without_biases_equals_one_with_zero_biases(name):
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_stack_equals_torchs_layers(name, layers):
     kind = cells.get(name)
-    module = kind.torch_module(2, 3, layers).double()
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.uniform_(-0.8, 0.8, generator=generator)
+    module = module_of(kind.torch_module, 2, 3, layers, scale=0.8)
     stack = Stack(tuple(kind(2 if n == 0 else 3, 3) for n in range(layers)))
     params = [{n.removesuffix(f"_l{k}"): p for n, p in module.named_parameters() if n.endswith(f"_l{k}")} for k in range(layers)]
-    inputs = torch.randn(30, 4, 2, generator=generator, dtype=torch.float64)
+    inputs = noise(30, 4, 2)
     state = torch.zeros(4, stack.state_size, dtype=torch.float64)
     outputs = []
     for x in inputs:
@@ -114,6 +112,77 @@ def test_unknown_cell_is_refused_with_those_there_are():
         cells.get("lstn")
 
 
-def test_private_file_is_no_cell():
-    with pytest.raises(ConfigError, match="no cell '_stack'"):
-        cells.get("_stack")
+def test_folder_of_shared_code_is_no_cell():
+    assert "base" not in cells.names()
+    with pytest.raises(ConfigError, match="no cell 'base'"):
+        cells.get("base")
+
+
+# Options
+
+
+WRONG = [  # cell, option, wrong value, what is right
+    ("antisymmetric", "step_size", 0, "above 0"),
+    ("antisymmetric", "diffusion", -0.1, "at least 0"),
+    ("cornn", "step_size", math.inf, "above 0"),
+    ("cornn", "stiffness", -1.0, "at least 0"),
+    ("cornn", "damping", -1.0, "at least 0"),
+    ("elman", "nonlinearity", "sigmoid", "tanh or relu"),
+    ("esn", "leak", 0.0, "in (0, 1]"),
+    ("esn", "spectral_radius", 0.0, "above 0"),
+    ("fastrnn", "start", math.nan, "a finite number"),
+    ("indrnn", "nonlinearity", 1, "tanh or relu"),
+    ("leaky", "leak", 1.5, "in (0, 1]"),
+    ("leaky", "leak", "half", "in (0, 1]"),
+    ("leaky", "leak", True, "in (0, 1]"),
+    ("lem", "step_size", -1, "above 0"),
+    ("lipschitz", "step_size", 0.0, "above 0"),
+    ("lipschitz", "skew", 1.1, "in [0, 1]"),
+    ("lipschitz", "diffusion", None, "at least 0"),
+    ("lru", "inner_radius", -0.1, "in [0, 1]"),
+    ("lru", "outer_radius", 1.1, "in (0, 1]"),
+    ("lru", "largest_phase", 7.0, "in (0, 6.28319]"),
+    ("sbo_gradient", "step_size", 0.0, "above 0"),
+    ("sbo_gradient", "rank", 0, "a whole number above 0"),
+    ("sbo_heavy_ball", "rank", 2.5, "a whole number above 0"),
+    ("sbo_nesterov", "step_size", "1e-3", "above 0"),
+    ("scornn", "negative_share", 1.01, "in [0, 1]"),
+    ("unicornn", "step_size", 0.0, "above 0"),
+    ("unicornn", "stiffness", -1, "at least 0"),
+]
+
+
+def own_options(name):
+    """Names of the fields that a cell adds to those of all cells."""
+    return {f.name for f in fields(cells.get(name))} - {f.name for f in fields(Cell)}
+
+
+@pytest.mark.parametrize(("name", "option", "value", "right"), WRONG)
+def test_an_option_out_of_its_range_is_refused_in_one_sentence(name, option, value, right):
+    with pytest.raises(ConfigError) as raised:
+        cells.get(name)(2, 3, **{option: value})
+    assert str(raised.value) == f"cell {name}: {option} is {value!r}; it should be {right}"
+
+
+def test_every_option_of_every_cell_is_in_the_table():
+    checked = {(name, option) for name, option, *_ in WRONG}
+    sbo = {(f"sbo_{kind}", option) for kind in ("gradient", "heavy_ball", "nesterov") for option in ("step_size", "rank")}
+    assert checked | sbo == {(name, option) for name in cells.names() for option in own_options(name)}  # sbo cells share theirs
+
+
+@pytest.mark.parametrize("name", cells.names())
+def test_default_options_are_in_their_range_at_both_ends_of_the_sizes(name):
+    for size in (1, 200):
+        assert cells.get(name)(size, size).hidden_size == size
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("leaky", {"leak": 1}), ("lipschitz", {"skew": 0}), ("lru", {"inner_radius": 1.0})]
+)
+def test_the_closed_ends_of_a_range_belong_to_it(name, options):
+    cells.get(name)(2, 3, **options)
+
+
+def test_a_ring_is_no_wider_inside_than_outside():
+    with pytest.raises(ConfigError, match=r"cell lru: inner_radius is 0.9; it should be in \[0, 0.5\]"):
+        cells.get("lru")(2, 3, inner_radius=0.9, outer_radius=0.5)

@@ -1,23 +1,26 @@
 """What params.yaml may say, and the sentence that each mistake gets."""
 
+import shutil
+import subprocess
+
 import pytest
-import yaml
-from conftest import ROOT
+from conftest import ROOT, YAML_1_2
 from pydantic import ValidationError
 
-from pipeline import config
-from pipeline.errors import ConfigError
+from pipeline.core import config
+from pipeline.core.errors import ConfigError
+from pipeline.core.hyper_parameters import DECLARED, Range
 
 
 def message(path):
     with pytest.raises(ConfigError) as raised:
-        config.load(path)
+        config.load(path=path)
     return str(raised.value)
 
 
 def test_the_real_file_loads_and_says_what_it_says():
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
-    found = config.load(ROOT / "params.yaml")
+    content = YAML_1_2.load((ROOT / "params.yaml").read_text())
+    found = config.load(path=ROOT / "params.yaml")
     assert found.model_dump(mode="json") == content
 
 
@@ -28,7 +31,7 @@ def test_every_key_of_the_file_is_required(small_params):
             if isinstance(value, dict):
                 yield from keys(value, f"{prefix}{key}.")
 
-    for key in list(keys(yaml.safe_load((ROOT / "params.yaml").read_text()))):
+    for key in list(keys(YAML_1_2.load((ROOT / "params.yaml").read_text()))):
         path = small_params({key: ...})
         assert message(path).startswith(f"{path}: {key} is missing; ")
 
@@ -146,7 +149,7 @@ def test_range_from_high_to_low_is_refused(small_params, key):
 
 
 def test_range_of_one_value_is_a_range(small_params):
-    assert config.load(small_params({"train.init_scale.low": 2.0, "train.init_scale.high": 2})).train.init_scale.low == 2
+    assert config.load(path=small_params({"train.init_scale.low": 2.0, "train.init_scale.high": 2})).train.init_scale.low == 2
 
 
 def test_early_epoch_after_the_last_is_refused(small_params):
@@ -195,18 +198,18 @@ def test_folder_in_place_of_the_file_is_refused(tmp_path):
 def test_numbers_are_those_of_yaml_one_point_two(small_params, text, number):
     path = small_params()
     content = path.read_text()
-    old = f"low: {yaml.safe_load(content)['train']['init_scale']['low']}"
+    old = f"low: {YAML_1_2.load(content)['train']['init_scale']['low']}"
     assert content.count(old) == 1
     path.write_text(content.replace(old, f"low: {text}"))
     if number is None:
         assert "train.init_scale.low is " in message(path)
     else:
-        found = config.load(path).train.init_scale.low
+        found = config.load(path=path).train.init_scale.low
         assert (found, type(found)) == (number, float)
 
 
 def test_settings_cannot_be_changed(small_params):
-    found = config.load(small_params())
+    found = config.load(path=small_params())
     for section, key in ((found, "seed"), (found.train, "trials"), (found.train.init_scale, "low")):
         with pytest.raises(ValidationError, match="frozen"):
             setattr(section, key, 1)
@@ -214,14 +217,14 @@ def test_settings_cannot_be_changed(small_params):
 
 
 def test_settings_can_be_told_apart_and_kept_in_a_set(small_params):
-    one, again, other = (config.load(small_params(o)) for o in ({}, {}, {"train.trials": 5}))
+    one, again, other = (config.load(path=small_params(o)).spectrum for o in ({}, {}, {"spectrum.steps": 9}))
     assert len({one, again, other}) == 2
 
 
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("seed: 1\nseed: 2", "the key 'seed' stands twice"),
+        ("seed: 1\nseed: 2", 'not valid YAML: found duplicate key "seed".* in line 2$'),
         ("2024-01-01: 3", "what no setting can be"),
         ("x: &a [*a]", "what no setting can be"),
     ],
@@ -230,4 +233,88 @@ def test_yaml_that_only_yaml_understands_is_refused(tmp_path, line, sentence):
     path = tmp_path / "params.yaml"
     path.write_text(line)
     with pytest.raises(ConfigError, match=sentence):
-        config.load(path)
+        config.load(path=path)
+
+
+def test_only_the_sections_that_are_asked_for_are_there(small_params):
+    settings = config.load("seed", "train", path=small_params())
+    assert settings.seed == 2026
+    assert settings.train.trials == 4
+    with pytest.raises(AttributeError):
+        settings.device  # noqa: B018
+
+
+def test_every_hyper_parameter_is_a_key_of_train(small_params):
+    assert set(DECLARED) | {"trials", "epochs", "early_epoch", "state", "options"} == set(config.Train.model_fields)
+    for name in DECLARED:
+        path = small_params({f"train.{name}": ...})
+        assert message(path).startswith(f"{path}: train.{name} is missing; ")
+
+
+def test_options_of_cells_are_lists_or_ranges_of_cells_that_exist(small_params):
+    options = {"leaky": {"leak": [0.3, 0.5]}, "esn": {"spectral_radius": {"low": 0.5, "high": 1.5}}}
+    settings = config.load(path=small_params({"train.options": options})).train
+    assert settings.options["leaky"]["leak"] == (0.3, 0.5)
+    assert settings.options["esn"]["spectral_radius"] == Range(low=0.5, high=1.5)
+    assert "there is no cell 'leeky'" in message(small_params({"train.options": {"leeky": {"leak": [0.3]}}}))
+    assert "train.options.leaky.leak" in message(small_params({"train.options": {"leaky": {"leak": 0.3}}}))
+
+
+# Profiles
+
+
+PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=lambda p: p.stem)
+def test_a_profile_is_valid_and_named_like_its_study_and_names_only_what_differs(path):
+    settings = config.load(path=ROOT / "params.yaml", profile=path)
+    assert settings.study == path.stem
+
+    def same(overlay, base):
+        for key, value in overlay.items():
+            if isinstance(value, dict) and "low" not in value:
+                yield from same(value, base[key])
+            elif value == base[key]:
+                yield key
+
+    base = YAML_1_2.load((ROOT / "params.yaml").read_text())
+    assert not list(same(YAML_1_2.load(path.read_text()), base))
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    """A repository with params.yaml and the profiles."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copytree(ROOT / "profiles", tmp_path / "profiles")
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "state"]):
+        subprocess.run([*git, *words], cwd=tmp_path, check=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_profile_is_laid_over_the_committed_file_and_taken_off_again(workspace):
+    path = workspace / "params.yaml"
+    before = path.read_text()
+    config.main(["wide"])
+    wide = config.load(path=path)
+    assert wide == config.load(path=ROOT / "params.yaml", profile=ROOT / "profiles/wide.yaml")
+    assert "# learning rate" in path.read_text() or "log-uniform" in path.read_text()  # comments stay
+    config.main(["paper"])
+    assert config.load(path=path).study == "paper"
+    config.main(["default"])
+    assert path.read_text() == before
+
+
+def test_a_profile_overwrites_no_changes_of_ones_own(workspace):
+    path = workspace / "params.yaml"
+    path.write_text(path.read_text().replace("seed: 2026", "seed: 7"))
+    with pytest.raises(SystemExit, match=r"ERROR: params.yaml has changes of its own"):
+        config.main(["wide"])
+    assert "seed: 7" in path.read_text()
+
+
+def test_a_profile_that_does_not_exist_is_named_with_those_that_do(workspace):
+    with pytest.raises(SystemExit, match=r"ERROR: there is no profiles/wild.yaml; there are default, paper, paper_small, wide"):
+        config.main(["wild"])

@@ -1,4 +1,4 @@
-"""What every cell, head and task must keep, walked over by name: a new file is held to it unasked."""
+"""Contracts of every cell, head and task, tested by name, so that a new file is tested automatically."""
 
 import hashlib
 import itertools
@@ -8,21 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from draws import noise, seeded
 from torch.testing import assert_close
 
 from pipeline import cells, heads, tasks
-from pipeline.artefacts import TaskData
+from pipeline.core.records import TaskData
 from pipeline.training.network import StepLoop, recurrence
 
 SPLITS = ("train", "validation", "test")
 
 
-def generator(seed=1):
-    return torch.Generator().manual_seed(seed)
-
-
 def reference(name):
-    """The naive NumPy form of a cell without a torch twin: (params, state, x) -> state, in its own test file."""
+    """The naive NumPy form (params, state, x) -> state of a cell without a torch equivalent, from the cell's own test file."""
     path = Path(__file__).parent / "cells" / f"test_{name}.py"
     spec = spec_from_file_location(path.stem, path)
     module = module_from_spec(spec)
@@ -51,13 +48,13 @@ def twin_of(cell, params):
 def example(name, hidden=5):
     """A cell with strong parameters in float64, a state and 30 inputs."""
     cell = cells.get(name)(3, hidden, init_scale=1.2)
-    params = double(cell.init(generator()))
-    state = torch.randn(4, cell.state_size, generator=generator(2), dtype=torch.float64)
-    return cell, params, state, torch.randn(30, 4, 3, generator=generator(3), dtype=torch.float64)
+    params = double(cell.init(seeded()))
+    state = noise(4, cell.state_size)
+    return cell, params, state, noise(30, 4, 3, seed=3)
 
 
 def empirical_distance(values, low, high):
-    """Largest distance of the empirical distribution from uniform(low, high)."""
+    """The largest distance of the empirical distribution from uniform(low, high)."""
     ordered = np.sort((values - low) / (high - low))
     steps = np.arange(len(ordered) + 1) / len(ordered)
     return max(np.abs(ordered - steps[1:]).max(), np.abs(ordered - steps[:-1]).max())
@@ -66,7 +63,7 @@ def empirical_distance(values, low, high):
 def assert_uniform(tensors, scale):
     values = np.concatenate([t.double().numpy().ravel() for t in tensors])
     assert np.abs(values).max() <= np.float32(scale)
-    # Dvoretzky, Kiefer, Wolfowitz and Massart: farther off with probability 1e-6 at the most
+    # Dvoretzky, Kiefer, Wolfowitz and Massart: a larger distance has a probability of at most 1e-6
     assert empirical_distance(values, -scale, scale) < (np.log(2 / 1e-6) / (2 * len(values))) ** 0.5
 
 
@@ -94,7 +91,7 @@ def test_cell_follows_its_twin_over_thirty_steps(name):
 @pytest.mark.parametrize(
     ("name", "pair"), [(n, p) for n in cells.names() for p in itertools.combinations(range(cells.get(n).gates), 2)]
 )
-def test_parity_would_see_any_two_gates_swapped(name, pair):
+def test_swapping_any_two_gates_changes_the_outputs(name, pair):
     cell, params, state, inputs = example(name)
     order = list(range(cell.gates))
     order[pair[0]], order[pair[1]] = order[pair[1]], order[pair[0]]
@@ -105,13 +102,13 @@ def test_parity_would_see_any_two_gates_swapped(name, pair):
 @pytest.mark.parametrize("name", cells.names())
 def test_step_loop_equals_the_fused_kernel(name):
     cell, params, _, inputs = example(name)
-    inputs.requires_grad_()  # for cells of which nothing is trained
+    inputs.requires_grad_()  # for cells without trained parameters
     loop, fused = StepLoop(cell, params), recurrence(cell, params).double()
     outputs, expected = loop(inputs)[0], fused(inputs)[0]
     assert_close(outputs, expected, rtol=0, atol=1e-12)
     outputs.square().sum().backward()
     expected.square().sum().backward()
-    if cell.torch_module is None:  # one and the same
+    if cell.torch_module is None:  # both are the step loop
         assert {n for n, _ in loop.named_parameters()} == set(params) - cell.fixed
         assert {n for n, _ in loop.named_buffers()} == cell.fixed
     gradients = {n.removesuffix("_l0"): p.grad for n, p in fused.named_parameters()}
@@ -119,18 +116,18 @@ def test_step_loop_equals_the_fused_kernel(name):
         assert_close(p.grad, gradients[n], rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", [n for n in cells.names() if "init" not in vars(cells.get(n))])
+@pytest.mark.parametrize("name", [n for n in cells.names() if cells.get(n).init is cells.Cell.init])
 def test_cell_draws_uniformly_within_its_scale(name):
     for hidden, scale in ((40, 0.03), (40, 2.5), (64, None)):
-        params = cells.get(name)(20, hidden, scale).init(generator())
+        params = cells.get(name)(20, hidden, scale).init(seeded())
         assert_uniform(params.values(), hidden**-0.5 if scale is None else scale)
 
 
 @pytest.mark.parametrize("name", cells.names())
-def test_cells_parameters_have_the_shapes_that_it_says(name):
+def test_parameters_of_a_cell_have_the_documented_shapes(name):
     for hidden in (4, 5):
         cell = cells.get(name)(3, hidden, 0.5)
-        params = cell.init(generator())
+        params = cell.init(seeded())
         assert {n: tuple(p.shape) for n, p in params.items()} == cell.shapes()
         assert all(p.dtype == torch.float32 for p in params.values())
         assert cell.fixed | set(cell.rates) <= set(params)
@@ -138,7 +135,7 @@ def test_cells_parameters_have_the_shapes_that_it_says(name):
 
 @pytest.mark.parametrize("name", cells.names())
 def test_scale_changes_the_parameters(name):
-    small, large = (cells.get(name)(3, 5, scale).init(generator()) for scale in (0.1, 2.0))
+    small, large = (cells.get(name)(3, 5, scale).init(seeded()) for scale in (0.1, 2.0))
     assert any(not torch.equal(small[n], large[n]) for n in small)
 
 
@@ -146,7 +143,7 @@ def test_scale_changes_the_parameters(name):
 def test_cells_parameters_come_from_the_generator_alone(name):
     cell = cells.get(name)(3, 4)
     kept = torch.get_rng_state()
-    one, again, other = (cell.init(generator(seed)) for seed in (7, 7, 8))
+    one, again, other = (cell.init(seeded(seed)) for seed in (7, 7, 8))
     assert all(torch.equal(one[n], again[n]) for n in one)
     assert not all(torch.equal(one[n], other[n]) for n in one)
     assert torch.equal(torch.get_rng_state(), kept)
@@ -165,14 +162,14 @@ def test_cell_does_not_mix_sequences(name):
 
 
 @pytest.mark.parametrize("name", cells.names())
-def test_cells_state_is_all_that_one_step_hands_to_the_next(name):
+def test_the_state_is_everything_that_one_step_passes_to_the_next(name):
     cell, params, state, inputs = example(name)
     assert state.shape == (4, cell.state_size)
     middle = run(cell, params, state, inputs[:10])[1]
     kept = middle.clone()
     outputs, last = run(cell, params, middle, inputs[10:])
     whole, end = run(cell, params, state, inputs)
-    assert torch.equal(middle, kept)  # a step does not write into what it was given
+    assert torch.equal(middle, kept)  # a step does not change its arguments
     assert torch.equal(outputs, whole[10:])
     assert torch.equal(last, end)
     assert last.shape == state.shape
@@ -184,21 +181,21 @@ def test_no_part_of_the_state_is_idle(name):
     cell, params, state, inputs = example(name)
     state, inputs = torch.cat([state, -state]), torch.cat([inputs, -inputs], dim=1)
     jacobian = torch.autograd.functional.jacobian(lambda s: run(cell, params, s, inputs[:2])[1], state)
-    assert (jacobian.abs().sum((0, 1, 2)) > 0).all()  # in one sequence or another: units may be dead for a while
+    assert (jacobian.abs().sum((0, 1, 2)) > 0).all()  # in at least one sequence: units may be silent for a while
 
 
 @pytest.mark.parametrize("below", [True, False])
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("deviations", [2, 60])  # few and many: a cell may multiply in another order
+@pytest.mark.parametrize("deviations", [2, 60])  # few and many: a cell may multiply in different orders
 @pytest.mark.parametrize("name", [n for n in cells.names() if cells.get(n).by_hand])
 def test_derivative_by_hand_is_that_of_the_step(name, deviations, bias, below):
-    cell, numbers = cells.get(name)(3, 5), generator(7)
+    cell, numbers = cells.get(name)(3, 5), seeded(7)
     draw = lambda *shape: torch.randn(*shape, generator=numbers, dtype=torch.float64)  # noqa: E731
     params = {n: draw(2, *s) for n, s in cell.shapes().items() if bias or n.startswith("weight")}
     state, x = draw(2, 4, cell.state_size), draw(2, 4, 3)
     along, beside = draw(2, 4, deviations, cell.state_size), draw(2, 4, deviations, 3) if below else None
     new = torch.stack([cell.step({n: p[m] for n, p in params.items()}, state[m], x[m]) for m in range(2)])
-    found = torch.full_like(along, torch.nan)  # whatever was there is written over
+    found = torch.full_like(along, torch.nan)  # previous contents are overwritten
     given = along.clone()
     cell.push(params, cell.linearise(params, state, new, x), given, found, beside)
     assert torch.equal(given, along)
@@ -211,7 +208,7 @@ def test_derivative_by_hand_is_that_of_the_step(name, deviations, bias, below):
 
 @pytest.mark.parametrize("name", [n for n in cells.names() if cells.get(n).by_hand])
 def test_derivative_by_hand_takes_one_input_for_all_networks(name):
-    cell, numbers = cells.get(name)(3, 5), generator(7)
+    cell, numbers = cells.get(name)(3, 5), seeded(7)
     params = {n: torch.randn(2, *s, generator=numbers, dtype=torch.float64) for n, s in cell.shapes().items()}
     state, x = (torch.randn(2, 4, n, generator=numbers, dtype=torch.float64) for n in (cell.state_size, 3))
     shared, each = cell.linearise(params, state, state, x[:1]), cell.linearise(params, state, state, x[:1].expand(2, -1, -1))
@@ -226,10 +223,10 @@ def test_derivative_by_hand_takes_one_input_for_all_networks(name):
 @pytest.mark.parametrize("name", heads.names())
 def test_head_draws_uniformly_within_the_inverse_root_of_what_it_reads(name):
     head = heads.get(name)(64, 50, 6)
-    params = head.init(generator())
-    assert params["weight"].shape[1] in (64, 6 * 64)  # of one step, or of all
+    params = head.init(seeded())
+    assert params["weight"].shape[1] in (64, 6 * 64)  # one step, or all steps
     assert_uniform(params.values(), params["weight"].shape[1] ** -0.5)
-    one, again, other = (head.init(generator(seed)) for seed in (7, 7, 8))
+    one, again, other = (head.init(seeded(seed)) for seed in (7, 7, 8))
     assert all(torch.equal(one[n], again[n]) for n in one)
     assert not any(torch.equal(one[n], other[n]) for n in one)
 
@@ -237,8 +234,8 @@ def test_head_draws_uniformly_within_the_inverse_root_of_what_it_reads(name):
 @pytest.mark.parametrize("name", heads.names())
 def test_head_does_not_mix_sequences(name):
     head = heads.get(name)(5, 2, 6)
-    params = head.init(generator())
-    outputs = torch.randn(6, 3, 5, generator=generator(2))
+    params = head.init(seeded())
+    outputs = torch.randn(6, 3, 5, generator=seeded(2))
     changed = outputs.clone()
     changed[:, 1] += 1
     before, after = head.read(params, outputs), head.read(params, changed)
@@ -258,27 +255,27 @@ def test_same_seed_gives_the_same_arrays_and_another_seed_others(name, prepared)
 
 
 @pytest.mark.parametrize("name", tasks.names())
-def test_tasks_arrays_have_the_shapes_that_its_description_says(name, prepared):
+def test_arrays_of_a_task_have_the_shapes_in_its_info(name, prepared):
     data, task = prepared(name), tasks.get(name)
-    about = data.about
+    info = data.info
     for split in SPLITS:
         inputs, targets = data.split(split)
-        assert inputs.shape[:2] == (about["steps"], about["sequences"][split])
-        assert targets.shape[0 if task.head == "last" else 1] == about["sequences"][split]
-        encoded = task.encode(torch.from_numpy(inputs[:, :3]), about["input_size"])
-        assert encoded.shape == (about["steps"], 3, about["input_size"])
+        assert inputs.shape[:2] == (info.steps, info.sequences[split])
+        assert targets.shape[0 if task.head == "last" else 1] == info.sequences[split]
+        encoded = task.encode(torch.from_numpy(inputs[:, :3]), info.input_size)
+        assert encoded.shape == (info.steps, 3, info.input_size)
         assert encoded.dtype == torch.float32
         assert encoded.isfinite().all()
 
 
 @pytest.mark.parametrize("name", tasks.names())
-def test_task_says_where_it_is_from_under_which_licence_and_what_it_is(name, prepared):
-    about = prepared(name).about
+def test_task_states_its_source_licence_and_description(name, prepared):
+    info = prepared(name).info
     for key in ("source", "licence", "title", "description", "metric", "hash"):
-        assert isinstance(about[key], str)
-        assert len(about[key]) >= 3
-    assert about["head"] in heads.names()
-    assert about["batch_size"] >= 1
+        assert isinstance(getattr(info, key), str)
+        assert len(getattr(info, key)) >= 3
+    assert info.head in heads.names()
+    assert info.batch_size >= 1
 
 
 @pytest.mark.parametrize("name", tasks.names())
@@ -288,15 +285,15 @@ def test_tasks_hash_is_of_its_arrays(name, prepared):
     for key in sorted(data.arrays):
         array = data.arrays[key]
         total.update(f"{key} {array.dtype} {array.shape}".encode() + array.tobytes(order="C"))
-    assert data.about["hash"] == total.hexdigest()
+    assert data.info.hash == total.hexdigest()
 
 
 @pytest.mark.parametrize("name", tasks.names())
 def test_loss_is_a_scalar_that_can_be_trained_on_and_metric_a_scalar(name, prepared):
-    task, about = tasks.get(name), prepared(name).about
+    task, info = tasks.get(name), prepared(name).info
     inputs, targets = (torch.from_numpy(a) for a in prepared(name).split("validation"))
     shape = (inputs.shape[1],) if task.head == "last" else inputs.shape[:2]
-    outputs = torch.randn(*shape, about["output_size"], generator=generator()).requires_grad_()
+    outputs = torch.randn(*shape, info.output_size, generator=seeded()).requires_grad_()
     loss = task.loss(outputs, targets)
     loss.backward()
     assert loss.shape == task.metric(outputs, targets).shape == ()
@@ -310,10 +307,10 @@ def test_no_constant_answer_near_the_one_of_chance_fits_training_better(name, pr
     data = prepared(name)
     targets = torch.from_numpy(data.arrays["train_targets"])
     shape = (len(targets),) if task.head == "last" else targets.shape[:2]
-    best = task.constant(targets, data.about["output_size"])
+    best = task.constant(targets, data.info.output_size)
     least = task.loss(best.expand(*shape, -1), targets)
     for seed in range(3):
-        other = best + 0.1 * torch.randn(best.shape, generator=generator(seed))
+        other = best + 0.1 * torch.randn(best.shape, generator=seeded(seed))
         assert task.loss(other.expand(*shape, -1), targets) > least
 
 
@@ -337,6 +334,6 @@ def test_prepared_task_comes_back_from_its_file(name, prepared, tmp_path):
     data = prepared(name)
     data.save(tmp_path / "data.safetensors")
     again = TaskData.load(tmp_path / "data.safetensors")
-    assert again.about == data.about
+    assert again.info == data.info
     assert all(np.array_equal(again.arrays[k], v) and again.arrays[k].dtype == v.dtype for k, v in data.arrays.items())
-    assert data.about["hash"] in again.summary()
+    assert data.info.hash in again.info.summary()

@@ -1,11 +1,10 @@
-"""What a study would take, and the profiles for which one asks."""
+"""The time that a study would take: sums that are done by hand, and counts of what stages do."""
 
 import pytest
-import yaml
-from conftest import ROOT
 
-from pipeline import config
-from pipeline.training import cost
+from pipeline.core import config
+from pipeline.core.errors import ConfigError
+from pipeline.measuring import cost
 
 
 def entry(**changes):
@@ -49,7 +48,7 @@ def test_thinned_task_keeps_the_first_sequences_with_their_targets(prepared, nam
 
 def test_each_task_cell_and_size_is_timed_and_counted_once(small_params):
     path = small_params({"tasks": ["mnist_rows"], "cells": ["elman", "lstm"], "train.trials": 6, "train.epochs": 2})
-    found = list(cost.costs(config.load(path)))
+    found = list(cost.costs(config.load(path=path)))
     assert [(c.task, c.cell, c.hidden_size) for c in found] == [
         ("mnist_rows", cell, size) for cell in ("elman", "lstm") for size in (3, 5)
     ]
@@ -62,14 +61,15 @@ def test_each_task_cell_and_size_is_timed_and_counted_once(small_params):
         assert c.step_seconds > 0
 
 
-def test_command_prints_what_the_file_of_parameters_would_take(small_params, capsys, monkeypatch):
+def test_the_command_prints_what_params_yaml_or_a_profile_would_take(small_params, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cost, "costs", lambda settings: [entry(trials=float(settings.train.trials))])
-    cost.main(str(small_params({"train.trials": 6})))
+    small_params({"train.trials": 6})
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "large.yaml").write_text("train: {trials: 60}")
+    cost.main()
     assert "6 trials on cpu" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "profiles").glob("paper*.yaml")), ids=lambda path: path.stem)
-def test_profile_is_a_whole_file_of_parameters_named_after_its_study(path):
-    found = config.load(path)
-    assert found.study == path.stem
-    assert found.model_dump(mode="json") == yaml.safe_load(path.read_text())
+    cost.main("large")
+    assert "60 trials on cpu" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match=r"small\.yaml"):
+        cost.main("small")

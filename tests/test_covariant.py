@@ -5,29 +5,23 @@ import math
 import oracles
 import pytest
 import torch
+from draws import exact, module_of, noise, seeded
 from torch import nn
 from torch.autograd.functional import jacobian
 from torch.testing import assert_close
 
-from pipeline.errors import ModuleError
+from pipeline.core.errors import ModuleError
 from pipeline.spectrum.adapt import adapt
 from pipeline.spectrum.covariant import covariant, covariant_vectors, record
+from pipeline.spectrum.reference import reference_spectrum
 from pipeline.spectrum.reorthonormalise import reorthonormalise, triangularise
 
 EPS = torch.finfo(torch.float64).eps
 GOLDEN = (1 + 5**0.5) / 2
 
 
-def exact(*values):
-    return torch.tensor(values, dtype=torch.float64)
-
-
-def noise(*shape, seed=2):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
 def linear(state, x):
-    """state' = matrix state, the matrix being what drives it."""
+    """The map state' = matrix state, where the input is the matrix."""
     size = state.shape[-1]
     return (x.reshape(-1, size, size) @ state[..., None])[..., 0]
 
@@ -41,7 +35,7 @@ def of_matrices(matrices, **options):
 
 
 def eigenvectors(matrix):
-    """Eigenvalues and unit eigenvectors as rows, by decreasing modulus; all real, in which case they are the vectors sought."""
+    """Eigenvalues and unit eigenvectors as rows, by decreasing modulus; all must be real."""
     values, vectors = torch.linalg.eig(matrix)
     assert not values.imag.any()
     order = values.abs().argsort(descending=True)
@@ -49,7 +43,7 @@ def eigenvectors(matrix):
 
 
 def sines(one, other):
-    """Sines of the angles between unit vectors along the last axis; rounding, not its root, is left at an angle of 0."""
+    """Sines of the angles between unit vectors along the last axis; at an angle of 0 the error is eps, not its square root."""
     return (one - (one * other).sum(-1, keepdim=True) * other).norm(dim=-1)
 
 
@@ -58,22 +52,22 @@ def oblique(angle, *values):
     basis = torch.eye(len(values), dtype=torch.float64)
     basis[[0, 2], 2] = exact(0.6, 0.8)
     basis[:2, 1] = exact(math.cos(angle), math.sin(angle))
-    turn = oracles.rotation(len(values), torch.Generator().manual_seed(4))
+    turn = oracles.rotation(len(values), seeded(4))
     return turn @ basis @ exact(*values).diag() @ basis.inverse() @ turn.T, (turn @ basis).T
 
 
 def eigenvector_rounding(matrix, rows, values):
-    """What rounding can turn an eigenvector by.
+    """A bound of the angle by which rounding can rotate an eigenvector.
 
-    A step errs by a few S eps ||J||, relative to the least growth; that shows in the other eigenvectors with their
-    condition number, and the steps' errors add up as a geometric series in the ratio of neighbouring growths.
+    The error of a step is a few S eps ||J||, relative to the smallest growth. It is multiplied by the condition number of
+    the eigenvectors, and the errors of the steps add up as a geometric series in the ratio of neighbouring growth factors.
     """
     ratio = (values[1:] / values[:-1]).abs().max()
     step = 10 * len(matrix) * EPS * torch.linalg.matrix_norm(matrix, 2) / values.abs().min()
     return (step * torch.linalg.cond(rows) / (1 - ratio)).item()
 
 
-# Vectors that are known
+# Known vectors
 
 
 @pytest.mark.parametrize("angle", [math.pi / 2, 1.0, 0.03, 3.1])
@@ -83,9 +77,9 @@ def test_vectors_of_a_constant_matrix_are_its_eigenvectors_at_any_angle(values, 
     vectors, local = of_matrices(matrix.expand(180, 3, 3), transient=80)
     assert vectors.shape == (20, 3, 3)
     bound = eigenvector_rounding(matrix, rows, exact(*values))
-    assert bound < 1e-9  # alignment (.8 / 1.5)**80 = 1e-22 is below it
+    assert bound < 1e-9  # alignment (0.8 / 1.5)**80 = 1e-22 is below it
     assert sines(vectors, rows.expand_as(vectors)).max() < bound
-    # a vector turned by d grows differently by at most ||J|| d / |value|
+    # rotating a vector by d changes its growth by at most ||J|| d / |value|
     ratio = torch.linalg.matrix_norm(matrix, 2).item() / 0.25
     assert_close(local, exact(*values).abs().log().expand_as(local), rtol=0, atol=bound * ratio)
 
@@ -101,13 +95,13 @@ def test_the_orthonormal_bases_are_not_covariant(angle):
     assert found[1] > 0.5
 
 
-def test_leading_vectors_need_none_of_the_trailing():
+def test_leading_vectors_do_not_depend_on_trailing_ones():
     values = 1.5, 0.8, 0.25, 0.1
     matrix, rows = oblique(0.4, *values)
     vectors, local = of_matrices(matrix.expand(161, 4, 4), count=2, transient=80)
     bound = eigenvector_rounding(matrix, rows, exact(*values))
     assert sines(vectors, rows[None, :2]).max() < bound
-    assert_close(local, exact(1.5, 0.8).log()[None], rtol=0, atol=20 * bound)  # ||J|| / .8 < 20 at these angles
+    assert_close(local, exact(1.5, 0.8).log()[None], rtol=0, atol=20 * bound)  # ||J|| / 0.8 < 20 at these angles
     assert torch.linalg.matrix_norm(matrix, 2) < 16
 
 
@@ -115,11 +109,11 @@ def test_vectors_of_the_noncommuting_cycle_are_eigenvectors_of_its_products():
     steps = 306
     vectors, local = of_matrices(torch.stack([oracles.CYCLE[t % 3] for t in range(steps)]), transient=150)
     a, b, c = oracles.CYCLE
-    products = [c @ b @ a, a @ c @ b, b @ a @ c]  # what comes next stands on the right
+    products = [c @ b @ a, a @ c @ b, b @ a @ c]  # the next matrix is on the right
     for t, (found, grown) in enumerate(zip(vectors, local, strict=True)):
         values, rows = eigenvectors(products[t % 3])
         bound = eigenvector_rounding(products[t % 3], rows, values)
-        # alignment exp(-.231 * 150) = 9e-16 times the condition number of the eigenvectors, below 20
+        # alignment exp(-0.231 * 150) = 9e-16 times the condition number of the eigenvectors, below 20
         assert torch.linalg.cond(rows) < 20
         assert 2e-14 < bound < 1e-11
         assert sines(found, rows).max() < bound
@@ -142,7 +136,7 @@ def test_vectors_of_the_cat_map_are_orthogonal_and_golden(dtype):
 
 
 def henon_jacobians(states):
-    """(T, B, 2, 2) at states (T, B, 2)."""
+    """Jacobians (T, B, 2, 2) at states (T, B, 2)."""
     jacobians = states.new_zeros(*states.shape, 2)
     jacobians[..., 0, 0] = -2.8 * states[..., 0]
     jacobians[..., 0, 1] = 1
@@ -164,10 +158,10 @@ def henon():
 
 
 def carried(matrices, vector):
-    """Unit vectors (T + 1, B, 2) that matrices (T, B, 2, 2) carry a first one into, and the amplification (T + 1, B) of an error.
+    """Unit vectors (T + 1, B, 2), the images of one vector under matrices (T, B, 2, 2), and their error amplification (T + 1, B).
 
-    A matrix M turns a unit vector v that is off by a small angle d into one that is off by d |det M| / |M v|^2; the
-    amplification is the sum of what errors of 1 at each step have become.
+    A matrix M changes the angular error d of a unit vector v to d |det M| / |M v|^2. The amplification is the sum of the
+    errors that result from an error of 1 at each step.
     """
     vectors, amplification = [vector], [torch.ones_like(vector[:, 0])]
     for matrix in matrices:
@@ -182,11 +176,11 @@ def test_henon_vectors_are_tangent_to_the_unstable_and_stable_manifolds(henon):
     states, vectors, _, transient = henon
     jacobians = henon_jacobians(states)
     any_direction = exact(0.6, 0.8).expand(states.shape[1], 2)
-    ahead, amplified = carried(jacobians, any_direction)  # the past makes every direction the unstable one
-    back, amplified_back = carried(jacobians.inverse().flip(0), any_direction)  # and the inverted future the stable one
+    ahead, amplified = carried(jacobians, any_direction)  # forward steps rotate every direction towards the unstable one
+    back, amplified_back = carried(jacobians.inverse().flip(0), any_direction)  # and inverse steps towards the stable one
     middle = slice(transient, transient + len(vectors))
-    # both computations err at a step by a few roundings of ||J|| ||J^-1|| <= 60, before that error is carried on; what is
-    # left of the arbitrary start is one more error of 1, exp(-2.04 * 50) on average
+    # both computations have an error per step of a few roundings of ||J|| ||J^-1|| <= 60, which is then carried on; the
+    # arbitrary start is one more error of 1, which has shrunk to exp(-2.04 * 50) on average
     rounding = 10 * EPS * 60
     for k, (expected, factor) in enumerate([(ahead[:-1], amplified[:-1]), (back.flip(0)[:-1], amplified_back.flip(0)[:-1])]):
         bound = rounding * factor[middle]
@@ -194,17 +188,17 @@ def test_henon_vectors_are_tangent_to_the_unstable_and_stable_manifolds(henon):
         assert (sines(vectors[:, :, k], expected[middle]) < bound).all()
 
 
-def test_henon_vectors_are_covariant_and_share_the_area_that_is_lost(henon):
+def test_henon_vectors_are_covariant_and_share_the_loss_of_area(henon):
     states, vectors, local, transient = henon
     jacobians = henon_jacobians(states)[transient : transient + len(vectors)]
     moved = torch.einsum("tbij,tbkj->tbki", jacobians, vectors)
     residual = moved[:-1] - local[:-1, ..., None].exp() * vectors[1:]
     # QR, triangular solve and products err by a few S^2 eps ||J||, and ||J|| < 4
     assert residual.abs().max() < 10 * 4 * EPS * 4
-    # |det J| = .3 is shared out with the sine of the angle between the two, before and after
+    # the growths sum to log |det J| = log 0.3, corrected by the sines of the angle between the two before and after
     areas = torch.linalg.det(vectors).abs()
     shared = math.log(0.3) + (areas[:-1] / areas[1:]).log()
-    # the residual turns the lesser by up to its share of the growth, .07 at least, and the log of a sine by that over the sine
+    # the residual rotates the lesser vector by up to its ratio to the growth, at least 0.07, and d log(sine) = d / sine
     assert ((local[:-1].sum(-1) - shared).abs() < 10 * 4 * EPS * 4 / (0.07 * areas[:-1].minimum(areas[1:]))).all()
 
 
@@ -220,17 +214,8 @@ def test_henon_vectors_grow_by_the_exponents_on_average(henon):
 # Networks
 
 
-def module_of(kind, *sizes, scale=0.9, **options):
-    module = kind(*sizes, **options).double()
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.uniform_(-scale, scale, generator=generator)
-    return module
-
-
 def dense_jacobians(module, state, inputs):
-    """(T, S, S) by reverse mode along one sequence, state (S,), inputs (T, I)."""
+    """Jacobians (T, S, S) by reverse mode along one sequence, from state (S,) under inputs (T, I)."""
     step = oracles.one_step(module)
     jacobians = []
     for x in inputs:
@@ -242,7 +227,7 @@ def dense_jacobians(module, state, inputs):
 @pytest.mark.parametrize(("kind", "layers"), [(nn.RNN, 1), (nn.RNN, 2), (nn.GRU, 1), (nn.LSTM, 1)])
 def test_vectors_of_a_network_follow_its_dense_jacobians(kind, layers):
     transient, steps = 10, 32
-    module = module_of(kind, 2, 3, layers)
+    module = module_of(kind, 2, 3, layers, scale=0.9)
     adapted = adapt([module], noise(steps, 2, 2), None, torch.float64, None)
     size = adapted.state.shape[-1]
     vectors, local = covariant(adapted.tangent.one(0), adapted.state[0], adapted.inputs, size, transient=transient)
@@ -255,38 +240,38 @@ def test_vectors_of_a_network_follow_its_dense_jacobians(kind, layers):
         norms = torch.linalg.matrix_norm(jacobians, 2)
         # QR, triangular solve and products err by a few S^2 eps ||J||
         assert (residual < 10 * size**2 * EPS * norms[:-1, None]).all()
-        # the last growth leads out of the window
+        # the last growth leads to the first step after the window
         assert_close(local[-1, b].exp(), moved[-1].norm(dim=-1), rtol=0, atol=10 * size**2 * EPS * norms[-1].item())
 
 
 @pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
 def test_vectors_of_a_network_grow_by_its_exponents_up_to_the_ends_of_the_window(kind):
-    module = module_of(kind, 2, 3)
+    module = module_of(kind, 2, 3, scale=0.9)
     inputs = noise(40, 1, 2)
     adapted = adapt([module], inputs, None, torch.float64, None)
     size = adapted.state.shape[-1]
-    start = oracles.rotation(size, torch.Generator().manual_seed(5))
+    start = oracles.rotation(size, seeded(5))
     bases, triangles = record(adapted.tangent.one(0), adapted.state[0], start[None], adapted.inputs)
     vectors, local = covariant_vectors(bases, triangles, backward_transient=10)
     steps = len(vectors) - 1
-    dense = oracles.dense_spectrum(oracles.one_step(module), adapted.state[0, 0], inputs[:steps, 0], start.T, transient=0)
-    # R_n ... R_1 C_0 = C_n D: on the diagonal, the growth of a vector is that of its basis vector times the ratio of what
-    # its part along it, c, was and has become; nothing else is lost at the ends, at any length
+    dense = reference_spectrum(oracles.one_step(module), adapted.state[0, 0], inputs[:steps, 0], start.T, transient=0)
+    # R_n ... R_1 C_0 = C_n D: on the diagonal, the growth of a vector is that of its basis vector times the ratio of its
+    # component c along it, before and after; this is the only effect of the ends, at any length
     parts = (vectors * bases[: steps + 1]).sum(-1)[:, 0]
-    assert (parts > 0).all()  # acute angles fix the sign
+    assert (parts > 0).all()  # acute angles determine the sign
     ends = (parts[0] / parts[-1]).log()
-    # c is a sine: an absolute error of it counts the more the smaller it is. The trailing directions of the dense product err
-    # by eps times the ratio of the first growth to theirs, in each step
+    # c is a sine: the smaller it is, the more an absolute error matters. The error of the trailing directions of the dense
+    # product is eps times the ratio of the first growth to theirs, in each step
     least = parts[[0, -1]].min().item()
     spread = math.exp((dense[0] - dense[-1]).item())
     assert_close(local[:steps, 0].sum(0) - ends, dense * steps, rtol=0, atol=100 * size * EPS * steps * (spread + 1 / least))
-    assert ends.abs().max() > 0.01  # and it matters
+    assert ends.abs().max() > 0.01  # the effect is large enough to test
 
 
 def test_vectors_of_a_periodically_driven_network_are_eigenvectors_of_its_products():
-    module = module_of(nn.RNN, 2, 3)
+    module = module_of(nn.RNN, 2, 3, scale=0.9)
     with torch.no_grad():
-        module.weight_hh_l0.copy_(oracles.symmetric([0.9, 0.4, 0.15], torch.Generator().manual_seed(6)))
+        module.weight_hh_l0.copy_(oracles.symmetric([0.9, 0.4, 0.15], seeded(6)))
     period = noise(3, 1, 2)
     adapted = adapt([module], period.repeat(110, 1, 1), None, torch.float64, None)
     vectors, local = covariant(adapted.tangent.one(0), adapted.state[0], adapted.inputs, 3, transient=162)
@@ -306,7 +291,7 @@ def test_vectors_of_a_periodically_driven_network_are_eigenvectors_of_its_produc
             assert_close(grown, (jacobians[t] @ rows.T).norm(dim=0).log(), rtol=0, atol=10 * bound)
 
 
-# What cannot be had
+# Lost directions, divergence and wrong arguments
 
 
 def test_zero_weight_lstm_keeps_the_vectors_of_its_cells_and_has_none_for_its_outputs():
@@ -335,7 +320,7 @@ def test_lost_direction_leaves_the_leading_vectors_as_they_are(where):
 
 
 def test_directions_after_a_lost_one_are_undefined_too():
-    triangles = exact(2.0, 0.0, 0.5).diag().repeat(6, 1, 1, 1)  # their part along the lost one cannot be carried back
+    triangles = exact(2.0, 0.0, 0.5).diag().repeat(6, 1, 1, 1)  # their component along the lost direction cannot be carried back
     vectors, local = covariant_vectors(torch.eye(3).double().expand(7, 1, 3, 3), triangles, backward_transient=2)
     assert_close(vectors[:, 0, 0], exact(1, 0, 0).expand(4, 3), rtol=0, atol=0)
     assert_close(local[:, 0], exact(math.log(2), -math.inf, -math.inf).expand(4, 3), rtol=EPS, atol=0)
@@ -348,7 +333,7 @@ def test_direction_lost_before_the_window_is_found_again():
     matrices = whole.repeat(200, 1, 1)
     matrices[10] = singular
     vectors, _ = of_matrices(matrices, transient=80)
-    # 69 steps align what replaced it: (.25 / .8)**69 = 1e-35
+    # 69 steps align what replaced it: (0.25 / 0.8)**69 = 1e-35
     assert sines(vectors, rows[None]).max() < eigenvector_rounding(whole, rows, exact(1.5, 0.8, 0.25))
 
 
@@ -360,13 +345,13 @@ def test_very_strong_contraction_does_not_overflow():
 
 
 def forgetful(state, x):
-    """A driven map that comes back from NaN at once."""
+    """A driven map that recovers from NaN immediately."""
     return (0.5 * state + x).nan_to_num().tanh() + 0 * x.nan_to_num() + (x - x)
 
 
 @pytest.mark.parametrize("when", [3, 14, 25])  # in the transient, in the window, in the backward transient
 @pytest.mark.parametrize("wrong", [math.nan, math.inf])
-def test_diverged_sequence_is_nan_and_touches_no_other(when, wrong):
+def test_diverged_sequence_is_nan_and_does_not_affect_others(when, wrong):
     inputs = noise(30, 3, 2)
     broken = inputs.clone()
     broken[when, 1] = wrong
@@ -393,7 +378,7 @@ def test_nan_in_bases_or_triangles_stays_in_its_sequence():
     assert torch.equal(grown[:, 1], local[:, 1])
     assert found[:, [0, 2]].isnan().all()
     assert grown[:, [0, 2]].isnan().all()
-    for given, old in zip((bases, triangles), before, strict=True):  # and what was given is left alone
+    for given, old in zip((bases, triangles), before, strict=True):  # and the arguments are unchanged
         assert_close(given, old, rtol=0, atol=0, equal_nan=True)
 
 
@@ -439,7 +424,7 @@ def test_triangle_has_a_zero_for_a_lost_direction_and_nan_for_a_sequence_that_is
 
 def test_recorded_bases_and_triangles_follow_the_jacobians():
     matrices = noise(7, 2, 9)
-    start = oracles.rotation(3, torch.Generator().manual_seed(5))[:2].expand(2, 2, 3)
+    start = oracles.rotation(3, seeded(5))[:2].expand(2, 2, 3)
     bases, triangles = record(linear, torch.zeros(2, 3).double(), start, matrices)
     assert bases.shape == (8, 2, 2, 3)
     assert torch.equal(bases[0], start)

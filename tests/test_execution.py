@@ -5,14 +5,21 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import work
 from conftest import ROOT
 
-from pipeline import execution
-from pipeline.errors import DataError, ExecutionError
-from pipeline.execution import Progress, completing, run
+from pipeline.core import execution
+from pipeline.core.errors import DataError, ExecutionError
+from pipeline.core.execution import Progress, complete, executor
+
+
+def run(function, items, *, processes):
+    """Results on that many processes."""
+    with executor(processes) as on:
+        yield from execution.run(function, items, on)
 
 
 def gone(process):
@@ -56,8 +63,13 @@ def test_one_process_is_this_one_and_takes_what_cannot_be_sent():
     assert set(run(lambda _: os.getpid(), range(3), processes=1)) == {os.getpid()}
 
 
-def test_a_single_piece_of_work_needs_no_other_process():
-    assert list(run(lambda _: os.getpid(), [0], processes=8)) == [os.getpid()]
+@pytest.mark.parametrize("pool", [ThreadPoolExecutor, execution.Here])
+def test_any_executor_of_the_standard_library_will_do(pool, tmp_path):
+    with pool() as on:
+        assert sorted(execution.run(work.square, range(9), on)) == [n**2 for n in range(9)]
+        todo, _ = jobs(tmp_path)
+        complete(todo, on, label="toy")
+    assert len(list((tmp_path / "results").iterdir())) == 4
 
 
 def test_no_work_gives_nothing():
@@ -79,8 +91,9 @@ def test_a_killed_worker_is_one_sentence():
 def test_workers_end_with_their_parent_however_it_dies(tmp_path):
     script = tmp_path / "parent.py"
     script.write_text(
-        "import sys, work\nfrom pipeline.execution import run\n"
-        "if __name__ == '__main__':\n    list(run(work.sleep_after_noting, [sys.argv[1]] * 2, processes=2))\n"
+        "import sys, work\nfrom pipeline.core.execution import executor, run\n"
+        "if __name__ == '__main__':\n    with executor(2) as on:\n"
+        "        list(run(work.sleep_after_noting, [sys.argv[1]] * 2, on))\n"
     )
     notes = tmp_path / "notes"
     notes.mkdir()
@@ -107,55 +120,55 @@ def test_abandoned_results_end_the_workers(attempt):
 # complete
 
 
-def jobs(tmp_path, count=4):
+def jobs(tmp_path, count=4, kind=work.Make):
     marks = tmp_path / "marks"
     marks.mkdir(exist_ok=True)
-    folder = tmp_path / "results"
-    return {folder / f"{n}.safetensors": (folder / f"{n}.safetensors", marks) for n in range(count)}, marks
+    return [kind(tmp_path / "results" / f"{n}.safetensors", marks) for n in range(count)], marks
 
 
-def finish(tmp_path, *, function=work.make, count=4, processes=1, failed=lambda path: False):
-    """Run `complete` and give the names of what was made, and of the files shown, in order."""
-    todo, marks = jobs(tmp_path, count)
-    shown = []
-
-    def on_file(path):
-        shown.append(path.stem)
-        return failed(path)
-
+def finish(tmp_path, *, kind=work.Make, count=4, processes=1, failed=lambda path: False):
+    """Complete jobs and give the names of the files that were made, in order, and how often `after_each` was called."""
+    todo, marks = jobs(tmp_path, count, kind)
+    calls = []
     try:
-        with completing(function, todo, label="toy", processes=processes) as complete:
-            complete(on_file)
+        with executor(processes) as on:
+            complete(todo, on, label="toy", failed=failed, after_each=lambda: calls.append(1))
     finally:
         made = sorted(p.stem for p in marks.iterdir())
         for mark in marks.iterdir():
             mark.unlink()
-    return made, shown
+    return made, len(calls)
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_every_file_is_made_and_shown_once(tmp_path, processes):
-    made, shown = finish(tmp_path, processes=processes)
-    assert made == sorted(shown) == ["0", "1", "2", "3"]
+def test_every_file_is_made_once(tmp_path, processes):
+    assert finish(tmp_path, processes=processes) == (["0", "1", "2", "3"], 4)
     assert sorted(p.stem for p in (tmp_path / "results").iterdir()) == ["0", "1", "2", "3"]
 
 
-def test_whole_files_are_kept_and_shown_first(tmp_path):
+def test_whole_files_are_kept(tmp_path):
     finish(tmp_path, count=2)
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "results").iterdir()}
-    made, shown = finish(tmp_path)
-    assert made == ["2", "3"]
-    assert sorted(shown[:2]) == ["0", "1"]
+    assert finish(tmp_path) == (["2", "3"], 2)
     assert all(p.stat().st_mtime_ns == t for p, t in before.items())
 
 
-def test_truncated_files_are_made_again(tmp_path):
+@pytest.mark.parametrize("damage", [lambda whole: whole[:-8], lambda whole: whole[:-1] + bytes([whole[-1] ^ 1])])
+def test_damaged_files_are_named_and_made_again(tmp_path, damage, capsys):
     finish(tmp_path)
     path = tmp_path / "results/1.safetensors"
     whole = path.read_bytes()
-    path.write_bytes(whole[:-8])
+    path.write_bytes(damage(whole))
+    capsys.readouterr()
     assert finish(tmp_path)[0] == ["1"]
     assert path.read_bytes() == whole
+    assert f"{path} is damaged" in capsys.readouterr().out
+
+
+def test_jobs_begin_in_their_order(tmp_path):
+    with executor(1) as on:
+        made = [p.name for p in execution.run(work.run, jobs(tmp_path, 3)[0], on)]
+    assert made == ["0.safetensors", "1.safetensors", "2.safetensors"]
 
 
 def test_strangers_are_removed(tmp_path):
@@ -167,7 +180,7 @@ def test_strangers_are_removed(tmp_path):
 
 def test_what_was_finished_before_an_error_is_kept(tmp_path):
     with pytest.raises(DataError, match="third"):
-        finish(tmp_path, function=work.make_until_third)
+        finish(tmp_path, kind=work.MakeUntilThird)
     assert sorted(p.stem for p in (tmp_path / "results").iterdir()) == ["0", "1"]
     assert finish(tmp_path)[0] == ["2", "3"]
 

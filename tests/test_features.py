@@ -1,11 +1,15 @@
+"""The feature table: features of spectra that are worked out by hand, and of a made study whose trials are known."""
+
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from study import result, spectra, study
 
-from pipeline.errors import ArtefactError
+from pipeline.core.dimension import kaplan_yorke_dimension
+from pipeline.core.errors import ArtefactError
+from pipeline.core.hyper_parameters import DECLARED
 from pipeline.predictor import features
 
 MANY = [[[0.5, -0.1, -0.3, -2.0], [0.7, 0.1, -0.5, -4.0]]] * 3
@@ -68,7 +72,7 @@ def whole(exponents):
 
 
 def test_networks_of_all_sizes_share_the_grid_of_relative_ranks():
-    """A straight line from 1 to -1 is the same line on the grid, however many exponents stand on it."""
+    """A straight line from 1 to -1 is the same line on the grid, whatever the number of exponents on it."""
     line = np.linspace(1, -1, features.RANKS)
     for size in (2, 5, 64):  # rounding of values of order 1
         assert whole([np.linspace(1, -1, size)] * 2) == pytest.approx(line, abs=1e-14)
@@ -91,12 +95,18 @@ def test_the_whole_spectrum_is_floored_leaves_out_diverged_sequences_and_is_empt
     [
         ([0.9056, 0.0, -14.5723], 2.06215),  # Lorenz 1963 (Sprott 2003: 2.06215)
         ([0.4192, -1.6231], 1.25827),  # Henon (Sprott 2003: 1.25827)
-        ([-0.1, -0.2], 0.0),
-        ([0.3, -0.1], 2.0),
+        ([0.0, -1.0], 1.0),  # a limit cycle
+        ([0.0, 0.0, -1.0], 2.0),  # a torus
+        ([-0.1, -0.2], 0.0),  # a fixed point
+        ([0.3, -0.1], 2.0),  # the sum stays positive: all directions count
+        ([0.5, -math.inf], 1.0),
+        ([-math.inf, -math.inf], 0.0),
+        ([], 0.0),
     ],
 )
-def test_kaplan_yorke_dimension_of_known_spectra(exponents, dimension):
-    assert features.kaplan_yorke_dimension(np.array(exponents)) == pytest.approx(dimension, abs=1e-4)
+@pytest.mark.parametrize("kind", [list, np.array])
+def test_kaplan_yorke_dimension_of_known_spectra(exponents, dimension, kind):
+    assert kaplan_yorke_dimension(kind(exponents)) == pytest.approx(dimension, abs=1e-4)
 
 
 def test_the_table_has_a_row_a_trial_and_checkpoint_and_every_documented_column():
@@ -121,17 +131,21 @@ def test_progress_is_that_of_the_checkpoints_epoch():
     assert table["gradient_norm"].tolist()[1:] == [0.1, 0.3]
 
 
-def test_head_and_dropout_are_the_trials():
-    table = features.table([result(head="neuroview", dropout=0.25)], [spectra(MANY)], 0.8)
-    assert table["head"].unique() == ["neuroview"]
-    assert table["dropout"].unique() == [0.25]
+def test_hyper_parameters_and_options_are_the_trials():
+    drawn = {"init_scale": 0.7, "learning_rate": 0.02, "hidden_size": 9, "clip_norm": 1.5, "dropout": 0.25, "head": "neuroview"}
+    assert drawn.keys() == DECLARED.keys() == set(features.HYPER_PARAMETERS) - {"parameter_count", "state_size", "steps"}
+    changes = drawn | {"options": {"leak": 0.3, "gain": 2}}
+    table = features.table([result(**changes)], [spectra(MANY, **changes)], 0.8)
+    assert table[list(drawn)].drop_duplicates().to_dict("records") == [drawn]
+    assert table["options"].unique() == ["gain=2, leak=0.3"]
+    assert (table["parameter_count"].unique(), table["state_size"].unique(), table["steps"].unique()) == ([37], [4], [10])
 
 
 def test_a_diverged_trial_is_a_row_like_any_other():
     bad = result([2.0, np.nan, np.nan, np.nan], diverged=True, index=1)
     nothing = [MANY[0], [[np.nan] * 4] * 2, [[np.nan] * 4] * 2]
     table = features.table([result(), bad], [spectra(MANY), spectra(nothing, index=1)], 0.8)
-    row = table[table["trial"] == bad.trial["id"]].iloc[-1]
+    row = table[table["trial"] == bad.trial.id].iloc[-1]
     assert row["diverged"]
     assert row["score"] == 0
     assert not row["success"]
@@ -146,8 +160,16 @@ def test_success_is_a_score_at_or_above_the_threshold():
 
 
 def test_a_trial_without_spectra_is_refused():
-    with pytest.raises(ArtefactError, match="counting-elman-000 has no spectra"):
+    with pytest.raises(ArtefactError, match=r"trial [0-9a-f]{16} \(counting elman 00\) has no spectra"):
         features.table([result()], [spectra(MANY, index=1)], 0.8)
+
+
+def test_the_summary_counts_the_trials_of_each_task_and_cell():
+    trials = [result([2, 1.5, 1, loss], index=i, diverged=loss is np.nan) for i, loss in enumerate([0.0, 0.4, 1.0, np.nan])]
+    table = features.table(trials, [spectra(MANY, index=i) for i in range(4)], 0.8)
+    head, row = features.summary(table).splitlines()
+    assert head.split() == ["task", "cell", "trials", "diverged", "successes", "best", "loss", "median", "score"]
+    assert row.split() == ["counting", "elman", "4", "1", "2", "0.000", "0.650"]  # scores 1, .8, .5 and 0
 
 
 def test_the_documentation_names_every_column_and_is_what_docs_holds():
@@ -155,4 +177,4 @@ def test_the_documentation_names_every_column_and_is_what_docs_holds():
     for group in features.GROUPS.values():
         for name, column in group.items():
             assert f"| `{name}` | {column.unit} | {column.meaning} |" in text
-    assert (Path(__file__).parent.parent / "docs/features.md").read_text() == text, "run `make docs`"
+    assert (ROOT / "docs/features.md").read_text() == text, "run `make docs`"

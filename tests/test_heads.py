@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from draws import seeded
 from torch.testing import assert_close
 
 from pipeline import heads
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 from pipeline.heads import neuroview
 
 OUTPUTS = torch.tensor([[[1.0, 2.0], [3.0, 4.0]], [[-1.0, 0.5], [0.0, 8.0]]])  # (T = 2, B = 2, H = 2)
@@ -32,8 +33,8 @@ def test_unknown_head_is_refused_with_those_there_are():
 
 @pytest.fixture
 def case():
-    """Parameters, outputs and targets; each class in a quarter of the sequences."""
-    draw = torch.Generator().manual_seed(3)
+    """Parameters, outputs and targets; each class has a quarter of the sequences."""
+    draw = seeded(3)
     params = {"weight": torch.randn(4, 21, generator=draw).double(), "bias": torch.randn(4, generator=draw).double()}
     return params, torch.randn(7, 12, 3, generator=draw).double(), torch.arange(12) % 4
 
@@ -46,7 +47,7 @@ def accuracy(logits, targets):
     return (logits.argmax(-1) == targets).double().mean().item()
 
 
-def test_neuroview_is_the_sum_of_a_map_a_step(case):
+def test_neuroview_is_the_sum_of_one_map_per_step(case):
     params, outputs, _ = case
     naive = params["bias"].numpy().copy() + np.zeros((12, 4))
     for t in range(7):
@@ -88,11 +89,11 @@ def test_evidence_sums_to_the_mean_centred_logit_of_the_true_class(case):
 
 def test_evidence_and_spread_lie_where_the_classes_differ(case):
     params, outputs, targets = case
-    outputs = outputs[:, :1].expand(-1, 12, -1).clone()  # alike in all sequences
+    outputs = outputs[:, :1].expand(-1, 12, -1).clone()  # equal in all sequences
     code = torch.eye(4, dtype=torch.float64)[targets][:, :3]
     outputs[2] += code
     weight = params["weight"].view(4, 7, 3)[:, 2].numpy()
-    by_class = np.eye(4)[:, :3] @ weight.T  # (class, O): what step 2 adds to the logits, before centring
+    by_class = np.eye(4)[:, :3] @ weight.T  # (class, O): the contribution of step 2 to the logits, before centring
     centred = by_class - by_class.mean(0)
     expected = torch.zeros(7, dtype=torch.float64)
     expected[2] = centred.diagonal().mean()

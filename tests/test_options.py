@@ -14,30 +14,31 @@ from torch.testing import assert_close
 
 from benchmarks.timing import threads
 from pipeline import Spectrum, cells, lyapunov_spectra, lyapunov_spectrum
-from pipeline.errors import ModuleError, RoundingWarning
+from pipeline.core.errors import ModuleError, RoundingWarning
 from pipeline.spectrum import lyapunov
 from pipeline.spectrum.engine import Growth, growth, random_basis
 from pipeline.spectrum.estimate import largest_standard_error
+from pipeline.spectrum.reference import reference_spectrum
 
 MODULES = [nn.RNN, nn.LSTM, nn.GRU]
 CELLS = [nn.RNNCell, nn.LSTMCell, nn.GRUCell]
 
 
 def multiplied(state, x):
-    """state' = x state: its growth is log |x|."""
+    """The map state' = x state, whose growth is log |x|."""
     return x * state
 
 
 def rates(steps, sequences=4, seed=2):
-    """Growth (T, B, 1) of mean 0 and deviation 1."""
+    """Growth (T, B, 1) with mean 0 and standard deviation 1."""
     return noise(steps, sequences, 1, seed=seed)
 
 
 def error_by_hand(growth):
-    """Standard error of the mean of growth (T, B): the larger of those of six last stretches and of the sequences."""
+    """Standard error of the mean of growth (T, B): the larger of those from the last six batches and from the sequences."""
     length = len(growth) // 6
-    stretches = growth[-6 * length :].reshape(6, length, -1).mean((1, 2))
-    return max((means.var() / len(means)).sqrt().item() for means in (stretches, growth.mean(0)))
+    batches = growth[-6 * length :].reshape(6, length, -1).mean((1, 2))
+    return max((means.var() / len(means)).sqrt().item() for means in (batches, growth.mean(0)))
 
 
 # Tolerance
@@ -49,7 +50,7 @@ def test_a_run_stops_at_the_first_doubled_length_with_a_small_standard_error(tol
     errors = {steps: error_by_hand(growth[:steps, :, 0]) for steps in (50, 100, 200, 400, 450)}
     expected = next(steps for steps, error in errors.items() if error < tolerance)
     assert expected < 450
-    options = {"transient": 0, "every": 1, "tolerance": tolerance}  # a longer interval would spread growth across stretches
+    options = {"transient": 0, "every": 1, "tolerance": tolerance}  # a longer interval would spread growth across batches
     spectrum = lyapunov_spectrum(multiplied, growth.exp(), state=torch.zeros(4, 1), **options)
     assert spectrum.steps == expected
     assert spectrum.converged is True
@@ -59,11 +60,11 @@ def test_a_run_stops_at_the_first_doubled_length_with_a_small_standard_error(tol
     assert_close(spectrum.per_sequence, growth[:expected].mean(0), rtol=0, atol=1e-13)
 
 
-def test_the_looks_are_at_doubled_lengths_and_at_the_end(monkeypatch):
-    looks = []
-    monkeypatch.setattr(lyapunov, "largest_standard_error", lambda growth: looks.append(len(growth)) or math.inf)
+def test_the_checks_are_at_doubled_lengths_and_at_the_end(monkeypatch):
+    checks = []
+    monkeypatch.setattr(lyapunov, "largest_standard_error", lambda growth: checks.append(len(growth)) or math.inf)
     lyapunov_spectrum(multiplied, rates(260).exp(), state=torch.zeros(4, 1), transient=30, tolerance=0.1)
-    assert looks == [50, 100, 200, 230]
+    assert checks == [50, 100, 200, 230]
 
 
 def test_inputs_that_end_first_give_what_no_tolerance_gives():
@@ -73,12 +74,12 @@ def test_inputs_that_end_first_give_what_no_tolerance_gives():
     assert plain.converged is None
     assert sought.converged is False
     assert sought.steps == plain.steps == 80
-    assert_close(sought.per_sequence, plain.per_sequence, rtol=0, atol=2e-5)  # twice the accuracy that each keeps
+    assert_close(sought.per_sequence, plain.per_sequence, rtol=0, atol=2e-5)  # twice the accuracy of each
     at_each = (lyapunov_spectrum(module, inputs, every=1, tolerance=t).per_sequence for t in (None, 1e-9))
     assert_close(*at_each, rtol=0, atol=1e-9)  # 100 steps of rounding, amplified by at most a few powers of ten
 
 
-def test_each_network_of_an_ensemble_has_its_own_flag_and_all_go_on_until_the_last():
+def test_each_network_of_an_ensemble_has_its_own_flag_and_all_continue_until_the_last():
     calm, wild = module_of(nn.RNN, 2, 3, scale=0.05), module_of(nn.RNN, 2, 3, scale=1.5)
     inputs = noise(140, 4, 2)
     errors = [s.standard_error[0].item() for s in lyapunov_spectra([calm, wild], inputs, transient=20)]
@@ -100,8 +101,8 @@ def test_a_tolerance_or_accuracy_that_nothing_can_meet_is_refused(option, value)
         lyapunov_spectrum(multiplied, rates(10).exp(), state=torch.zeros(4, 1), **{option: value})
 
 
-class Told:
-    """An engine whose growth is what drives it."""
+class FakeEnsemble:
+    """An ensemble whose growth is its input."""
 
     def __init__(self, *_, **__):
         pass
@@ -115,18 +116,20 @@ class Told:
 
 @pytest.mark.parametrize("sequences", [4, 8])
 def test_intervals_of_runs_that_stop_early_cover_the_truth(monkeypatch, sequences):
-    monkeypatch.setattr(lyapunov, "Ensemble", Told)
+    monkeypatch.setattr(lyapunov, "Ensemble", FakeEnsemble)
     state, covered, lengths = torch.zeros(sequences, 2), [], []
     for run in range(200):
         white = noise(401, sequences, 2, seed=run)
-        growth = (white[1:] + white[:-1]) / 2**0.5 - exact(0.0, 3.0)  # neighbouring steps are correlated by .5
-        tolerance = 0.12 / (sequences / 4) ** 0.5  # near the exact error sqrt(2 / 4 / 50) = .1 of 50 steps: looks decide
+        growth = (white[1:] + white[:-1]) / 2**0.5 - exact(0.0, 3.0)  # neighbouring steps are correlated by 0.5
+        tolerance = (
+            0.12 / (sequences / 4) ** 0.5
+        )  # near the exact error of 50 steps, sqrt(2 / 4 / 50) = 0.1, so that the checks decide
         spectrum = lyapunov_spectrum(multiplied, growth, state=state, transient=0, tolerance=tolerance)
         low, high = spectrum.confidence_interval()[:, 0].tolist()
         covered.append(low < 0 < high)
         lengths.append(spectrum.steps)
     assert len(set(lengths)) > 1
-    # 95 % of 200 is spread by (.95 * .05 / 200) ** .5 = .015
+    # the standard deviation of 95 % of 200 is (0.95 * 0.05 / 200) ** 0.5 = 0.015
     assert 0.90 <= sum(covered) / 200 <= 0.99
 
 
@@ -134,7 +137,7 @@ def test_intervals_of_runs_that_stop_early_cover_the_truth(monkeypatch, sequence
 
 
 def spread(**options):
-    """The spectrum of a matrix whose eigenvectors are oblique, and its exponents as they are known."""
+    """The measured spectrum of a matrix with oblique eigenvectors, and its known exponents."""
     logs = exact(0, -0.1, -0.2, -1, -1.5, -2)
     basis = torch.eye(6).double() + 0.3 * noise(6, 6)
     matrix = basis @ logs.exp().diag() @ basis.inverse()
@@ -146,7 +149,7 @@ def spread(**options):
     ("options", "first"),
     [
         # errors are about eps / n times the lead exp(n d) over the first after n steps, d the distance of the exponents:
-        # above 1e-5 from d = .57 on for n = 50 in float64, from .67 on for n = 10 in float32
+        # above 1e-5 from d = 0.57 on for n = 50 in float64, from 0.67 on for n = 10 in float32
         ({"every": 50}, 4),
         ({"dtype": torch.float32, "every": 10}, 4),
     ],
@@ -155,12 +158,12 @@ def test_a_warning_names_the_first_exponent_that_is_lost_and_the_count_that_is_r
     words = rf"from number {first} on .* accuracy=1e-05; ask for fewer exponents \(count={first - 1}\)"
     with pytest.warns(RoundingWarning, match=words) as caught:
         whole, logs = spread(**options)
-    assert {w.filename for w in caught} == {__file__}  # where the options stand
+    assert {w.filename for w in caught} == {__file__}  # the line with the options
     assert (whole.rounding_error > 1e-5).tolist() == [False] * (first - 1) + [True] * (7 - first)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fewer, _ = spread(**options, count=first - 1)
-    assert_close(fewer.exponents.double(), logs[: first - 1], rtol=0, atol=0.003)  # ends: log cond(basis) / 200
+    assert_close(fewer.exponents.double(), logs[: first - 1], rtol=0, atol=0.003)  # effect of the ends: log cond(basis) / 200
     assert torch.linalg.cond(torch.eye(6).double() + 0.3 * noise(6, 6)).log() / 200 < 0.02
 
 
@@ -181,7 +184,7 @@ def test_a_benign_matrix_is_measured_without_a_warning(options):
     assert found.rounding_error.shape == (6,)
     assert (found.rounding_error < 1e-5).all()
     assert (found.rounding_error > 0).all()
-    # the ends of a finite run, of log cond(basis) / 200 at the most
+    # the ends of a finite run contribute at most log cond(basis) / 200
     assert_close(found.exponents.double(), logs, rtol=0, atol=0.02)
 
 
@@ -192,7 +195,7 @@ SETTINGS = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::pipeline.errors.RoundingWarning")
+@pytest.mark.filterwarnings("ignore::pipeline.core.errors.RoundingWarning")
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("kind", MODULES)
 def test_rounding_error_is_of_the_size_of_what_rounding_does(kind, setting):
@@ -207,8 +210,8 @@ def test_rounding_error_is_of_the_size_of_what_rounding_does(kind, setting):
         assert torch.equal(kept, found.exponents.isfinite())
         moved = (found.exponents.double() - right.exponents).abs()[kept]
         ratios.append((moved.max() / found.rounding_error[kept].max()).item())
-    assert max(ratios) < 10  # an error may be larger than its estimate, but never by an order of magnitude
-    # nor is the estimate idle: up to 32 intervals' errors, which it adds up, cancel to 1 / 6, of 3 roundings each
+    assert max(ratios) < 10  # an error may exceed its estimate, but not by an order of magnitude
+    # nor is the estimate far too large: it adds up to 32 errors, of 3 roundings each, that partly cancel, to 1 / 6
     assert sorted(ratios)[3] > 1 / 100
 
 
@@ -216,7 +219,7 @@ def test_rounding_error_is_of_the_size_of_what_rounding_does(kind, setting):
 
 
 class Shrinking(nn.Module):
-    """A module of one's own: a cell, shrunk by numbers that no optimiser sees."""
+    """A custom module: a cell whose output is scaled by a buffer."""
 
     def __init__(self, cell, share, *, saved=True):
         super().__init__()
@@ -230,7 +233,7 @@ class Shrinking(nn.Module):
 
 
 class WrittenOut(nn.Module):
-    """An LSTM by its equations, without biases, its input and its forgetting gates one."""
+    """An LSTM written out, without biases, with coupled input and forget gates."""
 
     def __init__(self, seed):
         super().__init__()
@@ -264,7 +267,7 @@ ENSEMBLES = {
 }
 
 
-SLOWLY = "ignore:There is a performance drop"  # torch's own cells, called in a module of one's own, many networks at a time
+SLOWLY = "ignore:There is a performance drop"  # torch's own cells, called in a custom module for many networks at a time
 
 
 @pytest.mark.filterwarnings(SLOWLY)
@@ -280,7 +283,7 @@ def test_an_ensemble_gives_each_network_the_spectrum_that_it_has_alone(case):
         alone = lyapunov_spectrum(model, inputs, state=state, every=1)
         # batched and single products round differently: eps times the spread of the growth over 16 steps
         assert_close(found.per_sequence, alone.per_sequence, rtol=0, atol=1e-9)
-        # a mean of the first few steps, or of a stretch of two, averages less of it away
+        # a mean of few steps averages less of the rounding away
         assert_close(found.history, alone.history, rtol=0, atol=1e-7)
         assert_close(found.standard_error, alone.standard_error, rtol=0, atol=1e-7)
         assert all(torch.equal(value, kept[name]) for name, value in model.state_dict().items())
@@ -299,7 +302,7 @@ def test_buffers_that_are_not_saved_are_each_networks_own():
 
 
 class Tied(nn.Module):
-    """Two layers that share their weight: state' = W W state."""
+    """Two layers with a shared weight, state' = W W state."""
 
     def __init__(self, weight):
         super().__init__()
@@ -315,12 +318,12 @@ def test_tied_weights_are_one():
     models = [Tied(oracles.symmetric(v, seeded())) for v in values]
     found = lyapunov_spectra(models, torch.zeros(130, 1, 3), state=torch.zeros(1, 3), transient=100, every=1)
     for spectrum, value in zip(found, values, strict=True):
-        # misaligned by (.5 / .9) ** 200 = 1e-51
+        # misaligned by (0.5 / 0.9) ** 200 = 1e-51
         assert_close(spectrum.exponents, 2 * exact(*value).log(), rtol=0, atol=1e-12)
 
 
 def rectified():
-    """A cell that is another one only by an attribute."""
+    """A custom module that differs from others only in an attribute of its cell."""
     return Shrinking(module_of(nn.RNNCell, 2, 3, nonlinearity="relu"), 0.9)
 
 
@@ -331,7 +334,7 @@ UNLIKE = {
     "biases": (lambda: [nn.RNN(2, 3), nn.RNN(2, 3, bias=False)], "model 2 .*same type"),
     "layouts": (lambda: [nn.RNN(2, 3), nn.RNN(2, 3, batch_first=True)], "model 2 .*settings"),
     "nonlinearities": (lambda: [nn.RNN(2, 3), nn.RNN(2, 3, nonlinearity="relu")], "model 2 .*settings"),
-    "parts of one's own": (lambda: [Shrinking(module_of(nn.RNNCell, 2, 3), 0.9), rectified()], "model 2 .*settings"),
+    "parts of a custom module": (lambda: [Shrinking(module_of(nn.RNNCell, 2, 3), 0.9), rectified()], "model 2 .*settings"),
     "functions": (lambda: [torch.add, torch.mul], "a list of at least one module.*lyapunov_spectrum"),
     "a function among modules": (lambda: [nn.RNN(2, 3), torch.add], "a list of at least one module"),
     "dropout": (lambda: [nn.LSTM(2, 3, 2, dropout=0.5).eval(), nn.LSTM(2, 3, 2, dropout=0.5)], r"dropout.*eval\(\)"),
@@ -359,7 +362,7 @@ def constant(**options):
     return basis.T, values.abs().log(), found
 
 
-# alignment (.8 / 1.5) ** 40 = 1e-11 of vectors, and its effect on growth, times a condition number of the basis below 5
+# alignment (0.8 / 1.5) ** 40 = 1e-11 of vectors, and its effect on growth, times a condition number of the basis below 5
 ALIGNED = 1e-9
 
 
@@ -398,7 +401,7 @@ def test_local_exponents_average_to_those_of_each_sequence(every):
     basis = random_basis(12, 12, inputs).T
     for b in range(2):
         # the last steps' mean from runs of two lengths: growth of a step is the difference of sums
-        ends = [oracles.dense_spectrum(step, torch.zeros(12).double(), inputs[:n, b], basis, transient=n - 1) for n in (29, 30)]
+        ends = [reference_spectrum(step, torch.zeros(12).double(), inputs[:n, b], basis, transient=n - 1) for n in (29, 30)]
         for place, dense in zip((-2, -1), ends, strict=True):
             assert_close(found.local[place, b].sort().values, dense.sort().values, rtol=0, atol=1e-9)
 
@@ -406,11 +409,11 @@ def test_local_exponents_average_to_those_of_each_sequence(every):
 def test_growth_and_vectors_are_sorted_with_the_exponents():
     first = random_basis(2, 2, exact(0))[0]  # where the first deviation starts
     weaker = first.abs().argmin()
-    slopes = exact(0.9, 0.9).index_fill(0, weaker, 1.0)  # it grows less at first than the second one then
+    slopes = exact(0.9, 0.9).index_fill(0, weaker, 1.0)  # so that it grows less than the second deviation at first
     path = first * slopes ** torch.arange(5)[:, None]
     lengths = path.norm(dim=-1)
     growth = (lengths[1:] / lengths[:-1]).log()
-    assert growth.mean() < math.log(0.9) / 2  # so that the second deviation comes first
+    assert growth.mean() < math.log(0.9) / 2  # so that the second deviation is sorted first
     measure = lambda **options: lyapunov_spectrum(  # noqa: E731
         lambda s, x: slopes * s, torch.zeros(4, 1, 1), state=torch.zeros(1, 2), transient=0, local=True, **options
     )
@@ -424,7 +427,7 @@ def test_growth_and_vectors_are_sorted_with_the_exponents():
 
 
 def two_at_rest():
-    """Two layers of symmetric weights, and the Jacobian at rest, where the lower layer drives the upper one."""
+    """Two layers with symmetric weights, and their Jacobian at rest, where the lower layer drives the upper one."""
     module = module_of(nn.RNN, 2, 3, 2, bias=False)
     values = [0.9, 0.5, 0.2], [0.7, 0.35, 0.1]
     with torch.no_grad():
@@ -443,7 +446,7 @@ def test_vectors_of_layers_at_rest_are_eigenvectors_of_the_whole():
     rows = columns.real.T[order]
     found = lyapunov_spectrum(module, torch.zeros(250, 1, 2), transient=120, vectors="covariant", local=True)
     assert found.vectors.shape == (10, 1, 6, 6)
-    assert_close(found.exponents, moduli.abs()[order].log(), rtol=0, atol=1e-5)  # the accuracy; (.7 / .9) ** 120 = 8e-14
+    assert_close(found.exponents, moduli.abs()[order].log(), rtol=0, atol=1e-5)  # the accuracy; (0.7 / 0.9) ** 120 = 8e-14
     cosines = (found.vectors * rows).sum(-1)
     assert_close(cosines.abs(), torch.ones_like(cosines), rtol=0, atol=1e-9)
     assert_close(found.local, moduli.abs()[order].log().expand(10, 1, 6), rtol=0, atol=1e-9)
@@ -459,7 +462,7 @@ def lstm_jacobians(module, inputs):
     return torch.stack(jacobians)
 
 
-def test_vectors_of_an_lstm_of_two_layers_are_carried_into_one_another():
+def test_vectors_of_an_lstm_of_two_layers_are_mapped_onto_one_another():
     modules = [module_of(nn.LSTM, 2, 2, 2, seed=seed, scale=0.9) for seed in (3, 4)]
     inputs = noise(34, 2, 2)
     for module, found in zip(
@@ -511,8 +514,8 @@ def test_transients_that_leave_no_vector_are_refused():
 # Truncation
 
 
-def test_leading_exponents_say_what_they_can_of_dimension_and_entropy():
-    values = exact(1.5, 1.2, 0.9, 0.3)  # logs .405, .182, -.105, -1.204
+def test_leading_exponents_determine_dimension_and_entropy_only_if_they_can():
+    values = exact(1.5, 1.2, 0.9, 0.3)  # logs 0.405, 0.182, -0.105, -1.204
     logs = values.log().tolist()
     dimension = 3 + sum(logs[:3]) / -logs[3]
     for count, entropy, whole in (
@@ -534,7 +537,7 @@ def test_the_stopping_rule_reads_the_error_that_the_spectrum_reports():
     assert largest_standard_error(growth) == pytest.approx(error_by_hand(growth[..., 0]), rel=1e-12)
 
 
-# Where it is called from
+# Threads and modes of the caller
 
 
 def test_inference_mode_gives_the_same_numbers_in_several_threads():
@@ -559,7 +562,7 @@ def test_calls_at_the_same_time_leave_torch_its_number_of_threads():
         assert torch.equal(spectrum.per_sequence, alone.per_sequence)
 
 
-def test_fewer_deviations_grow_as_the_first_of_all_at_any_length():
+def test_fewer_deviations_grow_like_the_first_of_all_at_any_length():
     cell, start, inputs = cells.get("gru")(2, 40), torch.zeros(1, 3, 40, dtype=torch.float64), noise(12, 3, 2)
     params = {n: p[None].double() for n, p in cell.init(seeded()).items()}
     whole = growth(cell, params, start, inputs, 40, transient=0, every=1).per_step
@@ -594,7 +597,7 @@ def test_a_torch_cell_with_a_forward_of_its_own_is_measured_by_that():
 
 def test_a_function_of_another_dtype_is_refused_in_one_sentence():
     weight = torch.eye(3)  # float32, while the computation is float64
-    with pytest.raises(ModuleError, match=r"float64, failed.*dtype=") as raised:
+    with pytest.raises(ModuleError, match=r"float64 failed.*dtype=") as raised:
         lyapunov_spectrum(lambda s, x: s @ weight, noise(5, 2, 3), state=torch.zeros(2, 3))
     assert "\n" not in str(raised.value)
     lyapunov_spectrum(lambda s, x: s @ weight, noise(5, 2, 3), state=torch.zeros(2, 3), dtype=torch.float32, accuracy=0.1)

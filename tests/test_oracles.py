@@ -1,4 +1,4 @@
-"""Every system with known exponents, and references that are wrong on purpose; nats per step unless said."""
+"""Every system with known exponents, and deliberately wrong references; nats per step unless stated otherwise."""
 
 import math
 from pathlib import Path
@@ -26,7 +26,7 @@ def test_system_has_its_exponents(system):
     assert (measured.errors <= allowed).all(), (measured.exact, measured.found)
 
 
-def test_closed_forms_have_the_digits_that_are_in_print():
+def test_closed_forms_have_the_published_digits():
     assert_close(cycle().exact, exact(0.2310491, 0.0), rtol=0, atol=1e-7)
     assert math.log((3 + 5**0.5) / 2) == pytest.approx(0.9624237, abs=1e-7)
     assert pytest.approx(-0.916291, abs=1e-6) == oracles.LOGISTIC_CYCLE
@@ -43,7 +43,7 @@ def test_first_exponent_is_the_growth_of_the_distance_of_two_nearby_henon_orbits
         start, near = oracles.henon_step(start, None), oracles.henon_step(near, None)
         distances.append((near - start).norm(dim=-1))
     grown = (distances[-1] / distances[14]).log() / 15
-    # alignment exp(-2.04 * 15) = 5e-14 and second order 3e-11 exp(.42 * 30) = 1e-5 in the mean, a hundred times more
+    # alignment exp(-2.04 * 15) = 5e-14 and second order 3e-11 exp(0.42 * 30) = 1e-5 in the mean, a hundred times more
     # on the most unstable orbits; rounding 1e-16 / 1e-11, magnified as the distance shrinks on the way
     assert_close(grown.median(), spectrum.per_sequence[:, 0].median(), rtol=0, atol=1e-4)
     assert (grown - spectrum.per_sequence[:, 0]).abs().median() < 1e-4
@@ -60,12 +60,12 @@ def test_wrong_order_gives_the_cycle_two_equal_exponents():
     a, b, c = oracles.CYCLE
     values, vectors = torch.linalg.eig((a @ b @ c).mT)
     assert_close(values.abs().log() / 3, exact(1, 1) * math.log(2) / 6, rtol=0, atol=1e-12)  # a complex pair, det = 2
-    # growth of a vector after n cycles is |eigenvalue|^n to a factor of the eigenvectors' condition
+    # the growth of a vector after n cycles is |eigenvalue|^n, up to the condition number of the eigenvectors
     within = math.log(torch.linalg.cond(vectors).item()) / steps
     assert within < 0.01
     assert_close(wrong, exact(0.1155, 0.1155), rtol=0, atol=within + 5e-5)
     right = cycle().found
-    assert wrong.sum().item() == pytest.approx(right.sum().item(), abs=1e-12)  # a sum cannot see it
+    assert wrong.sum().item() == pytest.approx(right.sum().item(), abs=1e-12)  # the sum does not depend on the order
     assert (wrong - right).abs().min() > 0.1
 
 
@@ -87,7 +87,7 @@ def test_page_of_the_docs_lists_every_system():
     assert [line.split(" | ")[0] for line in lines if line.startswith("| ")][1:] == [f"| {s.name}" for s in SYSTEMS]
 
 
-def test_row_says_what_was_found_and_how_wrong_it_is():
+def test_row_shows_exact_and_measured_exponents_and_the_error():
     measured = Measured(exact(1.5, 1.0, 0.5, -math.inf), exact(1.5, 1.25, 0.5, -math.inf))
     line = row(System("some map", "by |det|", lambda: measured, 0.5, "a guess", "yes"))
     assert line == (

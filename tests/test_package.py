@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from study import study
 
-from pipeline.config import PredictorSettings
-from pipeline.predictor import StabilityPredictor, evaluation, features
+from pipeline.core.config import PredictorSettings
+from pipeline.core.execution import Here
+from pipeline.predictor import StabilityPredictor, evidence, features, folds
 from pipeline.predictor.inputs import trial_inputs
 
 ROOT = Path(__file__).parent.parent
@@ -35,7 +36,7 @@ def installed(tmp_path_factory):
     """A folder with the installed library."""
     folder = tmp_path_factory.mktemp("installed")
     source = tmp_path_factory.mktemp("source")
-    for name in ("pyproject.toml", "README.md", "pipeline"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "pipeline"):
         subprocess.run(["cp", "-r", ROOT / name, source], check=True)
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", folder, source]
     answer = subprocess.run(pip, capture_output=True, text=True)
@@ -48,12 +49,10 @@ def predictor(tmp_path_factory):
     """A folder with a small predictor."""
     settings = PredictorSettings(outer_folds=2, inner_folds=2, trees=4, bootstrap=100)
     inputs = trial_inputs(features.table(*study(trials=8), 0.8))
-    folds = [
-        f for f in evaluation.folds(inputs, settings, 0) if f.features in ("early spectrum", "early loss and early spectrum")
-    ]
-    table = [row for f in folds for row in evaluation.evidence(evaluation.fit_fold(f), settings, 0)]
+    chosen = [f for f in folds.folds(inputs, settings, 0) if f.split == folds.SPLITS[0]]
+    _, judgement = evidence.judge(chosen, settings, 0, Here())
     folder = tmp_path_factory.mktemp("predictor")
-    StabilityPredictor.fit(inputs, table, 0.8, settings, 0).save(folder)
+    StabilityPredictor.fit(inputs, judgement, 0.8, settings, 0).save(folder)
     return folder
 
 

@@ -1,4 +1,4 @@
-"""Fixed points, slow points and line attractors against maps whose own are known."""
+"""Fixed points, slow points and line attractors of maps for which they are known."""
 
 import itertools
 import math
@@ -14,24 +14,23 @@ from torch import nn
 from torch.testing import assert_close
 
 from pipeline import cells, fixed_points, line_attractor, lyapunov_spectrum, slow_points
-from pipeline.errors import ModuleError
+from pipeline.core.errors import ModuleError
 from pipeline.points.points import distinct
 from pipeline.points.search import jacobian
 
 TOLERANCE = 1e-20  # of q, the default
-MOVE = (
-    2 * TOLERANCE
-) ** 0.5  # |F(h) - h| of a point is below; the point itself is off by at most this / the least |1 - eigenvalue|
+# Upper bound of |F(h) - h| at a point; the point itself is off by at most this / the least |1 - eigenvalue|.
+MOVE = (2 * TOLERANCE) ** 0.5
 CORNER = brentq(lambda h: math.tanh(2 * h) - h, 0.5, 1)  # tanh(2 h) = h
 
 
 def held_still(count, width=1, steps=1):
-    """Inputs that are all 0."""
+    """Zero inputs."""
     return torch.zeros(steps, count, width, dtype=torch.float64)
 
 
 def cube():
-    """Three units h' = tanh(2 h), and the axes that they were turned to: each has the fixed points 0 and +-CORNER."""
+    """Three units h' = tanh(2 h) on rotated axes, and the axes; each unit has the fixed points 0 and +-CORNER."""
     axes = oracles.rotation(3, seeded())
     return (lambda s, x: (2 * s @ axes).tanh() @ axes.T + x), axes
 
@@ -48,7 +47,7 @@ def test_three_bistable_units_have_the_corners_edges_faces_and_centre_of_a_cube(
     turned = found.states @ axes
     known = exact(*itertools.chain(*itertools.product((-CORNER, 0.0, CORNER), repeat=3))).reshape(27, 3)
     nearest = torch.cdist(known, turned, compute_mode="donot_use_mm_for_euclid_dist").amin(1)
-    assert nearest.max() < MOVE / 0.8  # the least |1 - eigenvalue| is 1 - 2 (1 - CORNER^2) = .83
+    assert nearest.max() < MOVE / 0.8  # the least |1 - eigenvalue| is 1 - 2 (1 - CORNER^2) = 0.83
     assert found.index == 1  # 8 - 12 + 6 - 1
 
 
@@ -61,7 +60,7 @@ def test_eigenvalues_at_the_cubes_points_are_the_slopes_of_its_units():
     assert_close(found.time_constants[found.unstable == 0], exact(1 / -math.log(known)).expand(8, 3), rtol=1e-6, atol=0)
 
 
-def test_points_that_no_seed_led_to_are_found_between_those_that_some_did():
+def test_points_that_no_seed_leads_to_are_found_between_others():
     step, axes = cube()
     corners = CORNER * exact(*itertools.chain(*itertools.product((-1.0, 1.0), repeat=3))).reshape(8, 3) @ axes.T
     found = fixed_points(step, held_still(8, 3), state=corners, seeds=8, noise=1e-3, generator=seeded())
@@ -114,7 +113,7 @@ def test_a_map_without_fixed_points_has_none():
     assert found.natural_q == 1.0  # a move of (1, 1)
 
 
-def test_a_line_of_fixed_points_gives_a_point_a_seed():
+def test_a_line_of_fixed_points_gives_one_point_per_seed():
     found = fixed_points(lambda s, x: s * exact(1.0, 0.5), held_still(30), state=noise(30, 2), seeds=30, distance=1e-9)
     assert found.found == 30
     assert len(found) >= 30
@@ -123,7 +122,7 @@ def test_a_line_of_fixed_points_gives_a_point_a_seed():
     assert (found.unstable == 0).all()
 
 
-def test_points_far_from_all_visited_states_are_left_out_and_counted():
+def test_points_far_from_all_visited_states_are_omitted_and_counted():
     step = lambda s, x: 10 + 0.999 * (s - 10)  # noqa: E731
     start = 0.1 * noise(40, 1)
     near = fixed_points(step, held_still(40), state=start, seeds=40)
@@ -132,14 +131,14 @@ def test_points_far_from_all_visited_states_are_left_out_and_counted():
     assert_close(far.states, exact(10)[None], rtol=0, atol=1000 * MOVE)
 
 
-def test_outliers_count_once_whichever_round_of_the_search_they_are_from():
-    def step(s, x):  # keeps -1, 1 and 100; the line that meets 100 is also that of the middle
+def test_outliers_count_once_for_all_rounds_of_the_search():
+    def step(s, x):  # its fixed points are -1, 1 and 100; the middle has the same slope and value as the line through 100
         return torch.where((s.abs() < 0.5) | (s > 50), 100 + (s - 100) / 2, s.sign() + 0 * s)
 
     ends = exact(-1, 1)[:, None]
     options = {"noise": 1e-3, "seeds": 12}
     found = fixed_points(step, held_still(2), state=ends, **options)
-    assert (len(found), found.found, found.outliers) == (2, 12, 1)  # only the middle of the two ends leads to 100
+    assert (len(found), found.found, found.outliers) == (2, 12, 1)  # only the midpoint of the two ends leads to 100
     third = fixed_points(step, held_still(2), state=ends, reach=1000.0, **options)
     assert sorted(third.states[:, 0].tolist()) == pytest.approx([-1, 1, 100], abs=2 * MOVE)
     noisy = fixed_points(step, held_still(2), state=ends, noise=1.0, seeds=64)
@@ -161,7 +160,7 @@ FORMS = [
 
 
 @pytest.mark.parametrize(("kind", "options"), FORMS, ids=["rnn", "gru", "lstm", "lstm2", "gru2"])
-def test_torchs_own_module_keeps_the_states_that_are_found(kind, options):
+def test_points_of_torchs_modules_are_fixed_under_the_module(kind, options):
     module = module_of(kind, 2, 3, scale=1.0, **options)
     inputs = noise(4, 20, 2) if "batch_first" in options else noise(20, 4, 2)
     found = fixed_points(module, inputs, at=exact(0.3, -0.2), seeds=32)
@@ -175,7 +174,7 @@ def test_torchs_own_module_keeps_the_states_that_are_found(kind, options):
     assert found.index == 1
 
 
-def test_a_module_of_ones_own_is_searched_and_left_as_it_is():
+def test_a_custom_module_is_searched_and_not_changed():
     module = nn.RNNCell(1, 2).double()
     module.requires_grad_(True)
     before = [p.clone() for p in module.parameters()]
@@ -196,11 +195,11 @@ def test_a_module_of_ones_own_is_searched_and_left_as_it_is():
     assert all(torch.equal(p, b) for p, b in zip(module.parameters(), before, strict=True))
 
 
-UNBOUNDED = ("irnn", "lipschitz", "sbo_gradient", "sbo_heavy_ball", "sbo_nesterov", "scornn")  # need not have a fixed point
+UNBOUNDED = ("irnn", "lipschitz", "sbo_gradient", "sbo_heavy_ball", "sbo_nesterov", "scornn")  # may have no fixed point
 
 
 @pytest.mark.parametrize("name", cells.names())
-def test_every_cell_can_be_searched_and_keeps_what_is_found(name):
+def test_points_of_every_cell_are_fixed_under_the_cell(name):
     cell = cells.get(name)(2, 6, init_scale=0.5)
     weights = cell.weights({n: p.double() for n, p in cell.init(seeded()).items()})
     state, at = torch.zeros(3, cell.state_size, dtype=torch.float64), exact(0.3, -0.2)
@@ -225,9 +224,7 @@ def test_of_near_points_the_one_with_the_smallest_q_stays():
 
 
 def test_exponents_on_a_stable_point_are_the_logs_of_its_eigenvalues():
-    weights = oracles.symmetric(
-        [1.3, 0.8, -0.6, 0.3], seeded()
-    )  # the Jacobian D W is similar to a symmetric one: real eigenvalues
+    weights = oracles.symmetric([1.3, 0.8, -0.6, 0.3], seeded())  # D W is similar to a symmetric matrix: real eigenvalues
     step = lambda s, x: (s @ weights + x).tanh()  # noqa: E731
     drive = noise(4, seed=7)
     found = fixed_points(step, noise(20, 10, 4), state=noise(10, 4), at=drive, tolerance=1e-28)
@@ -272,7 +269,7 @@ def test_a_seeds_slow_point_does_not_depend_on_the_other_seeds():
     options = {"iterations": 60, "tolerances": (1e-3,), "distance": 1e-12, "reach": 100.0}
     (together,) = slow_points(step, held_still(6), state=state, seeds=12, **options)
     alone = [slow_points(step, held_still(1), state=s[None], seeds=2, **options)[0].states for s in state]
-    assert len(together) == 12  # each state and the one after it
+    assert len(together) == 12  # each state and its successor
     for states in alone:
         for one in states:
             assert (together.states - one).norm(dim=1).min() < 1e-12
@@ -282,7 +279,7 @@ def test_a_seeds_slow_point_does_not_depend_on_the_other_seeds():
 
 
 def integrator():
-    """A map that adds up what its inputs push along one direction, and forgets the rest; its matrices and eigenvectors."""
+    """Matrices and eigenvectors of a map that integrates its inputs along one direction and forgets the rest."""
     right = exact(0.6, -0.4, 0.8, 1.0).reshape(2, 2)  # columns, the first of length 1
     left = right.inverse()
     matrix = right @ exact(1.0, 0.5).diag() @ left
@@ -293,7 +290,7 @@ def test_an_integrator_is_a_line_attractor_with_its_own_eigenvectors():
     matrix, drive, right, left = integrator()
     step = lambda s, x: s @ matrix.T + x @ drive.T  # noqa: E731
     points = fixed_points(step, held_still(30, 4), state=noise(30, 2), seeds=30, tolerance=1e-26)
-    words, readout = noise(7, 4, seed=9), -right[:, 0] + exact(0.1, 0.0)  # reads the line backwards
+    words, readout = noise(7, 4, seed=9), -right[:, 0] + exact(0.1, 0.0)  # reads the line in the opposite direction
     pushes = -(left[0] @ drive @ words.T)
     line = line_attractor(points, readout, words, pushes)
     assert line.share == pytest.approx(1, abs=1e-12)
@@ -327,7 +324,7 @@ SPOILT = [
 
 
 @pytest.mark.parametrize(("options", "sentence"), SPOILT, ids=[next(iter(options)) for options, _ in SPOILT])
-def test_what_cannot_be_used_is_refused_in_one_sentence(options, sentence):
+def test_unusable_arguments_are_refused_in_one_sentence(options, sentence):
     with pytest.raises(ModuleError, match=sentence):
         fixed_points(nn.GRU(2, 3), torch.zeros(4, 1, 2), **options)
 
@@ -339,8 +336,8 @@ def test_slow_points_need_a_tolerance():
         slow_points(nn.GRU(2, 3), torch.zeros(4, 1, 2), tolerances=(1e-3, -1))
 
 
-def test_what_the_spectrum_refuses_is_refused_here_in_the_same_words():
-    with pytest.raises(ModuleError, match="a bidirectional network is no dynamical system"):
+def test_models_that_the_spectrum_refuses_are_refused_in_the_same_words():
+    with pytest.raises(ModuleError, match="a bidirectional network is not a dynamical system"):
         fixed_points(nn.GRU(2, 3, bidirectional=True), torch.zeros(4, 1, 2))
     with pytest.raises(ModuleError, match="a step function needs `state=`"):
         fixed_points(lambda s, x: s, torch.zeros(4, 1, 2))

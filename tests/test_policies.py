@@ -2,24 +2,26 @@
 
 import math
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+import study
 import torch
-from torch import nn
 from torch.nn.functional import mse_loss
 from torch.testing import assert_close
+from twins import TWINS, cut, tensors_of, trial_of, twin
 
-from pipeline import cells, config, heads, lyapunov_spectrum, tasks, training
-from pipeline.artefacts import CHECKPOINTS, TaskData, TrialResult, TrialSpectra
+from pipeline import cells, heads, lyapunov_spectrum, tasks, training
 from pipeline.cells.lstm import LSTM
-from pipeline.training import Network, Trial
-from pipeline.training.measure import measure, measurements
-from pipeline.training.policies import POLICIES, previous, self_told, tell
+from pipeline.core import config
+from pipeline.core.records import CHECKPOINTS
+from pipeline.measuring.spectra import measure
+from pipeline.training import Network
+from pipeline.training.policies import POLICIES, append, free_running, previous
 
 TRAINING, OTHERS, BATCH = 11, 6, 4  # sequences, which the mini-batches do not divide
-TWINS = {"elman": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+CELLS = [*TWINS, "stepped"]
 
 
 @dataclass(frozen=True)
@@ -30,26 +32,13 @@ class Stepped(LSTM):
 
 
 @pytest.fixture(scope="module")
-def data_file(prepared, tmp_path_factory):
-    """The first segments of the catchment, in a file."""
-    data = prepared("catchment")
-    sequences = {"train": TRAINING, "validation": OTHERS, "test": OTHERS}
-    arrays = {name: array[:, : sequences[name.partition("_")[0]]] for name, array in data.arrays.items()}
-    path = tmp_path_factory.mktemp("data") / "catchment.safetensors"
-    TaskData({n: np.ascontiguousarray(a) for n, a in arrays.items()}, data.about | {"sequences": sequences}).save(path)
-    return path
+def rivers(prepared):
+    """The first segments of the catchment."""
+    return cut(prepared("catchment"), TRAINING, OTHERS)
 
 
-def trial_of(data_file, state, cell="lstm", **changes):
-    about = TaskData.load(data_file).about
-    given = {name: about[name] for name in ("task", "head", "input_size", "output_size", "steps", "chance")}
-    given |= {"index": 0, "seed": 11, "init_scale": 0.3, "learning_rate": 0.01, "hidden_size": 5, "clip_norm": 0.0}
-    given |= {"dropout": 0.0, "batch_size": BATCH, "epochs": 2, "early_epoch": 1, "device": "cpu"}
-    return Trial(cell=cell, state=state, **(given | {"data_hash": about["hash"], "code_hash": "0" * 12} | changes))
-
-
-def split(data_file, name):
-    return tuple(torch.from_numpy(a) for a in TaskData.load(data_file).split(name))
+def trial_with(data, state, cell="lstm", **changes):
+    return trial_of(data, cell, **{"state": state, "hidden_size": 5, "batch_size": BATCH, "epochs": 2} | changes)
 
 
 def module_of(cell, inputs=2, hidden=5, outputs=2):
@@ -57,15 +46,10 @@ def module_of(cell, inputs=2, hidden=5, outputs=2):
     return Network(made, heads.get("every")(hidden, outputs)).init(torch.Generator().manual_seed(3))
 
 
-def torch_twin(module):
+def twin_of(module):
     """Torch's own recurrent module and linear layer with the weights of ours."""
-    weights = {n: torch.from_numpy(v) for n, v in module.weights().items()}
-    hidden, inputs = module.network.cell.hidden_size, module.network.cell.input_size
-    recurrent = next(t for n, t in TWINS.items() if isinstance(module.network.cell, cells.get(n)))(inputs, hidden)
-    recurrent.load_state_dict({n.removeprefix("cell.") + "_l0": v for n, v in weights.items() if n.startswith("cell.")})
-    linear = nn.Linear(hidden, len(weights["head.bias"]))
-    linear.load_state_dict({n.removeprefix("head."): v for n, v in weights.items() if n.startswith("head.")})
-    return recurrent, linear
+    cell = next(name for name in TWINS if isinstance(module.network.cell, cells.get(name)))
+    return twin(cell, module.weights())
 
 
 def end_to_end(sequences):
@@ -86,21 +70,18 @@ def test_an_epoch_has_every_sequence_once_in_as_many_steps_as_shuffling_takes(na
     batches = POLICIES[name].batches(count, size, torch.Generator().manual_seed(0))
     assert sorted(torch.cat(list(batches)).tolist()) == list(range(count))
     assert len(batches) == math.ceil(count / size)
-    assert all(1 <= len(b) <= size for b in batches)
+    assert all(1 <= len(batch) <= size for batch in batches)
 
 
-def test_lanes_walk_through_their_stretches_side_by_side():
-    generator = torch.Generator()
-    batches = POLICIES["stateful"].batches(11, 4, generator)
-    assert [b.tolist() for b in batches] == [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8]]
-
-
-def test_ordered_mini_batches_follow_the_series():
-    assert [b.tolist() for b in POLICIES["ordered"].batches(11, 4, torch.Generator())] == [
-        [0, 1, 2, 3],
-        [4, 5, 6, 7],
-        [8, 9, 10],
-    ]
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("stateful", [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8]]),  # four stretches, side by side
+        ("ordered", [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10]]),
+    ],
+)
+def test_mini_batches_with_a_carried_state_follow_the_series(name, expected):
+    assert [batch.tolist() for batch in POLICIES[name].batches(11, 4, torch.Generator())] == expected
 
 
 @pytest.mark.parametrize("name", ["stateless", "conditional"])
@@ -112,31 +93,32 @@ def test_mini_batches_without_a_carried_state_are_shuffled_anew(name):
 
 
 def test_params_yaml_takes_the_policies_there_are():
-    assert set(typing.get_args(config.Train.model_fields["state"].annotation)) == set(POLICIES)
+    assert set(typing.get_args(config.TrainBase.model_fields["state"].annotation)) == set(POLICIES)
 
 
-def test_only_a_series_cut_up_gets_a_policy(small_params, prepared):
-    settings = config.load(small_params({"train.state": "ordered"})).train
-    for name, state in (("catchment", "ordered"), ("fulda_runoff", "stateless")):
-        assert {t.state for t in training.draw(settings, 5, "gru", prepared(name).about, "cpu")} == {state}
+def test_only_a_series_cut_up_gets_a_policy(small_params):
+    settings = config.load(path=small_params({"train.state": "ordered"}))
+    info = study.info("catchment", head="every", ordered=True)
+    for series, state in ((info, "ordered"), (replace(info, ordered=False), "stateless")):
+        assert {trial.state for trial in training.draw(settings, series, "cpu")} == {state}
 
 
-@pytest.mark.parametrize("name", [n for n in tasks.names() if tasks.get(n).ordered])
-def test_series_have_numbers_to_tell_at_every_step(name, prepared):
-    about = prepared(name).about
+@pytest.mark.parametrize("name", [name for name in tasks.names() if tasks.get(name).ordered])
+def test_series_have_numbers_as_targets_at_every_step(name, prepared):
+    info = prepared(name).info
     inputs, targets = prepared(name).split("train")
-    assert heads.get(about["head"]).every_step
+    assert heads.get(info.head).every_step
     assert targets.dtype == np.float32
-    assert targets.shape == (*inputs.shape[:2], about["output_size"])
+    assert targets.shape == (*inputs.shape[:2], info.output_size)
 
 
-# What state they start from
+# From what state they start
 
 
-@pytest.mark.parametrize("cell", [*TWINS, "stepped"])
+@pytest.mark.parametrize("cell", CELLS)
 def test_run_from_a_carried_state_is_the_concatenated_run(cell):
     module, inputs = module_of(cell), noise(9, 3, 2)
-    expected, _ = torch_twin(module)[0](inputs)
+    expected, _ = twin_of(module)[0](inputs)
     first, state = module.run(inputs[:4])
     second, last = module.run(inputs[4:], state)
     assert state.shape == last.shape == (3, module.network.cell.state_size)
@@ -145,10 +127,10 @@ def test_run_from_a_carried_state_is_the_concatenated_run(cell):
     assert_close(module.network.cell.output(last), expected[-1], rtol=0, atol=9 * 2**-23)
 
 
-@pytest.mark.parametrize("cell", [*TWINS, "stepped"])
-def test_split_in_order_is_one_long_run(cell):
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_split_in_order_is_one_long_run(cell):
     module, inputs = module_of(cell), noise(3, 7, 2)
-    expected, _ = torch_twin(module)[0](end_to_end(inputs))
+    expected, _ = twin_of(module)[0](end_to_end(inputs))
     for name in ("stateful", "ordered"):
         found, last = POLICIES[name].evaluate(module.run, inputs, None)
         assert_close(end_to_end(found), expected, rtol=0, atol=21 * 2**-23)  # float32, 21 steps
@@ -157,21 +139,21 @@ def test_split_in_order_is_one_long_run(cell):
 
 @pytest.mark.parametrize("name", ["stateless", "conditional"])
 @pytest.mark.parametrize("use", ["train", "evaluate"])
-def test_state_is_not_carried_unless_the_policy_says_so(name, use):
+def test_a_state_is_not_carried_unless_the_policy_says_so(name, use):
     module, inputs = module_of("gru"), noise(3, 4, 2)
     found, _ = getattr(POLICIES[name], use)(module.run, inputs, noise(4, 5, seed=1))
     assert torch.equal(found, module.run(inputs)[0])
 
 
-@pytest.mark.parametrize("cell", [*TWINS, "stepped"])
+@pytest.mark.parametrize("cell", CELLS)
 def test_lanes_that_end_early_leave_the_others_their_states(cell):
     module, inputs = module_of(cell), noise(6, 4, 2)
     _, state = POLICIES["stateful"].train(module.run, inputs[:3], None)
     found, _ = POLICIES["stateful"].train(module.run, inputs[3:, :3], state)
-    assert_close(found, torch_twin(module)[0](inputs)[0][3:, :3], rtol=0, atol=6 * 2**-23)  # float32, six steps
+    assert_close(found, twin_of(module)[0](inputs)[0][3:, :3], rtol=0, atol=6 * 2**-23)  # float32, six steps
 
 
-@pytest.mark.parametrize("cell", [*TWINS, "stepped"])
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("name", ["stateful", "ordered"])
 def test_no_gradient_flows_from_a_mini_batch_into_the_one_before(name, cell):
     module, inputs = module_of(cell), noise(3, 1, 2).requires_grad_()
@@ -182,7 +164,7 @@ def test_no_gradient_flows_from_a_mini_batch_into_the_one_before(name, cell):
     assert inputs.grad is None
 
 
-@pytest.mark.parametrize("cell", [*TWINS, "stepped"])
+@pytest.mark.parametrize("cell", CELLS)
 def test_within_an_ordered_mini_batch_the_state_crosses_borders_and_the_gradient_does_not(cell):
     module, inputs = module_of(cell), noise(3, 3, 2).requires_grad_()
     outputs, _ = POLICIES["ordered"].train(module.run, inputs, None)
@@ -193,33 +175,33 @@ def test_within_an_ordered_mini_batch_the_state_crosses_borders_and_the_gradient
     assert (POLICIES["ordered"].train(module.run, changed, None)[0][0, 1] != outputs[0, 1]).all()
 
 
-# What is told
+# Which targets they see
 
 
-def test_each_step_is_told_the_target_of_the_step_before_its_sequence():
+def test_each_step_sees_the_target_of_the_step_before_its_sequence():
     series = torch.arange(12.0).reshape(4, 3).T[..., None]  # four sequences of three steps, numbered in their order
     assert previous(series)[:, 0].tolist() == [0, 2, 5, 8]
-    told = tell(10 + series, previous(series))
-    assert told.shape == (3, 4, 2)
-    assert torch.equal(told[..., :1], 10 + series)
-    assert told[..., 1].tolist() == [[0, 2, 5, 8]] * 3
+    seen = append(10 + series, previous(series))
+    assert seen.shape == (3, 4, 2)
+    assert torch.equal(seen[..., :1], 10 + series)
+    assert seen[..., 1].tolist() == [[0, 2, 5, 8]] * 3
 
 
-def test_network_that_is_told_has_an_input_more_for_each_output(data_file):
-    sizes = {state: Network.of(trial_of(data_file, state)).cell.input_size for state in POLICIES}
+def test_a_network_that_sees_targets_has_an_input_more_for_each_output(rivers):
+    sizes = {state: Network.of(trial_with(rivers, state)).cell.input_size for state in POLICIES}
     assert sizes == {"stateless": 2, "stateful": 2, "ordered": 2, "conditional": 4}
 
 
-def test_own_answers_are_those_of_a_loop_over_the_sequences():
+def test_a_free_running_network_is_a_loop_over_the_sequences():
     module, inputs = module_of("gru", inputs=4), noise(5, 3, 2)
-    recurrent, linear = torch_twin(module)
+    recurrent, linear = twin_of(module)
     before = torch.zeros(2)
     for n in range(3):
         drive = torch.stack([torch.cat([x, before]) for x in inputs[:, n]])[:, None]
         answer = linear(recurrent(drive)[0])[:, 0]
         before = answer[-1]
         # float32; an error of a sequence enters the next
-        assert_close(self_told(module, inputs, 2)[:, n], answer, rtol=0, atol=15 * 2**-22)
+        assert_close(free_running(module, inputs, 2)[:, n], answer, rtol=0, atol=15 * 2**-22)
 
 
 # Trainings
@@ -252,15 +234,18 @@ def ordered_epoch(recurrent, inputs, generator):
 EPOCHS = {"stateless": shuffled_epoch, "conditional": shuffled_epoch, "stateful": lanes_epoch, "ordered": ordered_epoch}
 
 
-def told_by_hand(inputs, targets):
-    """Inputs with the targets of the day before the segment."""
-    known = [targets[-1, n - 1] if n else torch.zeros(2) for n in range(inputs.shape[1])]
-    return torch.cat([inputs, torch.stack(known).repeat(61, 1, 1)], dim=2)
+def seen_by(state, data, split):
+    """Inputs and targets of a split; the inputs hold the targets of the day before the segment if the policy feeds them back."""
+    inputs, targets = tensors_of(data, split)
+    if state == "conditional":
+        known = [targets[-1, n - 1] if n else torch.zeros(2) for n in range(inputs.shape[1])]
+        inputs = torch.cat([inputs, torch.stack(known).repeat(61, 1, 1)], dim=2)
+    return inputs, targets
 
 
 def hand_written(epoch, module, inputs, targets, generator, learning_rate):
     """Losses of all steps of two epochs, and torch's own modules after them."""
-    recurrent, linear = torch_twin(module)
+    recurrent, linear = twin_of(module)
     optimiser = torch.optim.Adam([*recurrent.parameters(), *linear.parameters()], lr=learning_rate)
     losses = []
     for _ in range(2):
@@ -274,21 +259,17 @@ def hand_written(epoch, module, inputs, targets, generator, learning_rate):
 
 
 @pytest.mark.parametrize("state", POLICIES)
-def test_training_is_the_hand_written_loop(state, data_file, tmp_path):
-    trial = trial_of(data_file, state)
-    result = TrialResult.load(training.train((trial, data_file, tmp_path)))
+def test_training_is_the_hand_written_loop(state, rivers):
+    trial = trial_with(rivers, state)
+    result = training.train(trial, rivers)
     generator = torch.Generator().manual_seed(trial.seed)
     module = Network.of(trial).init(generator)
-    inputs, targets = split(data_file, "train")
-    if state == "conditional":
-        inputs = told_by_hand(inputs, targets)
-    losses, recurrent, linear = hand_written(EPOCHS[state], module, inputs, targets, generator, trial.learning_rate)
+    inputs, targets = seen_by(state, rivers, "train")
+    losses, recurrent, linear = hand_written(EPOCHS[state], module, inputs, targets, generator, 0.01)
     # float32 sums in another order, which six steps of Adam, of .01 each, pass on
     np.testing.assert_allclose(result.curves["train_loss"][1:], np.reshape(losses, (2, 3)).mean(1), rtol=1e-5)
     np.testing.assert_allclose(result.weights["final"]["cell.weight_hh"], recurrent.weight_hh_l0.detach(), rtol=0, atol=1e-4)
-    inputs, targets = split(data_file, "validation")
-    if state == "conditional":
-        inputs = told_by_hand(inputs, targets)
+    inputs, targets = seen_by(state, rivers, "validation")
     if state in ("stateful", "ordered"):
         inputs, targets = end_to_end(inputs), end_to_end(targets)
     loss = mse_loss(linear(recurrent(inputs)[0]), targets).item()
@@ -296,18 +277,14 @@ def test_training_is_the_hand_written_loop(state, data_file, tmp_path):
 
 
 @pytest.mark.parametrize("state", ["stateless", "conditional"])
-def test_measured_exponents_are_those_of_the_torch_twin_told_what_it_was_trained_with(state, data_file, small_params, tmp_path):
-    trial = trial_of(data_file, state, "gru", epochs=1)
-    result = TrialResult.load(training.train((trial, data_file, tmp_path / "trials")))
-    settings = config.load(small_params({"spectrum.sequences": 3, "spectrum.transient": 20, "spectrum.steps": 80})).spectrum
-    (work,) = measurements(tmp_path / "trials", data_file, settings, tmp_path / "spectra", "cpu").values()
-    inputs, targets = split(data_file, "validation")
-    if state == "conditional":
-        inputs = told_by_hand(inputs, targets)
+def test_measured_exponents_are_those_of_the_torch_twin_that_sees_what_it_was_trained_with(state, rivers, small_params, tmp_path):
+    rivers.save(tmp_path / "data")
+    result = training.train(trial_with(rivers, state, "gru", epochs=1), rivers)
+    settings = config.load(path=small_params({"spectrum.sequences": 3, "spectrum.transient": 20, "spectrum.steps": 80}))
+    exponents = measure(result, tmp_path / "data", settings.spectrum, "cpu").exponents
+    inputs, _ = seen_by(state, rivers, "validation")
     driving = torch.stack([torch.cat([inputs[:, n], inputs[:39, n + 1]]) for n in (0, 2, 4)], dim=1).double()
-    exponents = TrialSpectra.load(measure(work)).exponents
     for place, checkpoint in enumerate(CHECKPOINTS):
-        twin, _ = torch_twin(Network.of(trial).load(result.weights[checkpoint]))
-        alone = lyapunov_spectrum(twin, driving, transient=20)
+        alone = lyapunov_spectrum(twin("gru", result.weights[checkpoint])[0], driving, transient=20)
         # both within `accuracy`, 1e-5, of the careful one in the mean over sequences; thrice that for one of them
         np.testing.assert_allclose(exponents[place], alone.per_sequence, rtol=0, atol=6e-5)

@@ -7,113 +7,114 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+import study as made
+from conftest import ROOT
 from PIL import Image
-from study import result as trial_result
-from study import spectra as trial_spectra
-from study import study as made_trials
 
-from pipeline import config
-from pipeline.artefacts import save_json, save_table
-from pipeline.predictor import evaluation, features
-from pipeline.predictor.inputs import SETS
-from pipeline.report import bands, dynamics, evidence, findings, page, provenance, results
-from pipeline.report.figures import cell_marks, png, trial_spectrum
-from pipeline.report.study import Study, time_by_kind, time_text, timings_in, trials_by_group
+from pipeline.core import config, layout
+from pipeline.core.execution import Here
+from pipeline.core.files import save_table
+from pipeline.core.records import Estimate, Evidence, Gain, Judgement, StageRecord, TaskData
+from pipeline.predictor import features
+from pipeline.predictor.evidence import judgement
+from pipeline.predictor.folds import FAMILIES, SPLITS
+from pipeline.predictor.inputs import PAIRS, SETS
+from pipeline.report import bands, dynamics, evidence, findings, page, results, tables, times
+from pipeline.report.figures import cell_marks, png
+from pipeline.report.phase import components, phase_portrait
+from pipeline.report.study import Study
+from pipeline.report.templates import environment
 
-FACTS = {"date": "2001-02-03", "commit": "0123abcd", "torch": "9.8.7"}
-TIMINGS = [
-    {"stage": "prepare-mnist_rows", "seconds": 10.0},
-    {"stage": "train-mnist_rows-elman", "seconds": 60.0, "tracking_seconds": 6.0},
-    {"stage": "train-mnist_rows-gru", "seconds": 20.0},
-    {"stage": "train-mnist_rows-lstm", "seconds": 999.0},  # no cell of these studies
-    {"stage": "report", "seconds": 10.0},
-]
+MINUS = "\N{MINUS SIGN}"
 VOID = {"meta", "img", "br", "link", "hr", "input"}
+SECTIONS = ("study", "seed", "device", "tasks", "cells", "prepare", "train", "spectrum", "fixed_points", "success", "predictor")
 
 
-def answers(inputs, splits, noise):
-    """Out-of-sample answers of every set of inputs: the truth plus noise, its size by set."""
+def answers(final, splits, noise):
+    """Answers from every set of inputs for trials that were held out: the truth plus noise, its size by set."""
     random = np.random.default_rng(0)
     parts = []
     for split in splits:
         for name in SETS:
-            error = random.normal(0, noise.get(name, 0.2), len(inputs))
-            expected = np.clip(inputs["score"] + error, 0, 1)
-            group = {"one cell left out": inputs["cell"], "one task left out": inputs["task"]}.get(split, "fold 1")
-            known = {"split": split, "features": name, "group": group, "score_model": "Ridge", "success_model": "Ridge"}
-            drops = {f"drop {family}": 0.1 for family in evaluation.FAMILIES}
-            parts.append(inputs.assign(expected_score=expected, probability=expected, **known, **drops))
+            expected = np.clip(final["score"] + random.normal(0, noise.get(name, 0.2), len(final)), 0, 1)
+            group = {SPLITS[1]: final["cell"], SPLITS[2]: final["task"]}.get(split, "fold 1")
+            known = {"split": split, "inputs": name, "group": group, "score_model": "Ridge", "success_model": "Ridge"}
+            drops = {f"drop {family}": 0.1 for family in FAMILIES}
+            parts.append(final.assign(expected_score=expected, probability_of_success=expected, **known, **drops))
     return pd.concat(parts, ignore_index=True)
 
 
-def study_of(settings, results, spectra, splits, noise=None):
-    table = features.table(results, spectra, settings.success.threshold)
-    inputs = table[table["checkpoint"] == "final"][["trial", "task", "cell", "score", "success"]].reset_index(drop=True)
-    predictions = answers(inputs, splits, noise or {})
-    about = {
-        "description": "Count <b>&amp;</b> recall.",
-        "size": "packaged",
-        "source": "made-for-tests",
-        "licence": "CC0",
-        "hash": "abcdef012345" * 2,
-        "steps": 10,
-        "input_size": 2,
-        "output_size": 1,
-        "sequences": {"train": 101, "validation": 55, "test": 44},
-        "chance": 2.0,
-    }
-    tasks = {task: about | {"title": f"Made {task}"} for task in settings.tasks}
-    with np.errstate(invalid="ignore"):  # scores that are all alike have no R2
-        judged = evaluation.summarise(predictions, settings.predictor, settings.seed)
-    return Study(settings, tasks, results, spectra, table, predictions, judged, TIMINGS)
+def record(stage, words, seconds, began=0.0, tracking=0.0):
+    return StageRecord(stage, words, began, seconds, tracking, {}, {})
 
 
-def settings_of(tmp_path_factory, tasks, cells):
-    text = (config.Path(__file__).parent.parent / "params.yaml").read_text()
-    text = re.sub(r"(?m)^tasks:.*$", f"tasks: [{', '.join(tasks)}]", text)
-    text = re.sub(r"(?m)^cells:.*$", f"cells: [{', '.join(cells)}]", text)
-    text = re.sub(r"(?m)^  bootstrap:.*$", "  bootstrap: 100", text)
-    path = tmp_path_factory.mktemp("params") / "params.yaml"
-    path.write_text(text)
-    return config.load(path)
+def settings_of(study, tasks, cells, *sections):
+    """The real params.yaml with these tasks and cells, in the working directory."""
+    text = (ROOT / "params.yaml").read_text()
+    changes = {"study": study, "tasks": f"[{', '.join(tasks)}]", "cells": f"[{', '.join(cells)}]", "  bootstrap": 100}
+    for key, value in changes.items():
+        text = re.sub(rf"(?m)^{key}:.*$", f"{key}: {value}", text)
+    layout.Path("params.yaml").write_text(text)
+    return config.load(*sections)
+
+
+def written(folder, trials, spectra, splits, noise=None):
+    """Save a study, report on it, and return it as it was loaded, its page, and the PNG of each of its figures."""
+    tasks, cells = (list(dict.fromkeys(getattr(r.trial, name) for r in trials)) for name in ("task", "cell"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        settings = settings_of("default", tasks, cells)
+        for task in tasks:
+            about = {"description": "Count <b>&amp;</b> recall.", "source": "made-for-tests", "hash": "abcdef012345" * 2}
+            info = made.info(task, title=f"Made {task}", sequences={"train": 101, "validation": 55, "test": 44}, **about)
+            TaskData({"train_inputs": np.zeros(1)}, info).save(layout.data(task))
+            for cell in cells:
+                made.fixed_points(task=task, cell=cell).save(layout.fixed_points(task) / f"{cell}.safetensors")
+        for result, measured in zip(trials, spectra, strict=True):
+            result.save(result.trial.path(layout.trials(result.trial.task)))
+            measured.save(result.trial.path(layout.spectra(result.trial.task)))
+        table = features.table(trials, spectra, settings.success.threshold)
+        final = table[table["checkpoint"] == "final"][["trial", "task", "cell", "score", "success"]].reset_index(drop=True)
+        predictions = answers(final, splits, noise or {})
+        save_table(layout.FEATURES, table)
+        save_table(layout.PREDICTIONS, predictions)
+        with np.errstate(invalid="ignore"):  # scores that are all alike have no R2
+            judgement(predictions, settings.predictor, settings.seed, Here()).save(layout.EVIDENCE)
+        record("train", tasks[:1], 50.0, tracking=5.0).save(layout.record("train", tasks[0]))
+        study = Study.load(config.load(*SECTIONS))
+        page.write(study)
+        return study, layout.PAGE.read_text(), {path.stem: path.read_bytes() for path in layout.FIGURES.iterdir()}
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("whole")
+
+
+@pytest.fixture(scope="module")
+def report(whole_folder):
     """Two tasks and two cells, with a diverged trial, lost exponents, a loss of 1e6 and an infinite one."""
-    tasks, cells = ("mnist_rows", "fulda_runoff"), ("elman", "gru")
-    results, spectra = made_trials(trials=6, tasks=tasks, cells=cells)
-    results[0] = trial_result([2.0, np.nan, np.nan, np.nan], diverged=True, **results[0].trial)
-    results[1] = trial_result([2.0, 1e6, np.inf, 2e6], **results[1].trial)
+    trials, spectra = made.study(trials=6, tasks=("mnist_rows", "fulda_runoff"), cells=("elman", "gru"))
+    trials[0] = replace(made.result([2.0, np.nan, np.nan, np.nan], diverged=True), trial=trials[0].trial)
+    trials[1] = replace(made.result([2.0, 1e6, np.inf, 2e6]), trial=trials[1].trial)
     lost = np.tile([0.1, -1.0, -20.0, -np.inf], (3, 2, 1))
-    spectra[0] = trial_spectra(np.where([[[True]], [[False]], [[False]]], lost, np.nan), **spectra[0].trial)
-    spectra[1] = trial_spectra(lost, **spectra[1].trial)
-    settings = settings_of(tmp_path_factory, tasks, cells)
-    return study_of(settings, results, spectra, evaluation.SPLITS, {"all": 0.02, "all but spectra": 0.1})
+    spectra[0] = replace(made.spectra(np.where([[[True]], [[False]], [[False]]], lost, np.nan)), trial=trials[0].trial)
+    spectra[1] = replace(made.spectra(lost), trial=trials[1].trial)
+    return written(whole_folder, trials, spectra, SPLITS, {"all": 0.02, "all but spectra": 0.1})
 
 
 @pytest.fixture(scope="module")
-def lonely(tmp_path_factory):
+def lonely_report(tmp_path_factory):
     """One task and one cell, all trials diverged: two splits are missing and no measure is defined."""
-    results, spectra = made_trials(trials=4, tasks=("mnist_rows",), cells=("elman",))
-    results = [trial_result([2.0, np.nan, np.nan, np.nan], diverged=True, **r.trial) for r in results]
-    spectra = [trial_spectra(np.full((3, 2, 4), np.nan), **s.trial) for s in spectra]
-    return study_of(settings_of(tmp_path_factory, ("mnist_rows",), ("elman",)), results, spectra, evaluation.SPLITS[:1])
-
-
-def written(study, folder):
-    page.write(study, FACTS, folder)
-    return folder, (folder / "index.html").read_text()
+    trials, spectra = made.study(trials=4, tasks=("mnist_rows",), cells=("elman",))
+    trials = [replace(made.result([2.0, np.nan, np.nan, np.nan], diverged=True), trial=r.trial) for r in trials]
+    spectra = [replace(made.spectra(np.full((3, 2, 4), np.nan)), trial=s.trial) for s in spectra]
+    return written(tmp_path_factory.mktemp("lonely"), trials, spectra, SPLITS[:1])
 
 
 @pytest.fixture(scope="module")
-def report(whole, tmp_path_factory):
-    return written(whole, tmp_path_factory.mktemp("report"))
-
-
-@pytest.fixture(scope="module")
-def lonely_report(lonely, tmp_path_factory):
-    return written(lonely, tmp_path_factory.mktemp("lonely"))
+def whole(report):
+    return report[0]
 
 
 class Reader(HTMLParser):
@@ -160,213 +161,199 @@ def colours(image):
 
 
 @pytest.mark.parametrize("name", ["report", "lonely_report"])
-def test_the_page_is_well_formed(name, request):
-    reader = Reader(request.getfixturevalue(name)[1])
+def test_the_page_is_well_formed_and_needs_no_other_file(name, request):
+    text = request.getfixturevalue(name)[1]
+    reader = Reader(text)
     assert reader.open == []
     ids = [value for _, attribute, value in reader.attributes if attribute == "id"]
     assert len(ids) == len(set(ids)) > 5
-
-
-def test_the_reader_of_these_tests_sees_an_open_tag():
-    assert Reader("<p><b>x</b>").open == ["p"]
-    with pytest.raises(AssertionError):
-        Reader("<p><b>x</p></b>")
-
-
-@pytest.mark.parametrize("name", ["report", "lonely_report"])
-def test_the_page_stands_alone(name, request):
-    text = request.getfixturevalue(name)[1]
-    reader = Reader(text)
     sources = [value for _, attribute, value in reader.attributes if attribute in ("src", "href", "srcset", "data", "action")]
     assert sources
     assert all(value.startswith("data:image/png;base64,") for value in sources)
-    assert "url(" not in text
-    assert "@import" not in text
-    assert not any(tag == "script" for tag, _, _ in reader.attributes)
+    assert not any(word in text for word in ("url(", "@import", "<script"))
 
 
-def test_every_figure_is_a_picture_on_disk_and_in_the_page_with_words_for_those_who_cannot_see_it(report):
-    folder, text = report
-    files = {path.stem: path.read_bytes() for path in (folder / "figures").iterdir()}
-    images = re.findall(r'<figure id="(\w+)">\s*<img src="data:image/png;base64,([^"]+)" alt="([^"]{20,})">', text)
-    assert {name: base64.b64decode(data) for name, data, _ in images} == files
-    assert len(files) == 11
-    assert all(data.startswith(b"\x89PNG") for data in files.values())
+def test_every_figure_is_on_disk_and_in_the_page_with_an_alternative_text_and_a_caption(report):
+    _, text, files = report
+    figure = r'<figure id="([\w-]+)">\s*<img src="data:image/png;base64,([^"]+)" alt="[^"]{20,}">\s*<figcaption>\s*[A-Z]'
+    assert {name: base64.b64decode(data) for name, data in re.findall(figure, text)} == files
+    assert {f"fixed_points-{task}-{cell}" for task in ("mnist_rows", "fulda_runoff") for cell in ("elman", "gru")} < set(files)
+    assert len(files) == 10 + 4
     assert min(colours(data) for data in files.values()) > 20
 
 
 def test_a_missing_split_leaves_its_part_out(report, lonely_report):
-    assert "Cells and tasks never seen" in Reader(report[1]).text
+    assert "Unseen cells and tasks" in Reader(report[1]).text
     reader = Reader(lonely_report[1])
-    assert "Cells and tasks never seen" not in reader.text
+    assert "Unseen cells and tasks" not in reader.text
     assert "One task left out" not in reader.text
-    assert "These trials do not tell" in reader.text
-    assert reader.row("Made mnist_rows", "elman")[2:5] == ["4", "4", "0"]
+    assert "These trials do not show" in reader.text
+    assert reader.row("Made mnist_rows", "elman", "4")[2:5] == ["4", "4", "0"]
 
 
-def test_the_page_holds_the_numbers_of_its_data(report, whole):
-    reader = Reader(report[1])
-    final = whole.final
-    good = int(final["success"].sum())
-    assert f"{len(final)} trials, 1 of them diverged" in reader.text
-    assert f"{good} ({100 * good / len(final):.0f} %) successes" in reader.text
-    losses = [
-        r.curves["validation_loss"][-1] for r in whole.trials if r.trial["task"] == "fulda_runoff" and r.trial["cell"] == "gru"
-    ]
-    (row,) = [r for r in reader.rows if r[:1] == ["gru"] and f"{min(losses):.3f}" in r]
-    assert row[1:3] == ["6", "0"]
+def test_the_page_holds_the_numbers_of_its_data(report):
+    study, text, _ = report
+    reader = Reader(text)
+    good, count = int(study.final["success"].sum()), len(study.final)
+    assert f"{count} trials, 1 of which diverged" in reader.text
+    assert f"{good} ({100 * good / count:.0f} %) successes" in reader.text
+    own = [r for r in study.trials if (r.trial.task, r.trial.cell) == ("fulda_runoff", "gru")]
+    best = min(r.curves["validation_loss"][-1] for r in own)
+    assert reader.row("Made fulda_runoff", "gru", "6", "0")[5:7] == [f"{best:.3f}", f"{best / 2:.3f}"]
     assert reader.row("Made fulda_runoff", "10", "2")[3:] == ["1", "101", "55", "44", "2.000"]
-    for value in ("made-for-tests", "CC0", "abcdef012345", *FACTS.values(), "predictor.bootstrap"):
+    assert reader.row("predictor.bootstrap") == ["predictor.bootstrap", "100"]
+    assert reader.row("train.init_scale.low")[1] == "0.01"
+    for value in ("made-for-tests", "abcdef012345", np.__version__, "Count <b>&amp;</b> recall."):
         assert value in reader.text
+    assert "Count <b>" not in text  # texts of the data are no HTML
 
 
-def test_the_evidence_is_printed_for_every_set_and_split_with_its_interval(report, whole):
+def test_the_page_prints_the_settings_that_it_was_given_and_no_others(report):
+    keys = {row[0].split(".")[0] for row in Reader(report[1]).rows if len(row) == 2}
+    assert set(SECTIONS) <= keys
+    assert "processes" not in keys
+
+
+def test_the_evidence_is_printed_for_every_set_and_split_with_its_interval(report):
     rows = Reader(report[1]).rows
-    for row in whole.result["table"]:
-        values = [f"{row[key]:.2f}" for key in ("r2", "r2_low", "r2_high")]
-        value, low, high = ("0.00" if v == "-0.00" else v.replace("-", "\N{MINUS SIGN}") for v in values)
-        names = (row["features"], f"{row['features']} spectra")
-        assert any(r[0] in names and r[1] == f"{value}{low} to {high}" for r in rows), row
+    assert len(report[0].judgement.evidence) == len(SETS) * len(SPLITS)
+    for one in report[0].judgement.evidence:
+        r2 = one.measures["r2"]
+        value, low, high = (re.sub(r"^-", MINUS, re.sub(r"^-(?=0.00$)", "", f"{v:.2f}")) for v in (r2.value, r2.low, r2.high))
+        names = (one.inputs, f"{one.inputs} spectra")
+        assert any(r[0] in names and r[1] == f"{value}{low} to {high}" for r in rows), one
 
 
-def test_text_of_the_data_is_not_read_as_html(report):
-    assert "Count <b>" not in report[1]
-    assert "Count <b>&amp;</b> recall." in Reader(report[1]).text
+def test_figures_of_an_earlier_report_are_removed_and_no_weights_are_read(report, tmp_path, monkeypatch):
+    """Weights are read from the files of the trials when they are asked for, and here is none of these."""
+    study, _, files = report
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="cannot read"):
+        study.trials[0].weights["final"]
+    layout.FIGURES.mkdir(parents=True)
+    (layout.FIGURES / "old.png").touch()
+    page.write(study)
+    assert {path.stem for path in layout.FIGURES.iterdir()} == set(files)
 
 
-def test_figures_of_an_earlier_report_are_removed(whole, tmp_path, monkeypatch):
-    (tmp_path / "figures").mkdir()
-    (tmp_path / "figures" / "old.png").touch()
-    monkeypatch.setattr(page, "plates", lambda *_: iter(()))
-    page.write(whole, FACTS, tmp_path)
-    assert list((tmp_path / "figures").iterdir()) == []
-    assert "<img" not in (tmp_path / "index.html").read_text()
+def test_many_fixed_points_are_a_table(whole, report):
+    assert len([name for name in report[2] if name.startswith("fixed_points-")]) == 4
+    many = [made.fixed_points(task="mnist_rows", cell=f"cell{i}") for i in range(page.PORTRAITS + 1)]
+    reader = Reader(page.html(replace(whole, fixed_points=many), {}))
+    assert reader.row("Made mnist_rows", "cell12") == ["Made mnist_rows", "cell12", "2", "1", "2.5 steps"]
+
+
+def test_facts_name_versions_and_survive_a_folder_without_git(whole, monkeypatch):
+    monkeypatch.setattr(page, "git_state", lambda: ("", False))
+    facts = page.facts(whole)
+    assert (facts["commit"], facts["device"], facts["numpy"]) == ("none", "cpu", np.__version__)
+    monkeypatch.setattr(page, "git_state", lambda: ("0123456789abcdef", True))
+    assert page.facts(whole)["commit"] == "0123456789ab with changes"
 
 
 # What it says
 
 
-def champion(low, high):
-    return {"rival": "early loss", "gain_r2": None if low is None else (low + high) / 2, "gain_r2_low": low, "gain_r2_high": high}
+def said(macro, *values):
+    """What a macro of findings.j2 says, in one line."""
+    return " ".join(getattr(environment(html=False).get_template("findings.j2").module, macro)(*values).split())
 
 
-def added(low, high):
-    """A result in which spectra add what lies between `low` and `high` to everything else."""
-    pair = {"split": "over trials", "without": "all but spectra", "with": "all"}
-    return {"gains": [pair | {k: v for k, v in champion(low, high).items() if k != "rival"}]}
+def gain(low, high, split=SPLITS[0], pair=PAIRS[-1]):
+    return Gain(split, *pair, Estimate(None if low is None else (low + high) / 2, low, high))
 
 
-def turned_gains(study, low, high):
-    """The gains of a study, that of the fullest pair over trials replaced."""
-    (new,) = added(low, high)["gains"]
-    keys = ("split", "without", "with")
-    return [g | new if all(g[k] == new[k] for k in keys) else g for g in study.result["gains"]]
+def judged(*gains, **r2):
+    """A judgement with these gains, and the R2 of sets of inputs over trials."""
+    rows = [Evidence(SPLITS[0], name, 9, {"r2": Estimate(v), "auc": Estimate(v)}, {}, []) for name, v in r2.items()]
+    return Judgement(gain(0.1, 0.2), list(gains), [], rows)
 
 
 def test_the_headline_turns_with_the_interval():
-    said = [findings.headline(added(*ends)) for ends in ((0.01, 0.1), (-0.1, 0.1), (-0.1, -0.01), (None, None))]
-    assert len(set(said)) == 4
-    for sentence, word in zip(said, ("improve the", "nothing measurable", "worse", "do not tell"), strict=True):
+    ends = ((0.01, 0.1), (-0.1, 0.1), (-0.1, -0.01), (None, None))
+    lines = [said("headline", findings.headline(judged(gain(*e)))) for e in ends]
+    for sentence, word in zip(lines, ("improve the", "nothing measurable", "worse", "do not show"), strict=True):
         assert word in sentence
 
 
-def test_the_page_prints_the_headline_of_its_own_champion(report, whole):
-    assert findings.headline(whole.result) in Reader(report[1]).text
-    worse = {"champion": champion(-0.3, -0.2) | {"beats_rival": False}, "gains": turned_gains(whole, -0.3, -0.2)}
-    turned = replace(whole, result=whole.result | worse)
-    text = page.html(turned, FACTS, findings.gains(turned.result), {})
-    assert "worse" in Reader(text).text
-    assert "\N{MINUS SIGN}0.25" in Reader(text).text
+def test_the_page_prints_the_headline_of_its_own_gains(report, whole):
+    assert said("headline", findings.headline(whole.judgement)) in Reader(report[1]).text
+    others = [g for g in whole.judgement.gains if (g.split, g.with_) != (SPLITS[0], "all")]
+    champion = gain(-0.3, -0.2, pair=("early loss", "all"))
+    turned = replace(whole.judgement, champion=champion, gains=[*others, gain(-0.3, -0.2)])
+    text = Reader(page.html(replace(whole, judgement=turned), {})).text
+    assert said("headline", "below") in text
+    assert f"{MINUS}0.25" in text
 
 
-def gain(low, high, split="over trials", groups=None):
-    row = {"split": split, "base": "early loss", "gain": (low + high) / 2, "low": low, "high": high, "groups": groups or {}}
-    return pd.DataFrame([row])
-
-
-@pytest.mark.parametrize(
-    ("ends", "verb"),
-    [((0.1, 0.3), "raise R2 by 0.20"), ((-0.3, -0.1), "lower R2 by 0.20"), ((-0.1, 0.5), "no measurable amount: +0.20")],
-)
-def test_a_gain_is_told_as_its_interval_allows(ends, verb):
-    (sentence,) = findings.sentences(gain(*ends))
-    assert verb in sentence
-    assert sentence.startswith("Added to the early loss alone")
-
-
-def test_the_parts_left_out_are_counted_one_by_one():
-    (sentence,) = findings.consistency(gain(0.1, 0.3, "one cell left out", {"elman": 0.2, "gru": -0.1, "lstm": 0.3}))
-    assert "2 of 3 (elman +0.20, gru \N{MINUS SIGN}0.10, lstm +0.30)" in sentence
-
-
-def test_gains_are_those_of_the_evidence_and_by_group_the_difference_of_its_rows(whole):
-    found = findings.gains(whole.result).set_index(["split", "base"]).loc[("one task left out", "all but spectra")]
-    with_, without = (
-        next(r for r in whole.result["table"] if (r["split"], r["features"]) == ("one task left out", name))
-        for name in ("all", "all but spectra")
+def test_a_gain_is_described_as_its_interval_allows():
+    found = judged(gain(0.1, 0.3), gain(-0.1, 0.5, SPLITS[1]), gain(-0.3, -0.1, SPLITS[2]), gain(None, None))
+    ((name, cases),) = findings.by_set(findings.additions(found)).items()
+    assert said("gains", name, cases) == (
+        f"Added to everything else known early, spectra raise R2 by 0.20 (+0.10 to +0.30) over trials; they lower R2 by 0.20 "
+        f"({MINUS}0.30 to {MINUS}0.10) on an unseen task; they do not change R2 measurably: +0.20 ({MINUS}0.10 to +0.50) on an "
+        "unseen cell."
     )
-    assert found["gain"] == pytest.approx(with_["r2"] - without["r2"], abs=1e-12)
-    assert found["groups"] == {
-        t: with_["by_group"][t]["r2"] - without["by_group"][t]["r2"] for t in ("fulda_runoff", "mnist_rows")
-    }
 
 
-def test_the_ranking_of_successes_is_told_when_it_speaks_against_spectra():
-    table = [
-        {"split": "over trials", "features": f, "auc": a}
-        for f, a in (("early loss", 0.9), ("early loss and early spectrum", 0.7))
-    ]
-    assert "ahead in 0 of 1" in findings.ranking(table)
-    assert "\N{MINUS SIGN}0.20" in findings.ranking(table)
-    assert findings.ranking([row | {"auc": None} for row in table]) == ""
+def test_the_parts_left_out_are_counted_one_by_one_and_of_many_the_ends_are_listed():
+    few, many = {"elman": 0.2, "gru": -0.1, "lstm": 0.3}, {f"cell{i}": (i - 10) / 100 for i in range(20)}
+    few, many = (said("consistency", findings.Addition(gain(0.1, 0.3, SPLITS[1], PAIRS[1]), g)) for g in (few, many))
+    begin = "On an unseen cell, spectra added to the early loss alone raise R2 for"
+    assert few == f"{begin} 2 of 3 cells (elman +0.20, gru {MINUS}0.10, lstm +0.30)."
+    assert many.startswith(f"{begin} 9 of 20 cells (cell0 {MINUS}0.10, cell1 {MINUS}0.09, cell2 {MINUS}0.08, ..., cell17 +0.07,")
 
 
-def groups_of(successes):
-    """Cells a, b, c on tasks x, y, z with three trials each."""
-    names = [(task, cell) for task in "xyz" for cell in "abc"]
+def test_gains_within_the_parts_are_differences_of_the_evidence(whole):
+    (found,) = [a for a in findings.additions(whole.judgement) if (a.gain.split, a.gain.with_) == (SPLITS[2], "all")]
+    less, more = (whole.judgement.of(SPLITS[2], name) for name in PAIRS[-1])
+    assert found.gain.r2.value == pytest.approx(more.measures["r2"].value - less.measures["r2"].value, abs=1e-12)
+    assert found.groups == {t: more.by_group[t]["r2"] - less.by_group[t]["r2"] for t in ("fulda_runoff", "mnist_rows")}
+
+
+def test_the_ranking_of_successes_is_reported_when_it_speaks_against_spectra():
+    sentence = said("ranking", findings.ranking(judged(**dict(zip(PAIRS[1], (0.9, 0.7), strict=True)))))
+    assert "ahead in 0 of 1 comparisons" in sentence
+    assert f"{MINUS}0.20, when spectra are added to the early loss alone, over trials." in sentence
+    undefined = findings.ranking(judged(**dict.fromkeys(PAIRS[1])))
+    assert undefined is None
+    assert said("ranking", undefined) == ""
+
+
+def test_the_strongest_set_of_inputs_is_that_of_the_largest_defined_r2():
+    rows = findings.strongest(judged(**{"early loss": 0.25, "all": 0.5, "chance": None}))
+    assert said("strongest", rows) == "The best sets of inputs are “all” over trials (R2 0.50)."
+    assert said("strongest", findings.strongest(judged(all=None))) == ""
+
+
+def test_compressed_spectra_are_compared_with_their_summaries():
+    r2 = dict(zip(findings.CODES, (0.5, 0.25, -0.125), strict=True))
+    sentence = said("codes", findings.codes(judged(**r2)))
+    assert "over trials 0.50 from summaries, 0.25 from principal" in sentence
+    assert f"{MINUS}0.12 from a learned code" in sentence
+    assert said("codes", findings.codes(judged(**r2 | {findings.CODES[1]: None}))) == ""
+
+
+def extremes(successes):
+    """What is said of cells a, b, c on tasks x, y, z with three trials each, or of the first tasks."""
+    names = [(task, cell) for task in "xyz" for cell in "abc"][: len(successes)]
     rows = [(*name, 3, count) for name, count in zip(names, successes, strict=True)]
-    return pd.DataFrame(rows, columns=["task", "cell", "trials", "successes"])
-
-
-def never(successes):
-    return findings.never(groups_of(successes), {task: f"Task {task}" for task in "xyz"})
+    table = pd.DataFrame(rows, columns=["task", "cell", "trials", "successes"])
+    return said("extremes", findings.extremes(table, {task: f"Task {task}" for task in "xyz"}))
 
 
 def test_pairs_of_cell_and_task_without_any_success_are_named():
-    assert never([0, 3, 1, 1, 1, 1, 0, 0, 1]) == [
-        "No trial succeeded with a on Task x; a or b on Task z.",
-        "Every trial succeeded with b on Task x.",
-    ]
-    assert never([1] * 9) == []
+    sentences = "No trial succeeded with a on Task x; with a or b on Task z. Every trial succeeded with b on Task x."
+    assert extremes([0, 3, 1, 1, 1, 1, 0, 0, 1]) == sentences
+    assert extremes([1] * 9) == ""
+    assert extremes([0, 1, 1]) == "No trial succeeded with a on Task x."  # one task alone is no rule
 
 
 def test_cells_and_tasks_that_never_succeeded_are_named_once_and_not_pair_by_pair():
-    assert never([0, 1, 1, 0, 1, 0, 0, 0, 0]) == [
-        "No trial succeeded on any task with a.",
-        "No trial of any cell succeeded on Task z.",
-        "No trial succeeded with c on Task y.",
-    ]
-
-
-def test_of_a_study_with_one_task_only_pairs_are_named():
-    assert findings.never(groups_of([0, 1, 1] * 3)[:3], {"x": "Task x"}) == ["No trial succeeded with a on Task x."]
-
-
-def test_of_many_parts_left_out_only_the_ends_are_listed():
-    parts = {f"cell{i}": (i - 10) / 100 for i in range(20)}
-    (sentence,) = findings.consistency(gain(0.1, 0.3, "one cell left out", parts))
-    assert "9 of 20 (cell0 \N{MINUS SIGN}0.10, cell1" in sentence
-    assert "cell10" not in sentence
-    assert sentence.endswith("cell19 +0.09).")
-
-
-def test_what_compressed_spectra_tell_is_said_beside_their_summaries():
-    names = ("early spectrum", "principal components of the early spectrum", "learned code of the early spectrum")
-    table = [{"split": "over trials", "features": n, "r2": r} for n, r in zip(names, (0.5, 0.25, -0.125), strict=True)]
-    said = findings.codes(table)
-    assert "over trials 0.50 from summaries, 0.25 from principal" in said
-    assert "\N{MINUS SIGN}0.12 from a learned code" in said
-    assert findings.codes(table[:2]) == ""
+    assert extremes([0, 1, 1, 0, 1, 0, 0, 0, 0]) == (
+        "No trial with a succeeded, whatever the task. No trial on Task z succeeded, whatever the cell. "
+        "No trial succeeded with c on Task y."
+    )
 
 
 # Figures
@@ -377,86 +364,56 @@ def test_outliers_do_not_set_the_limits(whole):
     for axes in figure.axes:
         low, high = axes.get_ylim()
         assert low < 1 < high <= dynamics.WORST
-    figure = dynamics.spectra(
-        whole.spectra, dict.fromkeys(whole.final["trial"], True), "early", whole.titles, whole.settings.cells
-    )
+    success = dict.fromkeys(whole.final["trial"], True)
+    figure = dynamics.spectra(whole.spectra, success, "early", whole.titles, whole.settings.cells)
     assert all(axes.get_ylim()[0] >= -20 and axes.get_ylim()[1] < 1 for axes in figure.axes)
 
 
 def test_a_trial_without_a_spectrum_is_counted_and_the_others_are_drawn(whole):
     success = dict(zip(whole.final["trial"], whole.final["success"], strict=True))
     figure = dynamics.spectra(whole.spectra, success, "final", whole.titles, whole.settings.cells)
-    said = [text.get_text() for axes in figure.axes for text in axes.texts]
-    assert sum("1 not finite" in text for text in said) == 1
+    notes = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert sum("1 not finite" in text for text in notes) == 1
     drawn = sum(np.isfinite(p.vertices).all() for axes in figure.axes for c in axes.collections for p in c.get_paths())
     assert drawn == len(whole.spectra) - 1
 
 
 def test_dots_stand_at_the_values_of_the_evidence(whole):
-    rows = pd.DataFrame(whole.result["table"]).assign(with_spectra=lambda t: t["features"].isin(["all"]))
-    figure = evidence.strength(rows)
-    for axes, split in zip(figure.axes, evaluation.SPLITS, strict=True):
+    rows = whole.judgement.evidence
+    for axes, split in zip(evidence.strength(rows).axes, SPLITS, strict=True):
         dots = [line.get_xdata()[0] for line in axes.lines if line.get_marker() in "os" and len(line.get_xdata()) == 1]
-        assert sorted(dots) == pytest.approx(sorted(rows[rows["split"] == split]["r2"]))
-
-
-def test_a_wilson_interval_ends_where_the_share_is_z_standard_errors_away():
-    for share, count in ((0.0, 7), (0.3, 10), (1.0, 123)):
-        for end in evidence.wilson(share, count, z=2.0):
-            # the defining equation, squared; its error is that of rounding
-            assert (share - end) ** 2 == pytest.approx(4 * end * (1 - end) / count, abs=1e-14)
+        assert sorted(dots) == pytest.approx(sorted(e.measures["r2"].value for e in rows if e.split == split))
 
 
 def test_every_trial_is_in_one_bin_of_the_reliability_diagram():
     random = np.random.default_rng(0)
     probability = np.concatenate([random.uniform(0, 1, 300), [0.0, 1.0]])
     success = random.uniform(size=302) < probability
-    bins = evidence.reliability(probability, success)
+    bins = evidence.reliability(pd.DataFrame({"probability_of_success": probability, "success": success}))
+    assert len(bins) == evidence.BINS
     assert bins["count"].sum() == 302
     assert (bins["count"] * bins["predicted"]).sum() == pytest.approx(probability.sum())
     assert (bins["count"] * bins["share"]).sum() == pytest.approx(success.sum())
-    assert ((bins["low"] <= bins["share"]) & (bins["share"] <= bins["high"])).all()
+    assert findings.calibrated(bins) == ((bins["low"] <= bins["predicted"]) & (bins["predicted"] <= bins["high"])).sum()
 
 
-def test_a_predictor_that_tells_nothing_apart_is_drawn_in_one_bin():
-    bins = evidence.reliability(np.full(10, 0.25), np.arange(10) < 3)
-    assert bins.to_dict("list") == {
-        "predicted": [0.25],
-        "share": [0.3],
-        "low": [pytest.approx(0.108, abs=1e-3)],
-        "high": [pytest.approx(0.603, abs=1e-3)],
-        "count": [10],
-    }
+def test_a_share_has_wilsons_interval():
+    """Its ends lie where the share is 1.96 of their own standard errors away."""
+    bins = evidence.reliability(pd.DataFrame({"probability_of_success": np.full(10, 0.25), "success": np.arange(10) < 3}))
+    assert bins[["predicted", "share", "count"]].to_numpy().tolist() == [[0.25, 0.3, 10]]
+    for end in bins[["low", "high"]].to_numpy()[0]:
+        assert (0.3 - end) ** 2 == pytest.approx(1.959963984540054**2 * end * (1 - end) / 10, abs=1e-12)
 
 
-def many(trials, tasks, cells):
-    """Table, results and spectra of a study with more tasks and cells than have a panel for each pair."""
-    results, spectra = made_trials(trials=trials, tasks=tasks, cells=cells)
-    return features.table(results, spectra, 0.8), results, spectra
-
-
-@pytest.fixture(scope="module")
-def crowd():
-    tasks, cells = [f"task{i}" for i in range(3)], [f"cell{i:02d}" for i in range(20)]
-    return *many(2, tasks, cells), {task: f"Title {task}" for task in tasks}, cells
-
-
-def lines_in(axes):
-    return sum(len(collection.get_paths()) for collection in axes.collections)
-
-
-def test_of_many_cells_each_has_one_panel_with_all_its_spectra(crowd):
-    table, _, spectra, tasks, cells = crowd
-    figure = dynamics.spectra(spectra, dict.fromkeys(table["trial"], True), "early", tasks, cells)
-    assert [axes.get_title("left") for axes in figure.axes] == cells
-    assert [lines_in(axes) for axes in figure.axes] == [2 * len(tasks)] * 20
-
-
-def test_of_many_cells_training_has_one_panel_a_task(crowd):
-    table, results, _, tasks, cells = crowd
-    figure = dynamics.training_curves(results, table, tasks, cells, 0.8)
-    assert [axes.get_title("left") for axes in figure.axes] == list(tasks.values())
-    assert [lines_in(axes) for axes in figure.axes] == [2 * len(cells)] * 3
+def test_of_many_cells_each_has_one_panel_of_spectra_and_each_task_one_of_training():
+    tasks, cells = {f"task{i}": f"Title {i}" for i in range(3)}, [f"cell{i:02d}" for i in range(20)]
+    trials, spectra = made.study(trials=2, tasks=tuple(tasks), cells=cells)
+    table = features.table(trials, spectra, 0.8)
+    by_cell = dynamics.spectra(spectra, dict.fromkeys(table["trial"], True), "early", tasks, cells)
+    by_task = dynamics.training_curves(trials, table, tasks, cells, 0.8)
+    for figure, names, count in ((by_cell, cells, 2 * 3), (by_task, list(tasks.values()), 2 * 20)):
+        assert [axes.get_title("left") for axes in figure.axes] == names
+        assert [sum(len(c.get_paths()) for c in axes.collections) for axes in figure.axes] == [count] * len(names)
 
 
 def test_every_cell_of_many_has_a_look_of_its_own():
@@ -467,7 +424,7 @@ def test_every_cell_of_many_has_a_look_of_its_own():
 @pytest.mark.parametrize("count", [1, 2, 4, 7])
 def test_every_task_has_its_panels_whatever_their_number(count):
     tasks = {f"task{i:02d}": f"Title {i}" for i in range(count)}
-    table, *_ = many(2, tuple(tasks), ("elman",))
+    table = features.table(*made.study(trials=2, tasks=tuple(tasks), cells=("elman",)), 0.8)
     figure = dynamics.largest_exponent(table, tasks, ["elman"])
     assert len(figure.axes) == 2 * count
     assert sorted(axes.get_title("left") for axes in figure.axes if axes.get_title("left")) == sorted(tasks.values())
@@ -477,128 +434,94 @@ def test_every_task_has_its_panels_whatever_their_number(count):
 
 def test_bands_are_the_quartiles_of_each_exponent_and_cells_stand_in_the_order_of_their_largest():
     """Three trials whose exponents are all 0, 1 or 2 times one number: quartiles are 0.5, 1 and 1.5 times that."""
-    results, spectra = [], []
-    for cell, unit in (("elman", -0.4), ("gru", -0.1), ("lstm", -0.2)):
-        for index in range(3):
-            results.append(trial_result(cell=cell, index=index))
-            spectra.append(trial_spectra(np.full((3, 2, 4), index * unit), cell=cell, index=index))
-    spectra[0] = trial_spectra(np.full((3, 2, 4), np.nan), cell="elman", index=0)
-    table = features.table(results, spectra, 0.8)
-    figure = bands.spectra_by_cell(table, ["elman", "gru", "lstm"])
+    names = [(cell, unit, index) for cell, unit in (("elman", -0.4), ("gru", -0.1), ("lstm", -0.2)) for index in range(3)]
+    trials = [made.result(cell=cell, index=index) for cell, _, index in names]
+    spectra = [made.spectra(np.full((3, 2, 4), index * unit), cell=cell, index=index) for cell, unit, index in names]
+    spectra[0] = made.spectra(np.full((3, 2, 4), np.nan), cell="elman", index=0)
+    figure = bands.spectra_by_cell(features.table(trials, spectra, 0.8), ["elman", "gru", "lstm"])
     assert [axes.get_title("left") for axes in figure.axes] == ["gru", "lstm", "elman"]
     for axes, unit in zip(figure.axes[:2], (-0.1, -0.2), strict=True):
         assert [c.get_paths()[0].vertices[:, 1].min() for c in axes.collections] == pytest.approx([1.5 * unit] * 2)
         assert [c.get_paths()[0].vertices[:, 1].max() for c in axes.collections] == pytest.approx([0.5 * unit] * 2)
         assert axes.lines[-1].get_ydata() == pytest.approx(unit)
     assert [text.get_text() for text in figure.axes[2].texts] == ["2 not finite"]
-    assert "\N{MINUS SIGN}0.60 (elman) to \N{MINUS SIGN}0.10 (gru)" in figure.get_suptitle()
+    assert f"{MINUS}0.60 (elman) to {MINUS}0.10 (gru)" in figure.get_suptitle()
 
 
-# The page in docs
+def test_components_are_the_eigenvectors_of_the_covariance():
+    states = np.random.default_rng(1).normal(size=(7, 30, 4)) * [1.0, 5.0, 0.1, 2.0]
+    states[0, 0] = np.nan  # a state that is not finite is left out
+    flat = states.reshape(-1, 4)[1:]
+    mean, directions, shares = components(states)
+    values, vectors = np.linalg.eigh(np.cov(flat.T))
+    np.testing.assert_allclose(mean, flat.mean(0), atol=1e-14)
+    np.testing.assert_allclose(np.abs(np.diag(directions.T @ vectors[:, [3, 2]])), 1, atol=1e-12)
+    np.testing.assert_allclose(shares, values[[3, 2]] / values.sum(), atol=1e-12)
 
 
-@pytest.mark.parametrize(("study", "names"), [("default", ("results.md", "")), ("wide", ("wide.md", "wide_"))])
-def test_each_study_has_a_page_and_figures_of_its_own_in_docs(study, names, whole, tmp_path, monkeypatch):
-    text = (config.Path(__file__).parent.parent / "params.yaml").read_text()
-    for key, value in (("study", study), ("tasks", "[mnist_rows, fulda_runoff]"), ("cells", "[elman, gru]")):
-        text = re.sub(rf"(?m)^{key}:.*$", f"{key}: {value}", text)
-    (tmp_path / "params.yaml").write_text(text)
-    monkeypatch.chdir(tmp_path)
-    for trial in whole.trials:
-        trial.save(tmp_path / f"trials/{trial.trial['task']}-{trial.trial['cell']}" / f"{trial.trial['id']}.safetensors")
-    save_json(tmp_path / "metrics/predictor.json", whole.result)
-    save_json(tmp_path / "timings/train-mnist_rows-elman.json", TIMINGS[1])
-    save_table(tmp_path / "features/features.parquet", whole.table)
-    (tmp_path / "report/figures").mkdir(parents=True)
-    (tmp_path / "report/figures/spectra.png").write_bytes(b"picture")
-    (tmp_path / "docs").mkdir()
-    results.main()
-    page_, prefix = names
-    said = (tmp_path / "docs" / page_).read_text()
-    assert said.startswith(f"# Results of the {study} study\n")
-    assert f"]({prefix}spectra.png)" in said
-    assert (tmp_path / f"docs/{prefix}spectra.png").read_bytes() == b"picture"
-    assert {path.name for path in (tmp_path / "docs").iterdir()} == {page_, f"{prefix}spectra.png"}
-    for sentence in findings.never(trials_by_group(whole.table), {task: task for task in whole.settings.tasks}):
-        assert sentence in said
-    row = next(r for r in whole.result["table"] if r["features"] == "all")
-    assert f"| {row['split']} | all | {row['r2']:.2f} ({row['r2_low']:.2f} to {row['r2_high']:.2f})" in said
+def test_one_number_has_one_component():
+    _, directions, shares = components(np.arange(6.0).reshape(3, 2, 1))
+    assert np.abs(directions).tolist() == [[1.0, 0.0]]
+    assert shares.tolist() == [1.0, 0.0]
+    assert components(np.ones((3, 2, 1)))[2].tolist() == [0.0, 0.0]
 
 
-# One trial
-
-
-def plain_spectrum(value):
-    return trial_spectra(np.full((3, 2, 4), value))
-
-
-def test_a_trial_is_drawn_whatever_its_exponents_are():
-    pictures = [trial_spectrum(trial_result(), plain_spectrum(value)) for value in (-1.0, -np.inf, np.nan, 1e3)]
-    assert len(set(pictures)) == 4
-    assert min(colours(p) for p in pictures) > 20
-    size = {Image.open(io.BytesIO(p)).size for p in pictures}
-    assert size == {(576, 342)}
-
-
-def test_nothing_of_the_trial_before_is_left_in_the_picture():
-    first = trial_spectrum(trial_result(), plain_spectrum(-1.0))
-    trial_spectrum(trial_result(diverged=True), plain_spectrum(0.05))
-    assert trial_spectrum(trial_result(), plain_spectrum(-1.0)) == first
-
-
-def test_the_band_grows_with_the_standard_error():
-    narrow, wide = (
-        trial_spectrum(trial_result(), replace(plain_spectrum(-1.0), standard_error=np.full((3, 4), e))) for e in (0.0, 0.4)
-    )
-    inked = [np.asarray(Image.open(io.BytesIO(p)).convert("L")) < 250 for p in (narrow, wide)]
-    assert inked[1].sum() > inked[0].sum() + 1000  # a band of 0.8 nats to both sides is some 20 pixels high, 370 wide
-    unknown = trial_spectrum(trial_result(), replace(plain_spectrum(-1.0), standard_error=np.full((3, 4), np.nan)))
-    assert unknown == narrow
+def test_a_portrait_marks_every_point_and_says_how_slow_it_is():
+    figure = phase_portrait(made.fixed_points())
+    assert [sum(len(c.get_offsets()) for c in axes.collections[1:]) for axes in figure.axes] == [2, 1]
+    notes = [axes.texts[0].get_text() for axes in figure.axes]
+    assert notes[0] == "2 fixed points, 1 stable\nslowest time constant: 2.5 steps"
+    assert notes[1].endswith("infinite")
 
 
 def test_a_figure_has_no_state_outside_itself(whole):
-    figures = [evidence.calibration(whole.predictions[whole.predictions["features"] == "all"]) for _ in range(2)]
-    trial_spectrum(trial_result(), plain_spectrum(-1.0))
-    assert png(figures[0]) == png(figures[1])
+    answers_ = whole.predictions[whole.predictions["inputs"] == "all"]
+    first, second = (evidence.calibration(answers_) for _ in range(2))
+    phase_portrait(made.fixed_points())
+    assert png(first) == png(second)
 
 
-# Time
+# The page in docs, and the time
 
 
-def test_time_is_summed_by_kind_of_stage_and_instances_of_other_studies_are_left_out(whole):
-    rows = time_by_kind(TIMINGS, whole.settings).set_index("stage")
-    assert list(rows.index) == ["prepare", "train", "report", "sum"]
-    assert list(rows["instances"]) == [1, 2, 1, 4]
-    assert list(rows["seconds"]) == [10, 80, 10, 100]
-    assert list(rows["share"]) == pytest.approx([0.1, 0.8, 0.1, 1.0])
-    assert list(rows["tracking"]) == [0, 6, 0, 6]
-    assert "spent 6 s on tracking" in time_text(TIMINGS, whole.settings)
-
-
-def test_time_between_stages_of_one_run_is_counted_and_that_between_two_runs_is_not(whole):
-    began = {"prepare-mnist_rows": 100.0, "train-mnist_rows-elman": 113.0, "train-mnist_rows-gru": 90_000.0}
-    timings = [{"stage": name, "began": begin, "seconds": 10.0} for name, begin in began.items()]
-    rows = time_by_kind(timings, whole.settings).set_index("stage")
-    assert rows.loc["between stages", "seconds"] == 3
-    assert rows.loc["sum", "seconds"] == 33
-
-
-def test_the_page_has_the_table_of_time(report):
-    assert Reader(report[1]).row("train")[1:] == ["2", "80.0 s", "80.0 %", "7.5 %"]
-
-
-def test_the_report_counts_its_own_time_and_not_that_of_its_last_run(tmp_path):
-    (tmp_path / "report.json").write_text('{"stage": "report", "seconds": 1e9}')
-    (tmp_path / "features.json").write_text('{"stage": "features", "seconds": 2}')
-    features_, own = timings_in(tmp_path, 0.0, 0.5)
-    assert features_ == {"stage": "features", "seconds": 2}
-    assert own["tracking_seconds"] == 0.5
-    assert own["seconds"] > 1e9  # the time since 1970
-
-
-def test_facts_name_versions_and_survive_a_folder_without_git(whole, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("study", "prefix"), [("default", ""), ("wide", "wide_")])
+def test_each_study_has_a_page_and_figures_of_its_own_in_docs(study, prefix, whole, whole_folder, tmp_path, monkeypatch):
+    for path in whole_folder.iterdir():
+        (tmp_path / path.name).symlink_to(path)
     monkeypatch.chdir(tmp_path)
-    found = provenance.facts(whole.trials)
-    assert found["commit"] == "none"
-    assert found["device"] == "cpu"
-    assert found["numpy"] == np.__version__
+    layout.Path("params.yaml").unlink()
+    settings_of(study, whole.settings.tasks, whole.settings.cells)
+    layout.REPORT.unlink()
+    layout.FIGURES.mkdir(parents=True)
+    (layout.FIGURES / "spectra.png").write_bytes(b"picture")
+    results.main()
+    name = "results.md" if study == "default" else f"{study}.md"
+    assert {path.name for path in (tmp_path / "docs").iterdir()} == {name, f"{prefix}spectra.png"}
+    assert (tmp_path / f"docs/{prefix}spectra.png").read_bytes() == b"picture"
+    text = (tmp_path / "docs" / name).read_text()
+    assert text.startswith(f"# Results of the {study} study\n")
+    assert f"]({prefix}spectra.png)" in text
+    for table in (tables.trials(whole), *tables.evidence(whole.judgement)):
+        assert f"\n\n{table.markdown()}\n" in text
+    assert "| train | 1 | 50.0 s | 100.0 % | 5.0 s |" in text
+    assert "\n\n\n" not in text
+
+
+def test_time_is_summed_by_stage_with_the_gaps_of_one_run_and_without_other_tasks(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    first, second = "mnist_rows", "fulda_runoff"
+    settings_of("default", [first, second], ["elman"])
+    for one in (
+        record("train", [second], 20.0, 90_000.0),  # of another run, so there is no gap before it
+        record("prepare", [first], 17.0),
+        record("train", [first], 60.0, 20.0, tracking=6.0),
+        record("train", ["another"], 999.0),
+    ):
+        one.save(layout.record(one.stage, *one.words))
+    times.main()
+    assert [re.split(r"  +", line) for line in capsys.readouterr().out.splitlines()[1:]] == [
+        ["prepare", "1", "17.0 s", "17.0 %", "0.0 s"],
+        ["train", "2", "80.0 s", "80.0 %", "6.0 s"],
+        ["between stages", "1", "3.0 s", "3.0 %", "0.0 s"],
+        ["sum", "4", "1.7 min", "100.0 %", "6.0 s"],
+    ]

@@ -1,6 +1,9 @@
-"""Options, extremes, estimates and the two halves of a step; nats per step."""
+"""Options, extremes, the two halves of a step, and what importing the room loads; nats per step."""
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import oracles
 import pytest
@@ -11,7 +14,6 @@ from torch.testing import assert_close
 
 from pipeline import lyapunov_spectrum
 from pipeline.spectrum import growth, push_forward, reorthonormalise
-from pipeline.spectrum.engine import random_basis
 from pipeline.spectrum.reorthonormalise import PANEL, reorthonormalise_fast
 
 MODULES = [nn.RNN, nn.LSTM, nn.GRU]
@@ -26,22 +28,19 @@ def test_exponents_do_not_depend_on_every(every):
     inputs = noise(28, 2, 2)
     each = lyapunov_spectrum(module, inputs, transient=4, every=1)
     rarely = lyapunov_spectrum(module, inputs, transient=4, every=every)
-    # the product of the triangles is the same, but a direction is found only to eps times the first one's lead over it
+    # the product of the triangles is the same, but the error of a direction is eps times the first one's lead over it
     lead = every * (each.exponents[0] - each.exponents[-1]).item()
     assert_close(rarely.per_sequence, each.per_sequence, rtol=0, atol=100 * 2**-52 * math.exp(lead))
     assert 100 * 2**-52 * math.exp(lead) < 1e-3
-    assert len(rarely.history) == 24  # a row a counted step
+    assert len(rarely.history) == 24  # one row per counted step
 
 
-def test_a_driven_networks_first_exponents_do_not_depend_on_how_many_are_asked():
+def test_a_driven_networks_exponents_are_those_of_the_reference_for_all_and_for_few():
     module = module_of(nn.GRU, 2, 6)
     inputs = noise(20, 2, 2)
-    basis = random_basis(6, 6, inputs).T
-    dense = [
-        oracles.dense_spectrum(oracles.one_step(module), torch.zeros(6).double(), x, basis, transient=4) for x in inputs.unbind(1)
-    ]
+    dense = oracles.reference_of_module(module, torch.zeros(2, 6).double(), inputs, transient=4)
     counted = lyapunov_spectrum(module, inputs, count=6, every=1)
-    assert_close(counted.exponents, torch.stack(dense).mean(0).sort(descending=True).values, rtol=0, atol=1e-9)
+    assert_close(counted.exponents, dense.mean(0).sort(descending=True).values, rtol=0, atol=1e-9)
     leading = lyapunov_spectrum(module, inputs, count=2, every=1)
     assert leading.per_sequence.shape == (2, 2)
 
@@ -55,11 +54,11 @@ def test_single_precision_errs_by_its_rounding_on_a_mild_network():
     assert_close(single.exponents.double(), lyapunov_spectrum(module, inputs).exponents, rtol=0, atol=1e-3)
 
 
-def test_a_fifth_of_the_steps_is_transient_unless_said():
+def test_a_fifth_of_the_steps_is_transient_by_default():
     assert len(lyapunov_spectrum(module_of(nn.RNN, 2, 3), noise(50, 1, 2), every=1).history) == 40
 
 
-def test_same_call_gives_the_same_bits_whatever_the_global_seed():
+def test_same_call_gives_the_same_bits_for_every_global_seed():
     module, inputs = module_of(nn.GRU, 2, 3), noise(10, 2, 2)
     with torch.random.fork_rng():
         torch.manual_seed(1)
@@ -84,7 +83,7 @@ def test_strongly_contracting_networks_give_no_nan(kind, scale):
 
 def test_direction_that_the_map_annihilates_is_lost_and_nothing_diverges():
     flat = lyapunov_spectrum(oracles.logistic_step(2), torch.zeros(10, 3, 1), state=torch.full((3, 1), 0.5), transient=0)
-    assert flat.exponents.tolist() == [-math.inf]  # slope 0 at the fixed point
+    assert flat.exponents.tolist() == [-math.inf]  # the slope at the fixed point is 0
     assert flat.lost == 1
     assert not flat.diverged.any()
     for layers in (1, 2):  # an LSTM of zero weights forgets its outputs, and only them
@@ -96,7 +95,7 @@ def test_direction_that_the_map_annihilates_is_lost_and_nothing_diverges():
 def test_weak_elman_network_has_the_determinant_of_its_weights():
     module = module_of(nn.RNN, 4, 16, scale=1e-3)
     spectrum = lyapunov_spectrum(module, torch.zeros(20, 1, 4), state=torch.zeros(1, 1, 16))
-    # at |h| < .002 the slope is 1 - 4e-6, on each of 16 units
+    # at |h| < 0.002 the slope is 1 - 4e-6, on each of 16 units
     assert spectrum.exponents.sum().item() == pytest.approx(module.weight_hh_l0.slogdet().logabsdet.item(), abs=16 * 1e-5)
 
 
@@ -104,7 +103,7 @@ def test_long_transient_of_an_expanding_network_does_not_overflow():
     module = module_of(nn.RNN, 1, 256, bias=False)
     with torch.no_grad():
         module.weight_hh_l0.copy_(3 * oracles.rotation(256, seeded()))
-    # at rest J is 3 times a rotation; unchecked growth of 3**700 = exp(769) would pass the largest float64
+    # at rest J is 3 times a rotation; growth by 3**700 = exp(769) would exceed the largest float64
     spectrum = lyapunov_spectrum(module, torch.zeros(704, 1, 1), transient=700, count=2, every=1)
     assert_close(spectrum.exponents, exact(3, 3).log(), rtol=0, atol=1e-12)
 
@@ -118,7 +117,7 @@ def test_chaotic_network_of_gain_three_is_finite_after_its_transient():
     assert spectrum.exponents[0] > 0
 
 
-def test_diverging_sequence_is_nan_and_touches_no_other():
+def test_diverging_sequence_is_nan_and_does_not_affect_others():
     weight = oracles.rotation(3, seeded())
     step = lambda s, x: (s @ weight.T).pow(3) + x  # noqa: E731 - explodes beyond 1, contracts below
     inputs = 0.01 * noise(40, 3, 3)
@@ -129,7 +128,7 @@ def test_diverging_sequence_is_nan_and_touches_no_other():
     assert spectrum.diverged.tolist() == [False, True, False]
     assert spectrum.per_sequence[1].isnan().all()
     assert undisturbed.per_sequence.isfinite().all()
-    rows = [0, 2]  # sorted by the mean of other sequences, so by each sequence's own values
+    rows = [0, 2]  # the orders may differ, since they are by the mean over the sequences: compare sorted values
     assert torch.equal(spectrum.per_sequence[rows].sort(dim=1).values, undisturbed.per_sequence[rows].sort(dim=1).values)
     assert_close(spectrum.exponents, spectrum.per_sequence[rows].mean(0), rtol=0, atol=0)
     assert spectrum.history.isfinite().all()
@@ -186,18 +185,18 @@ def test_push_forward_is_the_jacobian_times_the_deviations():
     assert_close(pushed, slopes[:, None] * (deviations @ weight.T), rtol=0, atol=1e-14)
 
 
-def test_reorthonormalised_rows_are_orthonormal_span_the_same_flag_and_say_their_growth():
+def test_reorthonormalised_rows_are_orthonormal_span_the_same_flag_and_have_the_right_growth():
     rows = noise(2, 3, 5)
     new, log = reorthonormalise(rows)
     for b in range(2):
         q, old = new[b], rows[b]
         assert_close(q @ q.T, torch.eye(3, dtype=torch.float64), rtol=0, atol=1e-14)
-        for k in (1, 2, 3):  # volumes of the first k rows, by Gram's determinant; and nothing of them is left outside
+        for k in (1, 2, 3):  # volumes of the first k rows by Gram's determinant, and the same span
             assert log[b, :k].sum().item() == pytest.approx((old[:k] @ old[:k].T).logdet().item() / 2, abs=1e-13)
             assert (old[:k] - old[:k] @ q[:k].T @ q[:k]).abs().max() < 1e-14
 
 
-def test_reorthonormalise_names_a_lost_direction_and_keeps_numbers_that_are_not_finite_apart():
+def test_reorthonormalise_marks_a_lost_direction_and_isolates_numbers_that_are_not_finite():
     rows = noise(3, 3, 4)
     rows[0, 2] = rows[0, 0] - 2 * rows[0, 1]
     rows[1, 1] = math.nan
@@ -206,21 +205,21 @@ def test_reorthonormalise_names_a_lost_direction_and_keeps_numbers_that_are_not_
     assert log[0, 2] == -math.inf
     assert log[1].isnan().all()
     assert log[2].isfinite().all()
-    for b in range(3):  # a basis to go on with in any case
+    for b in range(3):  # the basis is orthonormal in any case
         assert_close(new[b] @ new[b].T, torch.eye(3, dtype=torch.float64), rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize("count", [1, 2, 31, 32, 33, 40, 64, 65, 90, 100])  # panels of 32, full or not, in halves or not
 def test_fast_reorthonormalisation_finds_the_growth_and_the_flag_of_householders(count):
     size = 100
-    # as a step leaves them: orthonormal rows, stretched by factors e^2 to e^-2 and mixed by a matrix of condition e^4 at most
+    # as after a step: orthonormal rows, stretched by factors e^2 to e^-2, plus noise
     stretch = torch.linspace(2, -2, count, dtype=torch.float64).exp()[:, None]
     rows = torch.stack([oracles.rotation(size, seeded(s))[:count] * stretch for s in (1, 2)])
     rows += 0.1 * rows.norm(dim=-1, keepdim=True) * noise(2, count, size, seed=8) / size**0.5
     expected, log = reorthonormalise(rows)
     found = rows.clone()
     grown, fine = reorthonormalise_fast(found, torch.zeros(2, 1, count, dtype=torch.float64))
-    # of rows scaled to one length the Gram matrix has a condition kappa^2: what Cholesky's rounding is magnified by
+    # the rounding of Cholesky is magnified by the condition kappa^2 of the Gram matrix of rows scaled to one length
     condition = torch.linalg.cond(rows / rows.norm(dim=-1, keepdim=True)).max().item()
     allowed = 10 * size * 2**-52 * condition**2
     assert allowed < 1e-8
@@ -228,13 +227,13 @@ def test_fast_reorthonormalisation_finds_the_growth_and_the_flag_of_householders
     assert_close(grown.log(), log, rtol=0, atol=allowed)
     signs = (found * expected).sum(-1, keepdim=True).sign()
     assert_close(found * signs, expected, rtol=0, atol=allowed)
-    for k in {1, count // 2, count} - {0}:  # each first k span what the first k given did
+    for k in {1, count // 2, count} - {0}:  # the first k rows span what the first k given rows spanned
         outside = rows[:, :k] - rows[:, :k] @ found[:, :k].mT @ found[:, :k]
         assert (outside.norm(dim=-1) / rows[:, :k].norm(dim=-1)).max() < allowed
 
 
-@pytest.mark.parametrize("bad", [0, 20, PANEL + 3])  # in a first panel, within it, in a second
-def test_fast_reorthonormalisation_says_which_sequences_do_not_come_through(bad):
+@pytest.mark.parametrize("bad", [0, 20, PANEL + 3])  # at the beginning of a panel, within it, in the second panel
+def test_fast_reorthonormalisation_reports_which_sequences_fail(bad):
     rows = noise(4, PANEL + 8, 60)
     clean = rows.clone()
     rows[1, bad] = 0
@@ -242,11 +241,11 @@ def test_fast_reorthonormalisation_says_which_sequences_do_not_come_through(bad)
     rows[3, bad, 5] = math.inf
     found, probe = rows.clone(), torch.zeros(4, 2, PANEL + 8, dtype=torch.float64)
     grown, fine = reorthonormalise_fast(found, probe)
-    # NaN may also be told by the numbers themselves
+    # NaN may also be visible in the numbers themselves
     assert (fine & grown.isfinite().all(-1) & (grown > 0).all(-1)).tolist() == [True, False, False, False]
     assert fine[0]
     alone, _ = reorthonormalise_fast(clean[:1], torch.zeros(1, 2, PANEL + 8, dtype=torch.float64))
-    # the others do not disturb it: rounding of a condition of some tens, squared
+    # it is not affected by the others: rounding times a condition of some tens, squared
     assert_close(grown[0].log(), alone[0].log(), rtol=0, atol=1e-11)
 
 
@@ -258,7 +257,7 @@ def test_probe_is_amplified_as_the_error_of_a_row_that_is_nearly_another_is(apar
     probe = exact(3e-16, 5e-16, -2e-16, 4e-16).reshape(1, 2, 2)
     grown, fine = reorthonormalise_fast(rows, probe)
     assert fine.all()
-    # the Gram determinant d^2 is a difference of numbers near 1: 1e-16 / d^2, of which the root is half
+    # the Gram determinant d^2 is a difference of numbers near 1, with an error of 1e-16 / d^2; its root has half of that
     assert_close(grown, exact(1, apart)[None], rtol=4 * 2**-53 / apart**2, atol=0)
     expected = exact(3e-16, 2e-16 / apart, -2e-16, 6e-16 / apart).reshape(1, 2, 2)
     assert_close(probe, expected, rtol=8 * 2**-53 / apart**2, atol=0)
@@ -272,3 +271,23 @@ def test_probe_goes_through_panels_as_through_the_inverse_triangle():
     expected = probe @ triangle.inverse()
     reorthonormalise_fast(rows, probe)
     assert_close(probe, expected, rtol=0, atol=1e-10 * expected.abs().max().item())  # condition of some tens, squared, 90 eps
+
+
+# Imports
+
+PIPELINE_ONLY = ("safetensors", "tqdm", "pydantic", "pandas", "sklearn", "scipy", "mlflow", "yaml")
+MEASURING = f"""
+import sys, numpy, torch
+before = set(sys.modules)  # torch imports tqdm by itself, if it is installed
+from pipeline.spectrum import lyapunov_spectrum
+from pipeline.points import fixed_points
+lyapunov_spectrum(torch.nn.LSTM(2, 3), torch.zeros(10, 1, 2))
+fixed_points(torch.nn.GRU(2, 3), torch.zeros(10, 1, 2), seeds=4)
+print([name for name in {PIPELINE_ONLY} if name in sys.modules and name not in before])
+"""
+
+
+def test_measuring_needs_torch_and_numpy_only():
+    root = Path(__file__).parent.parent
+    answer = subprocess.run([sys.executable, "-c", MEASURING], cwd=root, check=True, capture_output=True, text=True)
+    assert answer.stdout.strip() == "[]"

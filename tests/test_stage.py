@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,20 +13,21 @@ from conftest import ROOT
 
 HEAD = """
 import errno, os, sys, time
-from pipeline import stage
-from pipeline.errors import ConfigError
-"""
-TAIL = """
-if __name__ == "__main__":
-    stage.main(main)
+from pipeline import tracking
+from pipeline.core import stage
+from pipeline.core.errors import ConfigError, TrackingError
+tracking.sync = lambda *instance: "tracked " + " ".join(instance)
 """
 
 
-def start(tmp_path, body, *words):
-    (tmp_path / "toy.py").write_text(HEAD + body + TAIL)
+def start(tmp_path, body, *given, words=()):
+    """Start a stage with this main function, which takes `words` and is given others."""
+    tail = f"\nif __name__ == '__main__':\n    stage.main(main, sections=('seed', 'success'), words={words!r})\n"
+    (tmp_path / "toy.py").write_text(HEAD + body + tail)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
     environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"} | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
     return subprocess.Popen(
-        [sys.executable, "toy.py", *words],
+        [sys.executable, "toy.py", *given],
         cwd=tmp_path,
         env=environment,
         text=True,
@@ -40,59 +42,74 @@ def outcome(process):
     return process.returncode, out, err
 
 
-def timing(tmp_path, name):
-    return json.loads((tmp_path / "timings" / name).read_text())
+def record(tmp_path, name):
+    return json.loads((tmp_path / "runs" / name).read_text())
 
 
-def test_a_stage_that_ends_well_leaves_its_time_and_figures(tmp_path):
+def test_a_stage_that_ends_well_leaves_a_record_of_its_run(tmp_path):
     begin = time.time()
-    code, out, err = outcome(
-        start(tmp_path, "def main(task, cell):\n    print(task, cell)\n    time.sleep(.2)\n    return {'rows': 3}", "a", "b")
-    )
+    body = "def main(run, task):\n    print(task, run.settings.seed)\n    time.sleep(.2)"
+    code, out, err = outcome(start(tmp_path, body, "a", words=("task",)))
     end = time.time()
-    assert (code, out, err) == (0, "a b\n", "")
-    found = timing(tmp_path, "toy-a-b.json")
-    assert found.keys() == {"stage", "began", "seconds", "rows"}
-    assert found["stage"] == "toy-a-b"
-    assert found["rows"] == 3
-    assert begin <= found["began"] <= end
-    assert 0.2 <= found["seconds"] <= end - begin
+    assert (code, out, err) == (0, "a 2026\ntracked toy a\n", "")
+    kept = record(tmp_path, "toy-a.json")
+    assert (kept["stage"], kept["words"]) == ("toy", ["a"])
+    assert kept["settings"] == {"seed": 2026, "success": {"threshold": 0.8}}
+    assert begin <= kept["began"] <= end
+    assert 0.2 <= kept["seconds"] <= end - begin
+    assert kept["origin"].keys() >= {"mlflow.user"}
 
 
-def test_a_stage_without_words_or_figures_leaves_its_time(tmp_path):
-    code, _, _ = outcome(start(tmp_path, "def main():\n    sum = 1"))
+def test_a_stage_gets_no_section_that_it_does_not_declare(tmp_path):
+    _, _, err = outcome(start(tmp_path, "def main(run):\n    run.settings.device"))
+    assert "AttributeError" in err
+
+
+def test_mlflow_is_brought_up_to_date_from_time_to_time_and_at_the_end_of_a_study(tmp_path):
+    assert "tracked toy" in outcome(start(tmp_path, "def main(run):\n    pass"))[1]  # the first time
+    assert "tracked" not in outcome(start(tmp_path, "def main(run):\n    pass"))[1]  # right after it
+    body = "def main(run):\n    run.stage = 'report'"
+    assert "tracked report" in outcome(start(tmp_path, body))[1]
+    long_ago = time.time() - 1000
+    os.utime(tmp_path / "runs/.tracked", (long_ago, long_ago))
+    assert "tracked toy" in outcome(start(tmp_path, "def main(run):\n    pass"))[1]
+
+
+def test_a_store_that_cannot_be_used_is_a_warning_and_stops_nothing(tmp_path):
+    body = "def sync(*instance):\n    raise TrackingError('the store is down')\ntracking.sync = sync\ndef main(run):\n    pass"
+    code, _, err = outcome(start(tmp_path, body))
     assert code == 0
-    assert timing(tmp_path, "toy.json").keys() == {"stage", "began", "seconds"}
+    assert err == "WARNING: the store is down. No result is lost; run `make track` when the store is back.\n"
+    assert record(tmp_path, "toy.json")
 
 
 def test_a_users_mistake_is_one_sentence(tmp_path):
     code, out, err = outcome(
-        start(tmp_path, "def main():\n    print('begun')\n    raise ConfigError('seed is -1; it should be 0')")
+        start(tmp_path, "def main(run):\n    print('begun')\n    raise ConfigError('seed is -1; it should be 0')")
     )
     assert (code, out, err) == (1, "begun\n", "ERROR: toy: seed is -1; it should be 0\n")
-    assert not (tmp_path / "timings").exists()
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_mistake_of_ours_keeps_its_traceback(tmp_path):
-    code, _, err = outcome(start(tmp_path, "def main():\n    raise TypeError('a bug')"))
+    code, _, err = outcome(start(tmp_path, "def main(run):\n    raise TypeError('a bug')"))
     assert code == 1
     assert "Traceback" in err
     assert err.endswith("TypeError: a bug\n")
 
 
-@pytest.mark.parametrize("words", [(), ("a",), ("a", "b", "c")])
-def test_wrong_words_show_the_right_ones(tmp_path, words):
-    code, out, err = outcome(start(tmp_path, "def main(task, cell):\n    local = 1\n    print('ran')", *words))
-    assert (code, out, err) == (2, "", "ERROR: usage: python -m stages.toy TASK CELL\n")
-
-
-def test_words_where_none_are_taken_show_that(tmp_path):
-    assert outcome(start(tmp_path, "def main():\n    pass", "a"))[::2] == (2, "ERROR: usage: python -m stages.toy\n")
+@pytest.mark.parametrize("given", [(), ("a",), ("a", "b", "c")])
+def test_wrong_words_show_the_right_ones(tmp_path, given):
+    code, out, err = outcome(start(tmp_path, "def main(run, task, cell):\n    print('ran')", *given, words=("task", "cell")))
+    assert (code, out) == (2, "")
+    assert err.startswith("usage: python -m stages.toy [-h] task cell\n")
 
 
 @pytest.mark.parametrize("name", ["ENOSPC", "EACCES", "EROFS"])
 def test_a_disk_that_cannot_be_written_is_one_sentence(tmp_path, name):
-    code, _, err = outcome(start(tmp_path, f"def main():\n    raise OSError(errno.{name}, os.strerror(errno.{name}), 'data/x')"))
+    code, _, err = outcome(
+        start(tmp_path, f"def main(run):\n    raise OSError(errno.{name}, os.strerror(errno.{name}), 'data/x')")
+    )
     assert code == 1
     assert err.startswith("ERROR: toy: ")
     assert "data/x" in err
@@ -100,7 +117,7 @@ def test_a_disk_that_cannot_be_written_is_one_sentence(tmp_path, name):
 
 
 def test_other_system_errors_keep_their_traceback(tmp_path):
-    _, _, err = outcome(start(tmp_path, "def main():\n    raise OSError(errno.EBADF, 'bad file')"))
+    _, _, err = outcome(start(tmp_path, "def main(run):\n    raise OSError(errno.EBADF, 'bad file')"))
     assert "Traceback" in err
 
 
@@ -108,8 +125,8 @@ def test_other_system_errors_keep_their_traceback(tmp_path):
 def test_interrupting_is_one_sentence(tmp_path, workers):
     notes = tmp_path / "notes"
     notes.mkdir()
-    call = f"list(run(work.sleep_after_noting, ['notes'] * 2, processes={workers}))"
-    body = f"from pipeline.execution import run\nimport work\ndef main():\n    {call}"
+    call = f"with executor({workers}) as on:\n        list(execute(work.sleep_after_noting, ['notes'] * 2, on))"
+    body = f"from pipeline.core.execution import executor, run as execute\nimport work\ndef main(run):\n    {call}"
     process = start(tmp_path, body)
     end = time.monotonic() + 30
     while len(list(notes.iterdir())) < workers:
@@ -120,11 +137,12 @@ def test_interrupting_is_one_sentence(tmp_path, workers):
     code, _, err = outcome(process)
     assert code == 130
     assert err == "ERROR: toy: interrupted; what had finished is kept, run the same command again to go on\n"
-    assert not (tmp_path / "timings").exists()
+    assert not (tmp_path / "runs").exists()
 
 
 def test_workers_of_a_stage_compute_on_one_thread_each(tmp_path):
     body = (
-        "from pipeline.execution import run\nimport work\ndef main():\n    print(set(run(work.threads, range(3), processes=2)))"
+        "from pipeline.core.execution import run as execute\nimport work\n"
+        "def main(run):\n    print(set(execute(work.threads, range(3), run.executor())))"
     )
-    assert outcome(start(tmp_path, body))[:2] == (0, "{'1'}\n")
+    assert outcome(start(tmp_path, body))[:2] == (0, "{'1'}\ntracked toy\n")

@@ -1,4 +1,4 @@
-"""Tasks: closed forms of their losses, chance by NumPy alone, what splits may share, and the full data in its real formats."""
+"""Tasks: closed forms of losses, chance by NumPy, overlap between splits, and the full data in their real formats."""
 
 import io
 import math
@@ -11,11 +11,12 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 import torch
+from draws import seeded
 
 from pipeline import tasks
-from pipeline.errors import ConfigError, DataError
+from pipeline.core.errors import ConfigError, DataError
 from pipeline.tasks import driving_sequences, english_characters, mnist_rows
-from pipeline.tasks._task import blocks
+from pipeline.tasks.base.task import blocks
 
 SPLITS = ("train", "validation", "test")
 
@@ -61,7 +62,7 @@ def test_runoff_judges_the_last_thirty_days_alone():
 
 
 def test_runoff_efficiency_of_the_mean_is_zero():
-    targets = torch.randn(60, 3, 1, generator=torch.Generator().manual_seed(0))
+    targets = torch.randn(60, 3, 1, generator=seeded(0))
     mean = targets[30:].mean().expand(60, 3, 1)
     assert tasks.get("fulda_runoff").metric(mean, targets).item() == pytest.approx(0, abs=1e-6)  # float32
 
@@ -69,17 +70,17 @@ def test_runoff_efficiency_of_the_mean_is_zero():
 @pytest.mark.parametrize("name", ["mnist_rows", "english_characters"])
 def test_chance_of_classes_is_the_cross_entropy_with_the_training_frequencies(name, prepared):
     arrays = prepared(name).arrays
-    counts = np.bincount(arrays["train_targets"].ravel(), minlength=prepared(name).about["output_size"]).astype(float)
+    counts = np.bincount(arrays["train_targets"].ravel(), minlength=prepared(name).info.output_size).astype(float)
     counts[counts == 0] = 0.5
     expected = -np.log(counts / counts.sum())[arrays["validation_targets"].ravel().astype(int)].mean()
-    assert prepared(name).about["chance"] == pytest.approx(expected, rel=1e-5)  # float32 mean of 30,000 numbers
+    assert prepared(name).info.chance == pytest.approx(expected, rel=1e-5)  # float32 mean of 30,000 numbers
 
 
 def test_chance_of_runoff_is_the_squared_error_of_the_training_mean(prepared):
     arrays = prepared("fulda_runoff").arrays
     mean = arrays["train_targets"][30:].astype(float).mean()
     expected = ((arrays["validation_targets"][30:].astype(float) - mean) ** 2).mean()
-    assert prepared("fulda_runoff").about["chance"] == pytest.approx(expected, rel=1e-5)
+    assert prepared("fulda_runoff").info.chance == pytest.approx(expected, rel=1e-5)
 
 
 def test_chance_is_finite_where_a_class_was_never_seen():
@@ -130,23 +131,23 @@ def test_targets_are_the_text_one_character_on(prepared):
     data = prepared("english_characters")
     inputs, targets = data.arrays["validation_inputs"], data.arrays["validation_targets"]
     assert np.array_equal(inputs[1:], targets[:-1])
-    characters = text_of(inputs, data.about["notes"]["vocabulary"])
+    characters = text_of(inputs, data.info.notes["vocabulary"])
     assert sum(c in (" ", "e") for t in characters for c in t) > 0.1 * inputs.size  # English: space and e are a quarter
 
 
 def test_characters_lie_in_natural_order(prepared):
     inputs, targets = (prepared("english_characters").arrays[f"validation_{k}"] for k in ("inputs", "targets"))
     follows = (inputs[0, 1:] == targets[-1, :-1]).mean()
-    assert follows >= 1 - 2 / (inputs.shape[1] - 1)  # but where one of the three stretches ends
+    assert follows >= 1 - 2 / (inputs.shape[1] - 1)  # except where one of the three blocks ends
 
 
 def test_hardly_any_validation_passage_stands_in_the_training_text(prepared):
-    """The language reference repeats whole sections under several topics; only table rules and idioms of code may recur."""
+    """The language reference repeats whole sections; only rules of tables and idioms of code may occur in both splits."""
     text, _, _ = english_characters._packaged()
     places = blocks(len(text), english_characters.BLOCKS, english_characters.SHARES, 2026)
     training = "\0".join(text[b] for b in places["train"])
     data = prepared("english_characters")
-    validation = text_of(data.arrays["validation_inputs"], data.about["notes"]["vocabulary"])
+    validation = text_of(data.arrays["validation_inputs"], data.info.notes["vocabulary"])
     assert text[places["validation"][0]].startswith("".join(validation[:3]).split("\0")[0])  # the text is that of the sequences
     assert sum(t in training for t in validation) < 0.02 * len(validation)
 
@@ -175,7 +176,7 @@ def test_runoff_undone_is_the_river_of_the_file(prepared):
     with open(f"{spotpy.__path__[0]}/examples/cmf_data/fulda_climate.csv", encoding="utf-8") as file:
         header, _, *rows = (line.strip().split(",") for line in file)
     discharge = np.array([float(r[header.index("Q")]) for r in rows])
-    mean, std = (data.about["notes"]["standardised_by"][k][-1] for k in ("mean", "std"))
+    mean, std = (data.info.notes["standardised_by"][k][-1] for k in ("mean", "std"))
     known = np.sort(discharge)
     for split in SPLITS:
         found = np.exp(data.arrays[f"{split}_targets"][..., 0].astype(float) * std + mean).ravel()
@@ -187,10 +188,10 @@ def test_runoff_undone_is_the_river_of_the_file(prepared):
 def test_runoff_is_standardised_by_its_training_years_alone(prepared):
     arrays = prepared("fulda_runoff").arrays
     both = np.concatenate([arrays["train_inputs"], arrays["train_targets"]], axis=2).reshape(-1, 5)
-    days = np.unique(both, axis=0).astype(float)  # windows overlap; of a year they may leave out its last day
-    # at most one day of each of the 5 years is left out, 4 deviations off: 5 * 4 / 1826 = .011; all ten years are .05 off
+    days = np.unique(both, axis=0).astype(float)  # windows overlap, and may not include the last day of a year
+    # at most one day of each of the 5 years is missing, 4 deviations off: 5 * 4 / 1826 = 0.011; all ten years are 0.05 off
     assert np.abs(days.mean(0)).max() < 0.011
-    # their squares: 5 * 16 / 1826 / 2 = .022; all ten years are .12 off in the rain
+    # their squares: 5 * 16 / 1826 / 2 = 0.022; all ten years are 0.12 off in the rain
     assert np.abs(days.std(0) - 1).max() < 0.022
 
 
@@ -200,20 +201,20 @@ def test_blocks_cover_the_series_once_in_natural_order(seed):
     assert [len(places[name]) for name in SPLITS] == [5, 3, 2]
     taken = [t for name in SPLITS for b in places[name] for t in range(b.start, b.stop)]
     assert sorted(taken) == list(range(1003))
-    for stretches in places.values():
-        assert stretches == sorted(stretches, key=lambda b: b.start)
+    for spans in places.values():
+        assert spans == sorted(spans, key=lambda b: b.start)
 
 
-# What drives a spectrum
+# Sequences that drive a spectrum
 
 
 def test_driving_sequences_are_the_data_end_to_end():
     inputs = np.arange(5 * 12 * 2).reshape(12, 5, 2).swapaxes(0, 1)  # 12 sequences of 5 steps, numbered in their order
     driving = driving_sequences(inputs, 3, 13)
     assert driving.shape == (13, 3, 2)
-    for stretch in driving.swapaxes(0, 1):
-        numbers = stretch.ravel()
-        assert (np.diff(numbers) == 1).all()  # nothing left out, nothing shuffled
+    for segment in driving.swapaxes(0, 1):
+        numbers = segment.ravel()
+        assert (np.diff(numbers) == 1).all()  # nothing is missing or shuffled
         assert numbers[0] % 10 == 0  # a sequence begins
     firsts = driving[0, :, 0]
     assert (np.diff(firsts) >= 13 * 2).all()  # no overlap
@@ -285,7 +286,7 @@ def test_a_file_that_is_not_war_and_peace_is_one_sentence(content, tmp_path, mon
 
 
 def camels(folder, days, *, missing=()):
-    """A basin's two files in the layout of CAMELS-US 1.2, with day n: rain n, tmax n + .25, tmin -n, sun 1000 + n, flow n + 1."""
+    """Two files of a basin as in CAMELS-US 1.2; on day n rain is n, tmax n + 0.25, tmin -n, sun 1000 + n, flow n + 1."""
     forcing = folder / "downloads/basin_dataset_public_v1p2/basin_mean_forcing/daymet/01/01013500_lump_cida_forcing_leap.txt"
     flow = folder / "downloads/basin_dataset_public_v1p2/usgs_streamflow/01/01013500_streamflow_qc.txt"
     rows, flows = [], []

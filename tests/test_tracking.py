@@ -2,663 +2,52 @@ import json
 import math
 import os
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
 import time
 from contextlib import closing
+from dataclasses import replace
 from itertools import count
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import study
+from conftest import ROOT
 from mlflow.exceptions import MlflowException
+from requests.exceptions import ConnectionError as NoConnection
 
-from pipeline import config, tracking
-from pipeline.artefacts import CHECKPOINTS, CURVES, TaskData, digest, save_json, save_table
-from pipeline.config import PredictorSettings
-from pipeline.errors import TrackingError
-from pipeline.predictor import StabilityPredictor, evaluation, features, inputs
-from pipeline.tracking import content, disk, provenance, registry, store, ui, views
+from pipeline import tracking
+from pipeline.core import config, layout
+from pipeline.core.errors import TrackingError
+from pipeline.core.execution import Here
+from pipeline.core.files import save_json, save_table
+from pipeline.core.hyper_parameters import DECLARED
+from pipeline.core.records import CHECKPOINTS, CURVES, Judgement, StageRecord, TaskData
+from pipeline.predictor import StabilityPredictor, evidence, features, folds, inputs
+from pipeline.tracking import registry, shown, store, ui, update, views
 
-ROOT = Path(__file__).parent.parent
-PICTURE = b"\x89PNG\r\n\x1a\n"
 UNUSED = count()
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
-    """A folder with one store, which all tests share, each for a task of its own."""
-    return tmp_path_factory.mktemp("workspace")
-
-
-@pytest.fixture
-def here(workspace, monkeypatch):
-    """The workspace as working folder."""
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.delenv("DVC_EXP_NAME", raising=False)
-    monkeypatch.setenv("DVC_ROOT", str(workspace))
-    monkeypatch.chdir(workspace)
-    return workspace
-
-
-@pytest.fixture
-def task(here):
-    """A task that no other test uses."""
-    return f"task_{next(UNUSED)}"
-
-
-@pytest.fixture
-def settings(small_params):
-    return config.load(small_params())
-
-
-def saved(result):
-    """The file of a trial's result."""
-    path = Path("trials") / f"{result.trial['task']}-{result.trial['cell']}" / f"{result.trial['id']}.safetensors"
-    result.save(path)
-    return path
-
-
-def saved_spectra(spectra, name=None):
-    path = Path("spectra") / f"{spectra.trial['task']}-{spectra.trial['cell']}" / f"{name or spectra.trial['id']}.safetensors"
-    spectra.save(path)
-    return path
-
-
-def results(task, number=3, **changes):
-    return [saved(study.result(task=task, index=i, **changes)) for i in range(number)]
-
-
-def made_spectra(task, index=0, *, lowest=-2.0, name=None):
-    exponents = np.tile([0.5, -0.25, -1.0, lowest], (3, 2, 1))
-    return saved_spectra(study.spectra(exponents, task=task, index=index), name)
-
-
-def train(settings, paths, parts=None):
-    """Track a sweep as the stage would."""
-    with tracking.stage_run("train", *paths[0].parent.name.split("-"), settings=settings, parts=parts or paths) as run:
-        for path in paths:
-            run.trial(path)
-    return run
-
-
-def measure(settings, paths, draw=lambda *_: PICTURE):
-    """Track spectra as the stage would."""
-    task, cell = paths[0].parent.name.split("-")
-    with tracking.stage_run("spectrum", task, cell, settings=settings, parts=paths) as run:
-        for path in paths:
-            run.spectra(path, Path("trials") / f"{task}-{cell}", draw)
-    return run
-
-
-def runs(where, experiment=store.TRIALS):
-    opened = store.connect()
-    return opened.client.search_runs([opened.experiments[experiment]], where)
-
-
-def trial_runs(task):
-    return runs(f"tags.task = '{task}'")
-
-
-def only_run(task):
-    (run,) = trial_runs(task)
-    return run
-
-
-def history(run, metric):
-    return {point.step: point.value for point in store.connect().client.get_metric_history(run.info.run_id, metric)}
-
-
-def artifacts(run, folder=None):
-    return {file.path for file in store.connect().client.list_artifacts(run.info.run_id, folder)}
-
-
-# Trials
-
-
-def test_a_trials_run_has_its_curves_by_epoch(task, settings):
-    train(settings, results(task, 1))
-    run = only_run(task)
-    assert history(run, "validation_loss") == {0: 2.0, 1: 1.5, 2: 1.0, 3: 0.5}
-    assert set(CURVES) <= set(run.data.metrics)
-
-
-def test_what_was_not_measured_is_left_out(task, settings):
-    train(settings, results(task, 1))
-    assert set(history(only_run(task), "gradient_norm")) == {1, 2, 3}
-
-
-def test_a_trials_run_has_its_choices_as_parameters_and_what_became_of_it_as_metrics(task, settings):
-    train(settings, results(task, 1, learning_rate=0.0125, hidden_size=7))
-    run = only_run(task)
-    assert (run.data.params["learning_rate"], run.data.params["hidden_size"]) == ("0.0125", "7")
-    assert {k: run.data.metrics[k] for k in ("diverged", "seconds", "test_loss", "test_metric", "parameter_count")} == {
-        "diverged": 0,
-        "seconds": 1,
-        "test_loss": 0.6,
-        "test_metric": 0.7,
-        "parameter_count": 37,
-    }
-
-
-def test_a_trials_run_says_what_it_came_from(task, settings):
-    (path,) = results(task, 1)
-    parent = train(settings, [path])
-    run = only_run(task)
-    assert run.info.run_name == f"{task} elman 00"
-    assert run.info.status == "FINISHED"
-    assert run.data.tags["trial.id"] == path.stem
-    assert run.data.tags["digest"] == digest(path)
-    assert run.data.tags["dvc.stage"] == f"train@{task}-elman"
-    assert run.data.tags["mlflow.parentRunId"] == parent.id
-    ((data,),) = [[i.dataset for i in run.inputs.dataset_inputs]]
-    assert (data.name, data.digest) == (task, "d" * 12)
-
-
-def test_a_trial_that_diverged_is_a_run_like_any_other(task, settings):
-    (path,) = [saved(study.result(losses=(2.0, 9.0, math.inf, math.nan), diverged=True, task=task))]
-    with tracking.stage_run("train", task, "elman", settings=settings, parts=[path]) as run:
-        assert run.trial(path)
-    run = only_run(task)
-    assert run.data.metrics["diverged"] == 1
-    assert run.data.tags["diverged"] == "yes"
-    assert history(run, "validation_loss") == {0: 2.0, 1: 9.0}
-
-
-def test_no_number_in_the_store_is_nan_or_infinite(task, settings):
-    paths = [saved(study.result(losses=(2.0, 9.0, math.inf, math.nan), diverged=True, task=task))]
-    train(settings, paths)
-    measure(settings, [saved_spectra(study.spectra(np.full((3, 2, 4), [np.nan, np.nan, np.nan, -np.inf]), task=task))])
-    with closing(sqlite3.connect("mlflow.db")) as database:
-        rows = database.execute("SELECT key, value FROM metrics WHERE is_nan OR ABS(value) > 1e300").fetchall()
-    assert not rows
-
-
-# Spectra
-
-
-def test_whole_spectra_are_metrics_by_the_exponents_number(task, settings):
-    train(settings, results(task, 1))
-    measure(settings, [made_spectra(task)])
-    for checkpoint in CHECKPOINTS:
-        assert history(only_run(task), f"spectrum/{checkpoint}") == {1: 0.5, 2: -0.25, 3: -1.0, 4: -2.0}
-
-
-def test_summaries_of_the_spectra_are_metrics_by_the_epoch_of_the_checkpoint(task, settings):
-    train(settings, results(task, 1))
-    measure(settings, [made_spectra(task)])
-    run = only_run(task)
-    assert history(run, "largest_exponent") == {0: 0.5, 1: 0.5, 3: 0.5}
-    assert history(run, "kaplan_yorke_dimension") == {0: 2.25, 1: 2.25, 3: 2.25}  # 2 + (0.5 - 0.25) / 1
-    assert history(run, "positive_sum") == {0: 0.5, 1: 0.5, 3: 0.5}
-
-
-def test_exponents_of_minus_infinity_are_clipped_and_counted(task, settings):
-    train(settings, results(task, 1))
-    measure(settings, [made_spectra(task, lowest=-np.inf)])
-    run = only_run(task)
-    assert history(run, "spectrum/early")[4] == features.FLOOR
-    assert history(run, "lost_exponents") == {0: 1, 1: 1, 3: 1}
-
-
-def test_the_picture_of_the_spectra_is_an_artifact(task, settings):
-    train(settings, results(task, 1))
-    measure(settings, [made_spectra(task)])
-    assert artifacts(only_run(task)) == {"spectrum.png"}
-
-
-def test_spectra_complete_the_run_that_is_there(task, settings):
-    train(settings, results(task, 1))
-    before = only_run(task).info.run_id
-    measure(settings, [made_spectra(task)])
-    assert only_run(task).info.run_id == before
-
-
-def test_other_spectra_make_the_run_anew_below_the_same_sweep(task, settings):
-    parent = train(settings, results(task, 1))
-    measure(settings, [made_spectra(task)])
-    before = only_run(task).info.run_id
-    measure(settings, [made_spectra(task, lowest=-3.0)])
-    run = only_run(task)
-    assert run.info.run_id != before
-    assert run.data.tags["mlflow.parentRunId"] == parent.id
-    assert history(run, "spectrum/final")[4] == -3.0
-    assert history(run, "validation_loss")[3] == 0.5
-
-
-def test_spectra_of_a_trial_that_was_never_tracked_bring_its_run_along(task, settings):
-    results(task, 1)
-    measure(settings, [made_spectra(task)])
-    assert {"validation_loss", "spectrum/final"} <= set(only_run(task).data.metrics)
-
-
-def test_pictures_are_drawn_only_where_a_run_has_none(task, settings):
-    train(settings, results(task, 1))
-    path = made_spectra(task)
-    measure(settings, [path])
-    measure(settings, [path], draw=lambda *_: pytest.fail("drawn again"))
-
-
-# Once and only once
-
-
-def everything(task):
-    """All that the store shows of a task, but for the times."""
-    shown = []
-    for run in [*trial_runs(task), *runs(f"tags.task = '{task}'", store.STAGES)]:
-        metrics = {name: history(run, name) for name in run.data.metrics if name != "stage_seconds"}
-        shown.append((run.info.run_id, run.data.params, metrics, run.data.tags, artifacts(run)))
-    return sorted(shown, key=lambda item: item[0])
-
-
-def test_tracking_the_same_artefacts_twice_changes_nothing(task, settings):
-    paths, spectra = results(task), [made_spectra(task, i) for i in range(3)]
-    train(settings, paths)
-    measure(settings, spectra)
-    before = everything(task)
-    train(settings, paths)
-    measure(settings, spectra)
-    assert everything(task) == before
-
-
-def test_a_trial_whose_file_changed_replaces_its_run(task, settings):
-    train(settings, results(task))
-    before = {r.data.tags["trial.id"]: r.info.run_id for r in trial_runs(task)}
-    changed = saved(study.result(losses=(2.0, 1.5, 1.0, 0.25), task=task, index=1))
-    train(settings, tracking.files(changed.parent))
-    after = {r.data.tags["trial.id"]: r.info.run_id for r in trial_runs(task)}
-    assert {trial for trial in before if before[trial] != after[trial]} == {changed.stem}
-
-
-def test_a_sweep_one_of_whose_files_changed_shows_the_new_sums_and_keeps_its_trials(task, settings):
-    train(settings, results(task))
-    saved(study.result(losses=(2.0, 1.5, 1.0, 0.25), task=task, index=1))
-    run = train(settings, tracking.files(Path(f"trials/{task}-elman")))
-    (sweep,) = runs(f"tags.task = '{task}'", store.STAGES)
-    assert sweep.data.metrics["best_validation_loss"] == 0.25
-    assert {r.data.tags["mlflow.parentRunId"] for r in trial_runs(task)} == {sweep.info.run_id} == {run.id}
-
-
-def test_a_sweep_that_was_killed_and_run_again_has_each_trial_once_below_the_run_that_finished(task, settings):
-    paths = results(task)
-    killed = tracking.StageRun("train", (task, "elman"), settings, paths, None)
-    killed.trial(paths[0])
-    killed.trial(paths[1])
-    finished = train(settings, paths)
-    (sweep,) = runs(f"tags.task = '{task}'", store.STAGES)
-    assert (sweep.info.run_id, sweep.info.status) == (finished.id, "FINISHED")
-    assert sorted(r.data.tags["trial.id"] for r in trial_runs(task)) == sorted(p.stem for p in paths)
-    assert {r.data.tags["mlflow.parentRunId"] for r in trial_runs(task)} == {finished.id}
-
-
-def test_a_run_that_was_left_half_made_is_made_anew(task, settings):
-    (path,) = results(task, 1)
-    train(settings, [path])
-    half = only_run(task).info.run_id
-    store.connect().client.update_run(half, "RUNNING")
-    train(settings, [path])
-    assert only_run(task).info.run_id != half
-
-
-def test_a_longer_sweep_takes_the_trials_of_the_shorter_one_over(task, settings):
-    paths = results(task)
-    train(settings, paths[:2])
-    longer = train(settings, paths)
-    assert {r.data.tags["mlflow.parentRunId"] for r in trial_runs(task)} == {longer.id}
-    assert len(trial_runs(task)) == 3
-
-
-def test_other_parameters_are_another_run_of_the_stage(task, small_params):
-    paths = results(task, 1)
-    train(config.load(small_params()), paths)
-    train(config.load(small_params({"train.epochs": 5})), paths)
-    assert {r.data.params["train.epochs"] for r in runs(f"tags.task = '{task}'", store.STAGES)} == {"2", "5"}
-
-
-def test_a_stage_that_fails_leaves_a_run_that_says_so(task, settings):
-    with pytest.raises(ZeroDivisionError), tracking.stage_run("train", task, "elman", settings=settings):
-        raise ZeroDivisionError
-    (run,) = runs(f"tags.task = '{task}'", store.STAGES)
-    assert run.info.status == "FAILED"
-
-
-def test_a_sweeps_run_sums_its_trials_up(task, settings):
-    good = results(task, 2)
-    bad = saved(study.result(diverged=True, task=task, index=2))
-    train(settings, [*good, bad])
-    (run,) = runs(f"tags.task = '{task}'", store.STAGES)
-    assert {k: run.data.metrics[k] for k in ("trials", "diverged", "median_validation_loss")} == {
-        "trials": 3,
-        "diverged": 1,
-        "median_validation_loss": 0.5,
-    }
-    assert run.data.params["train.learning_rate.low"] == "0.0001"
-
-
-def test_the_time_that_tracking_took_is_counted(task, settings):
-    begin = time.perf_counter()
-    run = train(settings, results(task))
-    assert 0 < run.seconds < time.perf_counter() - begin + 30
-
-
-# From disk
-
-
-def artefacts(folder, settings, monkeypatch):
-    """A small study's artefacts in a folder, which becomes the working folder."""
-    monkeypatch.chdir(folder)
-    for task in settings.tasks:
-        about = {"task": task, "title": task, "description": "", "metric": "accuracy", "size": "packaged", "steps": 10}
-        about |= {"input_size": 2, "output_size": 1, "sequences": {"train": 3, "validation": 2, "test": 1}, "chance": 2.0}
-        about |= {"source": "made", "licence": "none", "hash": "d" * 64}
-        TaskData({}, about).save(Path("data") / f"{task}.safetensors")
-    made, measured = study.study(trials=2, tasks=settings.tasks, cells=settings.cells)
-    for result in made:
-        saved(result)
-    for spectra in measured:
-        saved_spectra(spectra)
-    table = features.table(made, measured, 0.8)
-    save_table(Path("features/features.parquet"), table)
-    save_table(Path("features/features.csv"), table)
-
-
-def live(settings):
-    """What the stages track while they work."""
-    for task in settings.tasks:
-        with tracking.stage_run("prepare", task, settings=settings) as run:
-            run.record(tracking.prepared(TaskData.load(Path("data") / f"{task}.safetensors")))
-        for cell in settings.cells:
-            train(settings, tracking.files(Path("trials") / f"{task}-{cell}"))
-            measure(settings, tracking.files(Path("spectra") / f"{task}-{cell}"))
-    folders = [Path("spectra") / f"{task}-{cell}" for task in settings.tasks for cell in settings.cells]
-    with tracking.stage_run("features", settings=settings, parts=tracking.files(*folders)) as run:
-        run.record(tracking.tabulated(Path("features/features.parquet")))
-
-
-def picture_of(address, monkeypatch):
-    """All runs of a store, without what tells one store's runs from another's."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-    names = {r.info.run_id: r.info.run_name for r in runs("", store.STAGES)}
-    shown = []
-    for run in [*runs("", store.TRIALS), *runs("", store.STAGES)]:
-        tags = run.data.tags | {"mlflow.parentRunId": names.get(run.data.tags.get("mlflow.parentRunId"), "")}
-        metrics = {name: history(run, name) for name in run.data.metrics if name != "stage_seconds"}
-        data = sorted((i.dataset.name, i.dataset.digest) for i in run.inputs.dataset_inputs)
-        shown.append([run.info.run_name, run.info.status, run.data.params, metrics, tags, sorted(artifacts(run)), data])
-    return sorted(shown, key=str)
-
-
-def test_from_disk_leaves_the_runs_that_the_stages_leave(tmp_path, small_params, monkeypatch):
-    settings = config.load(small_params({"tasks": ["mnist_rows"], "cells": ["elman", "gru"]}))
-    artefacts(tmp_path, settings, monkeypatch)
-    first, second = (f"sqlite:///{tmp_path}/{name}.db" for name in ("live", "disk"))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", first)
-    live(settings)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", second)
-    assert len(list(tracking.from_disk(settings, lambda *_: PICTURE))) == 6  # prepare, 2 train, 2 spectrum, features
-    assert picture_of(second, monkeypatch) == picture_of(first, monkeypatch)
-    list(tracking.from_disk(settings, lambda *_: pytest.fail("drawn again")))
-    assert picture_of(second, monkeypatch) == picture_of(first, monkeypatch)
-
-
-def test_from_disk_takes_begin_and_end_from_the_timings(task, settings, monkeypatch):
-    paths = results(task, 1)
-    timing = Path("timings") / f"train-{task}-elman.json"
-    save_json(timing, {"stage": "train", "began": 1000.0, "seconds": 20.0})
-    with tracking.stage_run("train", task, "elman", settings=settings, parts=paths, timing=timing) as run:
-        run.trial(paths[0])
-    found = store.connect().client.get_run(run.id)
-    assert (found.info.start_time, found.info.end_time) == (1_000_000, 1_020_000)
-    assert found.data.metrics["stage_seconds"] == 20
-
-
-# What goes wrong
-
-
-def broken(*_, **__):
-    raise MlflowException("(sqlite3.OperationalError) database or disk is full")
-
-
-def test_a_store_that_fails_midway_does_not_stop_the_stage_but_ends_it_with_one_sentence(task, settings, monkeypatch):
-    paths = results(task)
-    done = []
-
-    def stage():
-        with tracking.stage_run("train", task, "elman", settings=settings, parts=paths) as run:
-            run.trial(paths[0])
-            monkeypatch.setattr(type(store.connect().client), "log_batch", broken)
-            done.extend([run.trial(paths[1]), run.trial(paths[2])])
-
-    with pytest.raises(TrackingError, match=r"the MLflow store sqlite.* is on a full disk; make room"):
-        stage()
-    assert done == [False, False]
-
-
-def test_after_the_first_failure_the_store_is_left_alone(task, settings, monkeypatch):
-    paths, calls = results(task), []
-    run = tracking.StageRun("train", (task, "elman"), settings, paths, None)
-    monkeypatch.setattr(type(store.connect().client), "create_run", lambda *_, **__: calls.append(1) or broken())
-    assert [run.trial(path) for path in paths] == [False] * 3
-    assert len(calls) == 1
-
-
-def test_a_store_that_fails_at_the_start_ends_the_stage_before_it_works(task, settings, monkeypatch):
-    monkeypatch.setattr(type(store.connect().client), "create_run", broken)
-    with pytest.raises(TrackingError, match="full disk"), tracking.stage_run("train", task, "elman", settings=settings):
-        pytest.fail("the stage went on")
-
-
-def test_what_was_missed_is_tracked_by_the_next_run(task, settings, monkeypatch):
-    paths = results(task)
-    run = tracking.StageRun("train", (task, "elman"), settings, paths, None)
-    run.trial(paths[0])
-    with monkeypatch.context() as broke:
-        broke.setattr(type(store.connect().client), "log_batch", broken)
-        run.trial(paths[1])
-        run.close("FINISHED")
-    assert run.error is not None
-    train(settings, paths)
-    assert sorted(r.data.tags["trial.id"] for r in trial_runs(task)) == [p.stem for p in paths]
-    assert [r.info.status for r in runs(f"tags.task = '{task}'", store.STAGES)] == ["FINISHED"]
-
-
-@pytest.mark.parametrize(
-    ("content_", "sentence"),
-    [
-        (b"no database at all" * 100, "is corrupt or no MLflow database; move it away"),
-        (b"", "is corrupt or no MLflow database; move it away"),
-    ],
-)
-def test_a_file_that_is_no_store_is_refused_in_one_sentence(tmp_path, monkeypatch, content_, sentence):
-    (tmp_path / "mlflow.db").write_bytes(content_)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    with pytest.raises(TrackingError, match=f"the MLflow store .* {sentence}"):
-        store.connect()
-
-
-def test_a_place_that_cannot_be_written_is_refused_in_one_sentence(tmp_path, monkeypatch):
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/file/mlflow.db")
-    with pytest.raises(TrackingError, match="cannot be written; allow it, or set MLFLOW_TRACKING_URI to another store"):
-        store.connect()
-
-
-def test_a_server_that_does_not_answer_is_told_of_within_seconds(monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    begin = time.monotonic()
-    with pytest.raises(TrackingError, match=r"the MLflow store http://127.0.0.1:9 does not answer; start the server"):
-        store.connect()
-    assert time.monotonic() - begin < 15
-
-
-@pytest.mark.parametrize(
-    ("error", "sentence"),
-    [
-        (OSError(28, "No space left on device"), "is on a full disk"),
-        (PermissionError(13, "Permission denied"), "cannot be written"),
-        (sqlite3.OperationalError("attempt to write a readonly database"), "cannot be written"),
-        (sqlite3.OperationalError("database is locked"), "is locked"),
-        (MlflowException("Detected out-of-date database schema"), "was made by another version of MLflow"),
-        (MlflowException("something else"), "failed: something else"),
-    ],
-)
-def test_each_failure_says_what_is_wrong_and_what_would_be_right(error, sentence):
-    with pytest.raises(TrackingError, match=sentence), store.speaking("sqlite:////a/mlflow.db"):
-        raise error
-
-
-def test_a_password_is_not_shown():
-    with pytest.raises(TrackingError) as told, store.speaking("postgresql://me:secret@host/db"):
-        raise OSError("connection refused")
-    assert "secret" not in str(told.value)
-    assert "postgresql://me:***@host/db" in str(told.value)
-
-
-def test_waiting_is_cut_short_only_inside_and_unless_the_user_chose(monkeypatch):
-    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
-    with store.speaking("http://x"):
-        assert (os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"], os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]) == ("2", "77")
-    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
-
-
-# Where runs go
-
-
-def test_the_store_lies_in_the_workspace_that_dvc_names_even_from_a_temporary_folder(tmp_path, monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "workspace"))
-    (tmp_path / "temporary" / ".dvc").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path / "temporary")
-    assert store.address() == f"sqlite:///{tmp_path}/workspace/mlflow.db"
-
-
-def test_without_dvc_the_store_lies_beside_the_nearest_folder_of_dvc(tmp_path, monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    (tmp_path / "a" / ".dvc").mkdir(parents=True)
-    (tmp_path / "a" / "b" / "c").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path / "a" / "b" / "c")
-    assert store.address() == f"sqlite:///{tmp_path}/a/mlflow.db"
-
-
-def test_the_users_choice_of_store_comes_first_and_a_relative_one_starts_at_the_root(tmp_path, monkeypatch):
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///stores/other.db")
-    assert store.address() == f"sqlite:///{tmp_path}/stores/other.db"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://server.example")
-    assert store.address() == "https://server.example"
-
-
-def test_artifacts_lie_beside_the_database_wherever_the_process_runs(here, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    opened = store.connect()
-    for name, number in opened.experiments.items():
-        place = opened.client.get_experiment(number).artifact_location
-        assert place == (here / "mlartifacts" / name.replace(" ", "-")).as_uri()
-
-
-def test_readers_of_the_store_do_not_wait_for_writers(here):
-    with closing(sqlite3.connect(store.database(store.connect().address))) as database:
-        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-
-
-def test_processes_that_start_together_make_one_whole_store(tmp_path):
-    code = "from pipeline.tracking import store; print(sorted(store.connect().experiments.values()))"
-    env = os.environ | {"DVC_ROOT": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    env.pop("MLFLOW_TRACKING_URI", None)
-    command = [sys.executable, "-c", code]
-    started = [subprocess.Popen(command, env=env, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    answers = [process.communicate()[0].strip() for process in started]
-    assert answers == ["['1', '2']"] * 3
-    assert {p.name for p in tmp_path.iterdir()} <= {"mlflow.db", "mlflow.db-wal", "mlflow.db-shm"}
-
-
-def test_importing_the_room_does_not_load_mlflow():
-    code = "import sys, pipeline.tracking; print('mlflow' in sys.modules)"
-    answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert answer.stdout.strip() == "False"
-
-
-# Where runs came from
-
-
-@pytest.fixture
-def repository(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    provenance._commit.cache_clear()
-    git = ["git", "-c", "user.name=me", "-c", "user.email=me@example.org"]
-    (tmp_path / "file").write_text("one")
-    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "one"]):
-        subprocess.run([*git, *words], check=True)
-    yield tmp_path
-    provenance._commit.cache_clear()
-
-
-def test_a_run_names_the_commit_and_whether_files_differed_from_it(repository):
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-    found = provenance.tags("train", ("a", "b"))
-    assert (found["mlflow.source.git.commit"], found["git.dirty"]) == (commit, "no")
-    (repository / "file").write_text("two")
-    provenance._commit.cache_clear()
-    assert provenance.tags("train", ("a", "b"))["git.dirty"] == "yes"
-
-
-def test_a_run_names_the_experiment_of_dvc(here, monkeypatch):
-    monkeypatch.setenv("DVC_EXP_NAME", "quiet-lake")
-    assert provenance.tags("features", ())["dvc.experiment"] == "quiet-lake"
-    assert provenance.tags("features", ())["dvc.stage"] == "features"
-
-
-# The predictor
-
-
-OPTIONS = PredictorSettings(outer_folds=2, inner_folds=2, trees=2, bootstrap=100)
-
-
-def made_predictions(rows):
-    """Predictions as `evaluation` makes them, by a noise that differs between sets of inputs, and no fits."""
-    random = np.random.default_rng(0)
-    parts = [
-        rows[["trial", "task", "cell", "score", "success"]].assign(
-            split=split,
-            features=name,
-            group="fold 1",
-            expected_score=rows["score"] + random.normal(0, 0.05 * place + 0.05, len(rows)),
-            probability=random.uniform(0, 1, len(rows)),
-            score_model="Ridge",
-            success_model="Ridge",
-            **{f"drop {family}": 0.1 for family in evaluation.FAMILIES},
-        )
-        for split in evaluation.SPLITS
-        for place, name in enumerate(inputs.SETS)
-    ]
-    return pd.concat(parts, ignore_index=True)
-
-
-@pytest.fixture(scope="module")
-def fitted(tmp_path_factory):
-    """A folder with a predictor and its feature table, and what the stage writes about it."""
-    folder = tmp_path_factory.mktemp("fitted")
-    table = features.table(*study.study(trials=6), 0.8)
-    save_table(folder / "features.parquet", table)
-    rows = inputs.trial_inputs(table)
-    predictions = made_predictions(rows)
-    result = evaluation.summarise(predictions, OPTIONS, 0)
-    StabilityPredictor.fit(rows, result["table"], 0.8, OPTIONS, 0).save(folder / "predictor")
-    save_table(folder / "predictor" / "predictions.parquet", predictions)
-    return folder, result
+COMMIT = "mlflow.source.git.commit"
 
 
 @pytest.fixture(scope="module")
 def blank(tmp_path_factory):
     """A new database, which takes seconds to make."""
     path = tmp_path_factory.mktemp("blank") / "mlflow.db"
-    store._make(path)
+    store._create(path)
     return path
+
+
+@pytest.fixture(autouse=True)
+def here(blank, tmp_path, monkeypatch):
+    """An empty working folder, and a store that all tests share, each for a task of its own."""
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{blank}")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture
@@ -673,87 +62,457 @@ def own_store(blank, tmp_path, monkeypatch):
     return store.connect()
 
 
-def copied(folder, place, remark):
-    """A predictor that differs from the one in `folder` in its description only."""
-    place.mkdir()
-    for name in ("model.skops", "predictions.parquet"):
-        (place / name).write_bytes((folder / "predictor" / name).read_bytes())
-    about = json.loads((folder / "predictor" / "about.json").read_text())
-    (place / "about.json").write_text(json.dumps(about | {"remark": remark}))
-    return place
+@pytest.fixture
+def task():
+    """A task that no other test uses."""
+    return f"task_{next(UNUSED)}"
 
 
-def track_predictor(settings, fitted, folder=None, *, beats=False):
-    path, result = fitted
-    result = result | {"champion": result["champion"] | {"beats_rival": beats}}
-    with tracking.stage_run("predictor", settings=settings, parts=[str(folder)]) as run:
-        run.predictor(folder or path / "predictor", path / "features.parquet", result)
-    return store.connect().client.get_run(run.id)
+def saved(result):
+    """A trial's result in its file."""
+    result.save(result.trial.path(layout.trials(result.trial.task)))
+    return result
 
 
-def test_the_predictors_run_shows_its_evidence_beside_the_best_without_spectra(own_store, settings, fitted):
-    run = track_predictor(settings, fitted)
-    result = fitted[1]
-    assert run.data.metrics["over_trials/r2"] == result["all"]["over trials"]["r2"]
-    assert run.data.metrics["gain_r2"] == result["champion"]["gain_r2"]
-    rival = result["champion"]["rival"]
-    (row,) = [r for r in result["table"] if (r["split"], r["features"]) == ("one task left out", rival)]
-    assert run.data.metrics["one_task_left_out/r2_without_spectra"] == row["r2"]
-    assert artifacts(run) >= {"evidence.json", "predictions.parquet"}
+def sweep(task, number=3, **changes):
+    return [saved(study.result(task=task, index=index, **changes)) for index in range(number)]
+
+
+def saved_spectra(task, index=0, *, lowest=-2.0, **changes):
+    """Spectra of a trial, whose smallest exponent may be another."""
+    spectra = study.spectra(np.tile([0.5, -0.25, -1.0, lowest], (3, 2, 1)), task=task, index=index, **changes)
+    spectra.save(layout.spectra(task) / f"{index}.safetensors")
+    return spectra
+
+
+def saved_record(stage, *words, seconds=20.0, **settings):
+    """What a run of a stage instance leaves."""
+    origin = {COMMIT: "a" * 40, "git.dirty": "no"}
+    StageRecord(stage, list(words), 1000.0, seconds, 0.0, settings, origin).save(layout.record(stage, *words))
+
+
+def saved_answers(results, **changes):
+    """The predictor's answers for trials."""
+    answer = {"score": 0.5, "success": False, "expected_score": 0.25, "probability_of_success": 0.125} | changes
+    rows = [
+        {"trial": result.trial.id, "split": split, "inputs": name} | answer | ({} if name == "all" else {"score": 9.0})
+        for result in results
+        for split in ("one task left out", "over trials")
+        for name in ("all", "early loss")
+    ]
+    save_table(layout.PREDICTIONS, pd.DataFrame(rows))
+
+
+def runs(where, experiment=views.TRIALS):
+    opened = store.connect()
+    return opened.client.search_runs([opened.experiments[experiment]], where)
+
+
+def only(where, experiment=views.TRIALS):
+    (run,) = runs(where, experiment)
+    return run
+
+
+def synced(task, index=0):
+    """The run of a trial of a task, after an update."""
+    tracking.sync()
+    return only(f"tags.task = '{task}' and params.`index` = '{index}'")
+
+
+def points(run, metric):
+    """All points of a metric, also those that are logged twice."""
+    return sorted((point.step, point.value) for point in store.connect().client.get_metric_history(run.info.run_id, metric))
+
+
+def artifacts(run, folder=None):
+    return {file.path for file in store.connect().client.list_artifacts(run.info.run_id, folder)}
+
+
+def everything(where):
+    """All that the store shows of some runs, their ids included."""
+    listed = [*runs(where), *runs(where, views.STAGES)]
+    return {
+        run.info.run_id: (run.data.params, {m: points(run, m) for m in run.data.metrics}, run.data.tags, artifacts(run))
+        for run in listed
+    }
+
+
+# Trials
+
+
+def test_a_trials_run_has_its_curves_by_epoch_without_what_was_not_measured(task):
+    sweep(task, 1)
+    run = synced(task)
+    assert points(run, "validation_loss") == [(0, 2.0), (1, 1.5), (2, 1.0), (3, 0.5)]
+    assert points(run, "gradient_norm") == [(1, 0.1), (2, 0.2), (3, 0.3)]
+    assert set(CURVES) <= set(run.data.metrics)
+
+
+def test_a_trials_run_has_its_hyper_parameters_options_and_outcome(task):
+    sweep(task, 1, learning_rate=0.0125, hidden_size=7, options={"leak": 0.5})
+    run = synced(task)
+    assert set(DECLARED) | {"seed", "epochs", "state", "torch", "chance"} <= set(run.data.params)
+    assert [run.data.params[name] for name in ("learning_rate", "hidden_size", "option.leak")] == ["0.0125", "7", "0.5"]
+    assert not [name for name in run.data.params if "hash" in name]
+    outcome = {"diverged": 0, "seconds": 1, "test_loss": 0.6, "test_metric": 0.7, "parameter_count": 37}
+    assert {name: run.data.metrics[name] for name in outcome} == outcome
+
+
+def test_a_trials_run_names_its_trial_its_data_its_code_its_commit_and_its_sweep(task):
+    (result,) = sweep(task, 1)
+    saved_record("train", task)
+    run = synced(task)
+    assert (run.info.run_name, run.info.status) == (f"{task} elman 00", "FINISHED")
+    written = result.trial.path(layout.trials(task)).stat().st_mtime_ns // 1_000_000
+    assert (run.info.start_time, run.info.end_time) == (written - 1000, written)
+    parent = only(f"tags.task = '{task}'", views.STAGES).info.run_id
+    expected = {"trial.id": result.trial.id, "data.hash": "d" * 64, "code.hash": "c" * 12, "dvc.stage": f"train@{task}"}
+    assert (expected | {COMMIT: "a" * 40, "mlflow.parentRunId": parent}).items() <= run.data.tags.items()
+    assert not artifacts(run)
+
+
+def test_no_number_in_the_store_is_nan_or_infinite(task):
+    saved(study.result(losses=(2.0, 9.0, math.inf, math.nan), diverged=True, task=task))
+    study.spectra(np.full((3, 2, 4), [np.nan, np.nan, np.nan, -np.inf]), task=task).save(layout.spectra(task) / "0.safetensors")
+    run = synced(task)
+    assert (run.data.metrics["diverged"], run.data.tags["diverged"]) == (1, "yes")
+    assert points(run, "validation_loss") == [(0, 2.0), (1, 9.0)]
+    with closing(sqlite3.connect(store.database(store.address()))) as database:
+        assert not database.execute("SELECT key FROM metrics WHERE is_nan OR ABS(value) > 1e300").fetchall()
+
+
+def test_whole_spectra_are_metrics_by_number_and_their_summaries_by_epoch(task):
+    sweep(task, 1)
+    saved_spectra(task)
+    run = synced(task)
+    for checkpoint in CHECKPOINTS:
+        assert points(run, f"spectrum/{checkpoint}") == [(1, 0.5), (2, -0.25), (3, -1.0), (4, -2.0)]
+    assert points(run, "exponent_1") == points(run, "positive_sum") == [(0, 0.5), (1, 0.5), (3, 0.5)]
+    assert points(run, "kaplan_yorke_dimension") == [(0, 2.25), (1, 2.25), (3, 2.25)]  # 2 + (0.5 - 0.25) / 1
+
+
+def test_exponents_of_minus_infinity_are_clipped_and_counted(task):
+    sweep(task, 1)
+    saved_spectra(task, lowest=-np.inf)
+    run = synced(task)
+    assert points(run, "spectrum/early")[-1] == (4, features.FLOOR)
+    assert points(run, "lost_count") == [(0, 1), (1, 1), (3, 1)]
+
+
+def test_more_points_than_mlflow_takes_at_once_are_shown_all(task):
+    sweep(task, 1)
+    exponents = np.tile(np.linspace(0, -3, 400), (3, 2, 1))
+    study.spectra(exponents, task=task).save(layout.spectra(task) / "0.safetensors")
+    run = synced(task)
+    assert [len(points(run, f"spectrum/{checkpoint}")) for checkpoint in CHECKPOINTS] == [400] * 3
+
+
+def test_a_trials_run_shows_what_the_predictor_that_had_not_seen_it_expected(task):
+    saved_answers(sweep(task, 1))
+    answers = {"score": 0.5, "success": 0, "expected_score": 0.25, "probability_of_success": 0.125}
+    assert answers.items() <= synced(task).data.metrics.items()
+
+
+# Once and only once
+
+
+def test_updating_twice_changes_nothing_and_writes_nothing(task, monkeypatch):
+    results = sweep(task)
+    for index in range(3):
+        saved_spectra(task, index)
+    saved_answers(results)
+    saved_record("train", task, train={"epochs": 3})
+    assert "3 trials and 2 stages" in tracking.sync()
+    before = everything(f"tags.task = '{task}'")
+    for name in ("create_run", "log_batch", "set_tag", "delete_run", "set_terminated", "log_artifact"):
+        monkeypatch.setattr(type(store.connect().client), name, lambda *_, **__: pytest.fail("written"))
+    tracking.sync()
+    assert everything(f"tags.task = '{task}'") == before
+
+
+def test_what_becomes_known_later_completes_the_runs_that_are_there(task):
+    results = sweep(task, 1)
+    first = synced(task).info.run_id
+    saved_spectra(task)
+    assert synced(task).data.metrics["exponent_1"] == 0.5
+    saved_answers(results)
+    run = synced(task)
+    assert (run.info.run_id, run.data.metrics["expected_score"]) == (first, 0.25)
+    assert len(points(run, "validation_loss")) == 4
+
+
+def test_a_metric_that_is_added_to_the_code_reaches_the_runs_that_are_there(task, monkeypatch):
+    sweep(task)
+    saved_spectra(task)
+    before = synced(task)
+    monkeypatch.setattr(shown, "SUMMARIES", (*shown.SUMMARIES, "share_positive"))
+    for _ in range(2):
+        run = synced(task)
+        assert run.info.run_id == before.info.run_id
+        assert points(run, "share_positive") == [(0, 0.25), (1, 0.25), (3, 0.25)]
+        assert points(run, "exponent_1") == [(0, 0.5), (1, 0.5), (3, 0.5)]
+    assert len(runs(f"tags.task = '{task}'")) == 3
+
+
+def test_a_metric_that_is_removed_from_the_code_leaves_the_runs(task, monkeypatch):
+    sweep(task, 1)
+    saved_spectra(task)
+    synced(task)
+    monkeypatch.setattr(shown, "SUMMARIES", ("exponent_1",))
+    assert "exponent_2" not in synced(task).data.metrics
+
+
+@pytest.mark.parametrize("losses", [(2.0, 1.5, 1.0, 0.25), (2.0, 1.5, 0.75, 0.5)])  # the last point, and one before it
+def test_a_trial_whose_result_changed_replaces_its_run_and_keeps_its_origin(task, losses):
+    sweep(task)
+    saved_record("train", task)
+    tracking.sync()
+    before = {run.data.tags["trial.id"]: run.info.run_id for run in runs(f"tags.task = '{task}'")}
+    changed = saved(study.result(losses=losses, task=task, index=1))
+    shutil.rmtree(layout.RECORDS)
+    run = synced(task, 1)
+    assert points(run, "validation_loss") == list(enumerate(losses))
+    assert run.data.tags[COMMIT] == "a" * 40
+    after = {run.data.tags["trial.id"]: run.info.run_id for run in runs(f"tags.task = '{task}'")}
+    assert {trial for trial in before if before[trial] != after[trial]} == {changed.trial.id}
+
+
+def test_other_spectra_or_answers_replace_the_run(task):
+    results = sweep(task, 1)
+    saved_spectra(task)
+    saved_answers(results)
+    first = synced(task)
+    saved_spectra(task, lowest=-3.0)
+    second = synced(task)
+    saved_answers(results, expected_score=0.75)
+    third = synced(task)
+    assert len({run.info.run_id for run in (first, second, third)}) == 3
+    assert points(third, "spectrum/final")[-1] == (4, -3.0)
+    assert points(third, "expected_score") == [(0, 0.75)]
+
+
+def test_runs_that_are_half_made_or_double_are_made_whole_and_single(task):
+    sweep(task, 2)
+    first, second = synced(task, 0), synced(task, 1)
+    client = store.connect().client
+    client.update_run(first.info.run_id, "RUNNING")
+    double = client.create_run(second.info.experiment_id, tags=second.data.tags)
+    assert synced(task, 0).info.run_id != first.info.run_id
+    assert synced(task, 1).info.run_id == second.info.run_id != double.info.run_id
+    assert len(runs(f"tags.task = '{task}'")) == 2
+
+
+def test_clones_of_one_study_leave_each_others_runs_alone(task, monkeypatch):
+    """A clone has no records, other wall times and other times of files."""
+    results = sweep(task)
+    saved_record("train", task, train={"epochs": 3})
+    tracking.sync()
+    before = everything(f"tags.task = '{task}'")
+    shutil.rmtree(layout.RECORDS)
+    for result in results:
+        saved(replace(result, outcome=replace(result.outcome, seconds=7.0)))
+    tracking.sync()
+    assert everything(f"tags.task = '{task}'") == before
+
+
+def test_the_settings_of_a_stage_are_added_to_a_run_that_a_clone_made(task):
+    sweep(task)
+    tracking.sync()
+    before = only(f"tags.task = '{task}'", views.STAGES)
+    saved_record("train", task, train={"epochs": 3})
+    tracking.sync()
+    run = only(f"tags.task = '{task}'", views.STAGES)
+    assert run.info.run_id == before.info.run_id
+    assert (run.data.params, run.data.metrics["stage_seconds"]) == ({"train.epochs": "3"}, 20)
+
+
+def test_a_sweep_that_was_killed_and_run_again_has_each_trial_once_below_one_run(task):
+    sweep(task, 2)
+    saved_record("train", task, seconds=0.0)
+    early = synced(task)
+    assert not runs(f"tags.task = '{task}'", views.STAGES)
+    sweep(task, 3)
+    saved_record("train", task)
+    assert synced(task).info.run_id == early.info.run_id
+    parent = only(f"tags.task = '{task}'", views.STAGES).info.run_id
+    assert [run.data.tags["mlflow.parentRunId"] for run in runs(f"tags.task = '{task}'")] == [parent] * 3
+
+
+def test_a_longer_sweep_takes_over_the_trials_of_the_shorter_one(task):
+    sweep(task, 2)
+    first = synced(task).data.tags["mlflow.parentRunId"]
+    sweep(task, 3)
+    tracking.sync()
+    (parent,) = {run.data.tags["mlflow.parentRunId"] for run in runs(f"tags.task = '{task}'")}
+    assert {run.info.run_id for run in runs(f"tags.task = '{task}'", views.STAGES)} == {first, parent}
+
+
+def test_a_damaged_file_is_named_and_the_others_are_shown(task):
+    (bad, *_) = sweep(task)
+    bad.trial.path(layout.trials(task)).write_bytes(b"no file of arrays")
+    assert f"2 trials and 1 stages in sqlite:///{store.database(store.address())}" in (sentence := tracking.sync())
+    assert f"files left out: 1, such as {bad.trial.path(layout.trials(task))} is damaged" in sentence
+    assert len(runs(f"tags.task = '{task}'")) == 2
+
+
+# Stages
+
+
+def test_the_run_of_a_sweep_sums_it_up_by_cell_and_has_the_settings_and_times_of_its_record(task):
+    sweep(task, 2)
+    saved(study.result(diverged=True, task=task, cell="gru"))
+    saved_spectra(task)
+    saved_record("train", task, train={"learning_rate": {"low": 0.0001}}, cells=["elman", "gru"])
+    tracking.sync()
+    run = only(f"tags.stage = 'train' and tags.task = '{task}'", views.STAGES)
+    expected = {"trials": 3, "diverged": 1, "median_validation_loss": 0.5, "best_validation_loss": 0.5, "gru/diverged": 1}
+    assert (expected | {"elman/trials": 2, "stage_seconds": 20}).items() <= run.data.metrics.items()
+    assert run.data.params == {"train.learning_rate.low": "0.0001", "cells": "['elman', 'gru']"}
+    assert (run.info.start_time, run.info.end_time) == (1_000_000, 1_020_000)
+    assert [(i.dataset.name, i.dataset.digest) for i in run.inputs.dataset_inputs] == [(task, "d" * 12)]
+    run = only(f"tags.stage = 'spectrum' and tags.task = '{task}'", views.STAGES)
+    assert {"trials": 1, "median_exponent_1_early": 0.5}.items() <= run.data.metrics.items()
+
+
+def test_the_run_of_a_tasks_data_shows_its_sizes_chance_source_and_licence(task):
+    TaskData({"train_inputs": np.zeros((1, 1, 1))}, study.info(task)).save(layout.data(task))
+    tracking.sync()
+    run = only(f"tags.task = '{task}'", views.STAGES)
+    assert (run.data.metrics["chance"], run.data.metrics["train_sequences"]) == (2, 3)
+    assert (run.data.tags["source"], run.data.tags["licence"]) == ("made", "none")
+
+
+def test_the_run_of_fixed_points_shows_their_counts_and_later_their_picture(task):
+    for cell in ("elman", "gru"):
+        study.fixed_points(task=task, cell=cell).save(layout.fixed_points(task) / f"{cell}.safetensors")
+    tracking.sync()
+    before = only(f"tags.task = '{task}'", views.STAGES)
+    assert {"elman/zero/fixed_points": 2, "gru/mean/stable": 1}.items() <= before.data.metrics.items()
+    assert "elman/mean/slowest_time_constant" not in before.data.metrics  # None
+    layout.FIGURES.mkdir(parents=True)
+    layout.portrait(task, "gru").write_bytes(b"picture")
+    tracking.sync()
+    run = only(f"tags.task = '{task}'", views.STAGES)
+    assert run.info.run_id == before.info.run_id
+    assert artifacts(run) == {"elman.safetensors", "gru.safetensors", "figures"}
+    assert artifacts(run, "figures") == {f"figures/{layout.portrait(task, 'gru').name}"}
+
+
+# The predictor and the report
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """A folder with features, a predictor and a report, and the name of the rival."""
+    folder = tmp_path_factory.mktemp("fitted")
+    results, spectra = study.study(trials=6)
+    table = features.table(results, spectra, 0.8)
+    rows, random = inputs.trial_inputs(table), np.random.default_rng(0)
+    options = config.PredictorSettings(outer_folds=2, inner_folds=2, trees=2, bootstrap=100)
+    answers = pd.concat(
+        [
+            rows[["trial", "task", "cell", "score", "success"]].assign(
+                split=split,
+                inputs=name,
+                group="fold 1",
+                expected_score=rows["score"] + random.normal(0, 0.05 * place + 0.05, len(rows)),
+                probability_of_success=random.uniform(0, 1, len(rows)),
+                score_model="Ridge",
+                success_model="Ridge",
+                **{f"drop {family}": 0.1 for family in folds.FAMILIES},
+            )
+            for split in folds.SPLITS
+            for place, name in enumerate(inputs.SETS)
+        ],
+        ignore_index=True,
+    )
+    judgement = evidence.judgement(answers, options, 0, Here())
+    StabilityPredictor.fit(rows, judgement, 0.8, options, 0).save(folder / layout.PREDICTOR)
+    judgement.save(folder / layout.EVIDENCE)
+    for path, content in [(layout.FEATURES, table), (layout.FEATURES_CSV, table), (layout.PREDICTIONS, answers)]:
+        save_table(folder / path, content)
+    (folder / layout.FIGURES).mkdir(parents=True)
+    (folder / layout.FIGURES / "one.png").write_bytes(b"picture")
+    (folder / layout.PAGE).write_text("<html></html>")
+    return folder
+
+
+def show_predictor(fitted, *, beats=False, remark=""):
+    """Update a store with the predictor, whose evidence is made to say that the spectra help or not."""
+    shutil.copytree(fitted, ".", dirs_exist_ok=True)
+    judgement = Judgement.load(layout.EVIDENCE)
+    gain = replace(judgement.champion, r2=replace(judgement.champion.r2, low=0.1 if beats else -0.1))
+    replace(judgement, champion=gain).save(layout.EVIDENCE)
+    about = json.loads((layout.PREDICTOR / "about.json").read_text())
+    save_json(layout.PREDICTOR / "about.json", about | {"remark": remark})
+    tracking.sync()
+    return Judgement.load(layout.EVIDENCE)
+
+
+def test_the_run_of_the_predictor_shows_its_evidence_beside_the_best_without_spectra(own_store, fitted):
+    judgement = show_predictor(fitted)
+    run = only("tags.stage = 'predictor'", views.STAGES)
+    assert run.data.metrics["over_trials/r2"] == judgement.of("over trials", "all").measures["r2"].value
+    assert run.data.metrics["gain_r2"] == judgement.champion.r2.value
+    rival = judgement.of("one task left out", judgement.champion.without)
+    assert run.data.metrics["one_task_left_out/r2_without_spectra"] == rival.measures["r2"].value
+    assert artifacts(run) == {"evidence.json", "predictions.parquet"}
+    assert json.loads(run.data.tags["mlflow.loggedArtifacts"]) == [{"path": "evidence.json", "type": "table"}]
     assert all(name in run.data.tags["mlflow.note.content"] for name in inputs.SETS)
 
 
-def test_the_predictor_is_registered_once(own_store, settings, fitted):
-    track_predictor(settings, fitted)
-    track_predictor(settings, fitted)
-    assert len(own_store.client.search_model_versions(f"name = '{registry.NAME}'")) == 1
+def test_the_runs_of_features_and_report_hold_their_files(own_store, fitted):
+    show_predictor(fitted)
+    run = only("tags.stage = 'features'", views.STAGES)
+    assert {"trials": 24, "diverged": 0}.items() <= run.data.metrics.items()
+    assert artifacts(run) == {"features.parquet", "features.csv"}
+    run = only("tags.stage = 'report'", views.STAGES)
+    assert artifacts(run) | artifacts(run, "figures") == {"index.html", "figures", "figures/one.png"}
 
 
-def test_a_predictor_that_does_not_beat_its_rival_is_no_champion_and_says_so(own_store, settings, fitted):
-    track_predictor(settings, fitted)
-    version = own_store.client.get_model_version(registry.NAME, "1")
-    assert version.tags["beats_rival"] == "no"
-    assert version.description.startswith("All inputs do not beat")
-    with pytest.raises(
-        TrackingError, match=r"there is no champion, for the spectra did not beat .* models:/rnn-stability/latest"
-    ):
+def test_the_predictor_is_registered_once_and_says_that_it_is_no_champion(own_store, fitted):
+    show_predictor(fitted)
+    tracking.sync()
+    (version,) = own_store.client.search_model_versions(f"name = '{views.MODEL}'")
+    assert (version.tags["beats_rival"], version.description[:24]) == ("no", 'All inputs do not beat "')
+    with pytest.raises(TrackingError, match=r"there is no champion, since the spectra did not .* models:/rnn-stability/latest"):
         tracking.fetch_model("models:/rnn-stability@champion")
 
 
-def test_the_champion_is_the_last_version_that_beat_its_rival(own_store, settings, fitted, tmp_path):
-    track_predictor(settings, fitted, beats=True)
-    track_predictor(settings, fitted, copied(fitted[0], tmp_path / "second", "second"), beats=False)
+def test_the_champion_is_the_last_version_that_beat_its_rival(own_store, fitted):
     client = own_store.client
-    assert str(client.get_model_version_by_alias(registry.NAME, registry.CHAMPION).version) == "1"
-    assert "The alias champion stays at version 1" in client.get_model_version(registry.NAME, "2").description
-    track_predictor(settings, fitted, copied(fitted[0], tmp_path / "third", "third"), beats=True)
-    assert str(client.get_model_version_by_alias(registry.NAME, registry.CHAMPION).version) == "3"
+    show_predictor(fitted, beats=True)
+    show_predictor(fitted, remark="second")
+    assert str(client.get_model_version_by_alias(views.MODEL, registry.CHAMPION).version) == "1"
+    assert "The alias champion stays at version 1" in client.get_model_version(views.MODEL, "2").description
+    show_predictor(fitted, beats=True, remark="third")
+    assert str(client.get_model_version_by_alias(views.MODEL, registry.CHAMPION).version) == "3"
 
 
-def test_the_registered_predictor_answers_like_the_one_that_was_fitted(own_store, settings, fitted):
-    track_predictor(settings, fitted)
-    rows = inputs.trial_inputs(pd.read_parquet(fitted[0] / "features.parquet"))
-    own = StabilityPredictor.load(fitted[0] / "predictor").predict(rows)
-    pd.testing.assert_frame_equal(StabilityPredictor.load("models:/rnn-stability/latest").predict(rows), own)
+def test_a_registration_that_was_interrupted_is_completed(own_store, fitted, monkeypatch):
+    with monkeypatch.context() as broke:
+        broke.setattr(type(own_store.client), "set_registered_model_alias", broken)
+        with pytest.raises(TrackingError):
+            show_predictor(fitted, beats=True)
+    tracking.sync()
+    assert len(own_store.client.search_model_versions(f"name = '{views.MODEL}'")) == 1
+    assert str(own_store.client.get_model_version_by_alias(views.MODEL, registry.CHAMPION).version) == "1"
 
 
 @pytest.mark.parametrize("uri", ["models:/rnn-stability/9", "models:/another/1", "runs:/none/model"])
-def test_a_model_that_is_not_there_is_told_of_with_those_that_are(own_store, settings, fitted, uri):
-    track_predictor(settings, fitted)
+def test_a_model_that_is_not_there_is_refused_with_those_that_are(own_store, fitted, uri):
+    show_predictor(fitted)
     with pytest.raises(TrackingError, match=f"there is no model {uri} in .*: there are versions 1; models:/rnn-stability/latest"):
         StabilityPredictor.load(uri)
 
 
-def test_where_nothing_is_registered_the_sentence_says_how_to_make_one(own_store):
+def test_a_store_without_a_model_or_no_store_at_all_is_refused_and_not_made(own_store, here, monkeypatch):
     with pytest.raises(TrackingError, match="no rnn-stability is registered; run `dvc repro` to make one"):
         tracking.fetch_model("models:/rnn-stability/1")
-
-
-def test_asking_a_store_that_is_not_there_makes_none(tmp_path, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/none.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{here}/none.db")
     with pytest.raises(TrackingError, match="there is no MLflow store at"):
         tracking.fetch_model("models:/rnn-stability/1")
-    assert not list(tmp_path.iterdir())
+    assert not (here / "none.db").exists()
 
 
 OUTSIDE = """
@@ -768,112 +527,253 @@ class WithoutTorch:  # as where a model is served
 sys.meta_path.insert(0, WithoutTorch)
 import mlflow, pandas as pd, pipeline
 model = mlflow.pyfunc.load_model("models:/rnn-stability/1")
-answer = model.predict(pd.DataFrame([{"early_exponent_1": -0.1, "early_log_relative_loss": -0.2, "task": None}]).assign(**EXTRA))
+answer = model.predict(pd.DataFrame([{"task": None}]).assign(**EXTRA))
 import rnn_stability
 print(answer.to_json(orient="records"), pipeline.MINE, rnn_stability.__file__, sep="|")
 """
 
 
-def test_the_model_loads_where_this_repository_and_torch_are_absent_and_pipeline_is_another_package(
-    own_store, settings, fitted, tmp_path
-):
-    track_predictor(settings, fitted)
-    outside = tmp_path / "outside"
+def test_the_model_loads_without_torch_and_beside_another_package_named_pipeline(own_store, fitted, here):
+    show_predictor(fitted)
+    outside = here / "outside"
     (outside / "pipeline").mkdir(parents=True)
     (outside / "pipeline" / "__init__.py").write_text("MINE = 'foreign'")
-    rows = inputs.trial_inputs(pd.read_parquet(fitted[0] / "features.parquet"))
+    rows = inputs.trial_inputs(pd.read_parquet(layout.FEATURES))
     known = rows[list(inputs.SETS["early loss and early spectrum"])].iloc[[0]]
-    env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "DVC_ROOT")}
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     code = OUTSIDE.replace("EXTRA", repr(known.iloc[0].to_dict()).replace("nan", "float('nan')"))
-    done = subprocess.run([sys.executable, "-c", code], cwd=outside, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], cwd=outside, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     answer, mine, place = done.stdout.strip().splitlines()[-1].split("|")
-    own = StabilityPredictor.load(fitted[0] / "predictor").predict(known).iloc[0]
+    own = StabilityPredictor.load("models:/rnn-stability/latest").predict(known).iloc[0]
     (row,) = json.loads(answer)
-    assert row["based_on"] == own["based_on"]
-    assert row["expected_score"] == pytest.approx(own["expected_score"], rel=1e-6)
-    assert mine == "foreign"
+    assert (row["based_on"], mine) == (own["based_on"], "foreign")
+    assert row["expected_score"] == pytest.approx(own["expected_score"], rel=1e-6)  # JSON has ten digits
     assert "rnn_stability" in place
     assert str(ROOT) not in place
 
 
-def test_trials_show_what_the_predictor_expected_of_them(own_store, settings, fitted, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    made, _ = study.study(trials=8)
-    paths = [saved(r) for r in made[:2]]
-    train(settings, paths)
-    track_predictor(settings, fitted)
-    rows = pd.read_parquet(fitted[0] / "predictor" / "predictions.parquet")
-    rows = rows[(rows["split"] == "over trials") & (rows["features"] == "all")].set_index("trial")
-    for run in trial_runs("counting"):
-        own = rows.loc[run.data.tags["trial.id"]]
-        assert run.data.metrics["score"] == own["score"]
-        assert run.data.metrics["expected_score"] == own["expected_score"]
-        assert run.data.metrics["probability_of_success"] == own["probability"]
+@pytest.mark.slow
+def test_a_server_gets_runs_artifacts_and_the_registered_model(own_store, fitted, here, monkeypatch, task):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--backend-store-uri", own_store.address, "--artifacts-destination", str(here / "served"), "--workers", "1"]
+    command = [sys.executable, "-m", "mlflow", "server", *options, "--host", "127.0.0.1", "--port", str(port)]
+    with closing(sqlite3.connect(here / "mlflow.db")) as database:  # the experiments of a server begin there
+        database.execute("UPDATE experiments SET name = name || ' of files'")
+        database.commit()
+    environment = os.environ | ui._SMALL
+    with subprocess.Popen(command, cwd=here, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            await_port(port)
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+            sweep(task, 1)
+            show_predictor(fitted)
+            assert "are up to date" in tracking.sync()
+            assert points(only(f"tags.task = '{task}'"), "validation_loss")[-1] == (3, 0.5)
+            assert artifacts(only("tags.stage = 'report'", views.STAGES)) == {"index.html", "figures"}
+            assert (tracking.fetch_model("models:/rnn-stability/1") / "about.json").exists()
+        finally:
+            server.terminate()
 
 
-def test_from_disk_tracks_the_predictor_and_the_report_once(own_store, settings, fitted, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    folder, result = fitted
-    shutil.copytree(folder / "predictor", "predictor")
-    Path("features").mkdir()
-    for ending in (".parquet", ".csv"):
-        save_table(Path("features/features").with_suffix(ending), pd.read_parquet(folder / "features.parquet"))
-    save_json(Path("metrics/predictor.json"), result)
-    Path("report").mkdir()
-    Path("report/index.html").write_text("<html></html>")
-    for _ in range(2):
-        assert len(list(tracking.from_disk(settings, lambda *_: PICTURE))) == 3
-    assert sorted(r.info.run_name for r in runs("", store.STAGES)) == ["features", "predictor", "report"]
-    assert len(own_store.client.search_model_versions(f"name = '{registry.NAME}'")) == 1
+def await_port(port):
+    for _ in range(600):
+        with socket.socket() as probe:
+            if not probe.connect_ex(("127.0.0.1", port)):
+                return
+        time.sleep(0.1)
+
+
+# What goes wrong
+
+
+def broken(*_, **__):
+    raise MlflowException("something else")
+
+
+def test_a_store_that_fails_midway_is_one_sentence_and_the_next_update_makes_up_for_it(task, monkeypatch):
+    sweep(task)
+    with monkeypatch.context() as broke:
+        broke.setattr(type(store.connect().client), "log_batch", broken)
+        with pytest.raises(TrackingError, match=r"the MLflow store sqlite.* failed: something else"):
+            tracking.sync()
+    tracking.sync()
+    assert [run.info.status for run in runs(f"tags.task = '{task}'")] == ["FINISHED"] * 3
+
+
+@pytest.mark.parametrize(
+    ("content", "address", "sentence"),
+    [
+        (b"no database at all" * 100, "store", "is corrupt or no MLflow database; move it away"),
+        (b"", "store", "is corrupt or no MLflow database; move it away"),
+        (b"", "store/mlflow.db", "cannot be written; allow it, or set MLFLOW_TRACKING_URI to another store"),
+    ],
+)
+def test_what_is_no_store_is_refused_in_one_sentence(here, monkeypatch, content, address, sentence):
+    (here / "store").write_bytes(content)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{here}/{address}")
+    with pytest.raises(TrackingError, match=f"the MLflow store .* {sentence}"):
+        tracking.sync()
+
+
+@pytest.mark.parametrize("revision", ["451aebb31d03", "0123456789ab"])  # MLflow's first, and one that it does not know
+def test_a_database_of_another_version_of_mlflow_is_refused_with_what_mlflow_says(blank, here, monkeypatch, revision):
+    shutil.copy(blank, here / "old.db")
+    with closing(sqlite3.connect(here / "old.db")) as database:
+        database.execute("UPDATE alembic_version SET version_num = ?", [revision])
+        database.commit()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{here}/old.db")
+    begin = time.monotonic()
+    with pytest.raises(TrackingError, match=f"the MLflow store .* failed: .*{revision}"):
+        tracking.sync()
+    assert time.monotonic() - begin < 15
+
+
+def test_a_server_that_does_not_answer_is_reported_within_seconds(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    begin = time.monotonic()
+    with pytest.raises(TrackingError, match=r"the MLflow store http://127.0.0.1:9 does not answer; start the server"):
+        tracking.sync()
+    assert time.monotonic() - begin < 15
+
+
+def sqlite_error(*commands, path=":memory:"):
+    with pytest.raises(sqlite3.Error) as caught:
+        sqlite3.connect(path).executescript(";".join(commands))
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (lambda: OSError(28, "No space left on device"), "is on a full disk"),
+        (lambda: PermissionError(13, "Permission denied"), "cannot be written"),
+        (lambda: sqlite_error("PRAGMA max_page_count = 1", "CREATE TABLE one (x)"), "is on a full disk"),
+        (lambda: sqlite_error(path="/none/none.db"), "cannot be written"),
+        (lambda: NoConnection("refused"), "does not answer"),
+        (lambda: MlflowException("something else"), "failed: something else"),
+    ],
+)
+def test_each_failure_says_what_is_wrong_even_inside_another(error, sentence):
+    outer = MlflowException(str(error()))
+    outer.__cause__ = error()
+    for raised in (error(), outer):
+        with pytest.raises(TrackingError, match=sentence), store.failures("sqlite:////a/mlflow.db"):
+            raise raised
+
+
+def test_a_database_that_another_process_holds_is_reported_as_locked(own_store, here, monkeypatch):
+    monkeypatch.setattr(store, "PATIENCE", 0.1)
+    store._connect.cache_clear()
+    with closing(sqlite3.connect(here / "mlflow.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(TrackingError, match="is locked; end the process that holds it"):
+            store.connect()
+
+
+def test_a_password_is_not_shown():
+    with pytest.raises(TrackingError) as caught, store.failures("postgresql://me:secret@host/db"):
+        raise OSError("connection refused")
+    assert "secret" not in str(caught.value)
+    assert "postgresql://me:***@host/db" in str(caught.value)
+
+
+def test_waiting_is_cut_short_only_inside_and_unless_the_user_chose(monkeypatch):
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
+    with store.failures("http://x"):
+        assert (os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"], os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]) == ("2", "77")
+    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
+
+
+# Where runs go
+
+
+def test_the_store_is_the_users_choice_or_lies_at_the_root_that_dvc_names_or_beside_the_nearest_folder_of_dvc(here, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    (here / "a" / ".dvc").mkdir(parents=True)
+    (here / "a" / "b").mkdir()
+    monkeypatch.chdir(here / "a" / "b")
+    assert store.address() == f"sqlite:///{here}/a/mlflow.db"
+    monkeypatch.setenv("DVC_ROOT", str(here))
+    assert store.address() == f"sqlite:///{here}/mlflow.db"
+    for chosen, address in [("sqlite:///s/other.db", f"sqlite:///{here}/s/other.db"), ("https://a.example", "https://a.example")]:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", chosen)
+        assert store.address() == address
+
+
+def test_artifacts_lie_beside_the_database_and_readers_do_not_wait_for_writers(blank):
+    opened = store.connect()
+    for name, number in opened.experiments.items():
+        place = opened.client.get_experiment(number).artifact_location
+        assert place == (blank.parent / "mlartifacts" / name.replace(" ", "-")).as_uri()
+    with closing(sqlite3.connect(blank)) as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+@pytest.mark.slow
+def test_processes_that_start_together_make_one_whole_store_without_doubles(here, task):
+    sweep(task)
+    environment = os.environ | {"DVC_ROOT": str(here), "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": ""}
+    command = [sys.executable, "-c", "from pipeline import tracking; print(tracking.sync())"]
+    started = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [process.communicate()[0].count("3 trials and 1 stages") for process in started] == [1] * 3
+    with closing(sqlite3.connect("mlflow.db")) as database:
+        assert database.execute("SELECT COUNT(*) FROM runs").fetchone() == (4,)  # deleted ones would count
+    assert {path.name for path in here.glob(".mlflow*")} == set()
+
+
+def test_importing_the_room_does_not_load_mlflow():
+    code = "import sys, pipeline.tracking; print('mlflow' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "False"
 
 
 # The UI
 
 
-def test_every_metric_that_a_view_shows_is_one_that_runs_have(own_store, settings, fitted, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    made, measured = study.study(trials=8)
-    train(settings, [saved(made[0])])
-    measure(settings, [saved_spectra(measured[0])])
-    predictor = track_predictor(settings, fitted)
-    (run,) = trial_runs("counting")
-    (sweep,) = runs("tags.stage = 'train'", store.STAGES)
-    there = {store.TRIALS: [run], store.STAGES: [sweep, predictor]}
+def test_every_column_that_a_view_shows_is_one_that_runs_have(own_store, fitted):
+    results, spectra = study.study(trials=6)
+    for result, measured in zip(results, spectra, strict=True):
+        saved(result)
+        measured.save(layout.spectra(result.trial.task) / f"{result.trial.id}.safetensors")
+    for name in ("counting", "recalling"):
+        saved_record("train", name)
+    show_predictor(fitted)
     for experiment, listed in views.VIEWS.items():
-        known = {
-            f"{kind}.{key}" for r in there[experiment] for kind in ("metrics", "params", "tags") for key in getattr(r.data, kind)
-        }
+        data = [run.data for run in runs("", experiment)]
+        known = {f"{kind}.{key}" for kind in ("metrics", "params", "tags") for each in data for key in getattr(each, kind)}
         for view in listed:
             charts = [chart for section in view.sections.values() for chart in section]
             drawn = {f"metrics.{m}" for c in charts for m in [*c.get("selectedMetricKeys", []), *c.get("selectedMetrics", [])]}
-            assert {c for c in {*view.columns, *drawn} if not c.startswith("attributes")} <= known
+            drawn |= {f"params.{name}" for chart in charts for name in chart.get("selectedParams", [])}
+            assert {column for column in {*view.columns, *drawn} if not column.startswith("attributes")} <= known
+    assert {f"params.{name}" for name in DECLARED} <= set(views.VIEWS[views.TRIALS][0].columns)
 
 
-def test_views_are_saved_in_the_form_that_the_ui_reads(own_store):
+def test_views_are_saved_in_the_form_that_the_ui_reads_and_links_lead_to_them():
+    opened = store.connect()
     for experiment, listed in views.VIEWS.items():
-        tags = own_store.client.get_experiment(own_store.experiments[experiment]).tags
+        tags = opened.client.get_experiment(opened.experiments[experiment]).tags
         assert tags["mlflow.experimentKind"] == "custom_model_development"
         for view in listed:
             saved_view = json.loads(tags[f"mlflow.sharedViewState.{view.key}"])
-            assert saved_view["name"] == view.name
-            assert "selectedColumns" in json.loads(saved_view["state"])
+            assert (saved_view["name"], "selectedColumns" in json.loads(saved_view["state"])) == (view.name, True)
+            assert f"viewStateShareKey={view.key}" in tracking.links("http://host:1")
+        assert f"http://host:1/#/experiments/{opened.experiments[experiment]}/runs?" in tracking.links("http://host:1")
 
 
-def test_links_lead_to_each_view(own_store):
-    for view in views.VIEWS[store.TRIALS]:
-        assert f"http://host:1/#/experiments/{own_store.experiments[store.TRIALS]}/runs?" in tracking.links("http://host:1")
-        assert f"viewStateShareKey={view.key}" in tracking.links("http://host:1")
-
-
-def test_the_ui_says_in_one_sentence_that_its_store_cannot_be_used(tmp_path, monkeypatch):
-    (tmp_path / "mlflow.db").write_bytes(b"no database at all" * 100)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+def test_the_ui_reports_in_one_sentence_that_its_store_cannot_be_used(here, monkeypatch):
+    (here / "mlflow.db").write_bytes(b"no database at all" * 100)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{here}/mlflow.db")
     with pytest.raises(SystemExit, match=r"ERROR: ui: the MLflow store .* is corrupt"):
         ui.main()
 
 
-def test_the_ui_serves_this_machine_only_with_one_worker(own_store, monkeypatch, capsys):
+def test_the_ui_updates_the_store_and_serves_this_machine_only_with_one_worker(task, monkeypatch, capsys):
+    sweep(task)
     started = []
     monkeypatch.setenv("PORT", "5999")
     monkeypatch.setattr(os, "execve", lambda *words: started.append(words))
@@ -882,85 +782,24 @@ def test_the_ui_serves_this_machine_only_with_one_worker(own_store, monkeypatch,
     assert program == command[0] == sys.executable
     options = dict(zip(command[4::2], command[5::2], strict=True))
     assert (options["--host"], options["--port"], options["--workers"]) == ("127.0.0.1", "5999", "1")
-    assert options["--backend-store-uri"] == own_store.address
+    assert options["--backend-store-uri"] == store.address()
     assert environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
-    assert "http://127.0.0.1:5999/#/experiments/" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "3 trials and 1 stages" in out
+    assert "http://127.0.0.1:5999/#/experiments/" in out
 
 
-def test_where_a_server_keeps_the_store_the_ui_is_that_servers(own_store, monkeypatch, capsys):
-    remote = store.Store("https://server.example/", own_store.client, own_store.experiments)
+def test_where_a_server_keeps_the_store_the_ui_is_that_servers(task, monkeypatch, capsys):
+    sweep(task)
+    remote = replace(store.connect(), address="https://server.example/")
     monkeypatch.setattr(store, "connect", lambda: remote)
+    monkeypatch.setattr(update, "sync", broken_sync)
     monkeypatch.setattr(os, "execve", lambda *_: pytest.fail("started another"))
     ui.main()
-    assert "https://server.example/#/experiments/" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "https://server.example/#/experiments/" in out
+    assert err == "WARNING: the store is down\n"
 
 
-# Other content
-
-
-def test_a_tasks_run_shows_its_sizes_source_licence_and_chance(own_store, settings, tmp_path, monkeypatch):
-    artefacts(tmp_path, settings, monkeypatch)
-    with tracking.stage_run("prepare", "mnist_rows", settings=settings) as run:
-        run.record(tracking.prepared(TaskData.load(Path("data/mnist_rows.safetensors"))))
-    found = own_store.client.get_run(run.id)
-    assert found.data.metrics["chance"] == 2
-    assert found.data.metrics["train_sequences"] == 3
-    assert (found.data.tags["source"], found.data.tags["licence"]) == ("made", "none")
-    assert [(i.dataset.name, i.dataset.digest) for i in found.inputs.dataset_inputs] == [("mnist_rows", "d" * 12)]
-
-
-def test_the_reports_run_holds_its_page_and_figures(own_store, settings, tmp_path):
-    (tmp_path / "figures").mkdir()
-    (tmp_path / "figures" / "one.png").write_bytes(PICTURE)
-    (tmp_path / "index.html").write_text("<html></html>")
-    with tracking.stage_run("report", settings=settings) as run:
-        run.record(tracking.reported(tmp_path / "index.html"))
-    found = own_store.client.get_run(run.id)
-    assert artifacts(found) == {"index.html", "figures"}
-    assert artifacts(found, "figures") == {"figures/one.png"}
-
-
-def test_the_fixed_points_run_shows_their_figures_and_picture_live_and_from_disk(own_store, settings, tmp_path, monkeypatch):
-    task, cell = settings.tasks[0], settings.cells[0]
-    monkeypatch.chdir(tmp_path)
-    data, file = disk.DATA / f"{task}.safetensors", disk.FIXED_POINTS / f"{task}-{cell}.safetensors"
-    study.fixed_points(task=task, cell=cell).save(file)
-    file.with_suffix(".png").write_bytes(PICTURE)
-    data.parent.mkdir()
-    data.write_bytes(b"sequences")  # only its digest is read
-    with tracking.stage_run("fixed_points", task, cell, settings=settings, parts=[digest(data), f"{task}-{cell}-000"]) as run:
-        run.record(tracking.located(file))
-    again = disk._fixed_points(settings, task, cell)
-    assert again.id == run.id
-    (shown,) = runs("tags.stage = 'fixed_points'", store.STAGES)
-    assert shown.data.metrics["zero/fixed_points"] == 2
-    assert shown.data.metrics["mean/stable"] == 1
-    assert "mean/slowest_time_constant" not in shown.data.metrics  # None
-    assert shown.data.tags["trial.id"] == f"{task}-{cell}-000"
-    assert shown.data.params["fixed_points.seeds"] == str(settings.fixed_points.seeds)
-    assert artifacts(shown) >= {f"{task}-{cell}.safetensors", f"{task}-{cell}.png"}
-
-
-def test_a_metric_that_is_none_is_left_out():
-    assert content.Content("x", {"a": None, "b": 1.0, "c": math.nan}).points == [("b", 1.0, 0)]
-
-
-def test_markdown_has_a_row_a_row():
-    table = content.markdown(pd.DataFrame({"a": [1, 2], "b": [0.123456, 2.0]}))
-    assert table.splitlines() == ["| a | b |", "| --- | --- |", "| 1 | 0.1235 |", "| 2 | 2 |"]
-
-
-def test_disk_reads_the_places_that_the_stages_write():
-    places = [
-        disk.DATA,
-        disk.TRIALS,
-        disk.SPECTRA,
-        disk.FIXED_POINTS,
-        disk.TIMINGS,
-        disk.PREDICTOR,
-        disk.FEATURES,
-        disk.RESULT,
-        disk.PAGE,
-    ]
-    graph = (ROOT / "dvc.yaml").read_text()
-    assert not [place for place in places if place.as_posix() not in graph]
+def broken_sync():
+    raise TrackingError("the store is down")

@@ -3,12 +3,13 @@
 import os
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
+from pipeline.core.files import save_arrays
 
 
 def square(number):
@@ -41,15 +42,25 @@ def sleep_after_noting(folder):
     time.sleep(60)
 
 
-def make(job):
-    """Write a whole safetensors file and leave a mark that it was made; a job is its path and the folder of marks."""
-    path, marks = job
-    save_file({"x": np.arange(100.0)}, path)
-    (marks / path.name).touch()
-    return path
+@dataclass(frozen=True)
+class Make:
+    """A job that writes a file and leaves a mark that it did."""
+
+    path: Path
+    marks: Path
+
+    def run(self):
+        save_arrays(self.path, {"x": np.arange(100.0)}, "{}")
+        (self.marks / self.path.name).touch()
 
 
-def make_until_third(job):
-    if job[0].stem == "2":
-        raise DataError("the third cannot be made")
-    return make(job)
+class MakeUntilThird(Make):
+    def run(self):
+        if self.path.stem == "2":
+            raise DataError("the third cannot be made")
+        super().run()
+
+
+def run(job):
+    job.run()
+    return job.path

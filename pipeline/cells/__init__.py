@@ -1,9 +1,9 @@
-"""One file a recurrent cell; the file's name is the cell's name."""
+"""Recurrent cells, one file per cell; the name of the file is the name of the cell."""
 
-from ..registry import get as _get
-from ..registry import names as _names
-from ._cell import Cell, Params
-from ._stack import Stack
+from ..core.registry import get as _get
+from ..core.registry import names as _names
+from .base.cell import Cell, Params
+from .base.stack import Stack
 
 __all__ = ["Cell", "Params", "Stack", "get", "names"]
 
@@ -14,5 +14,5 @@ def names() -> list[str]:
 
 
 def get(name: str) -> type[Cell]:
-    """The cell that `cells/<name>.py` defines; ConfigError, listing the cells there are, if there is none."""
+    """The cell that `cells/<name>.py` defines; ConfigError, listing the existing cells, if there is none."""
     return _get("cells", name, Cell)

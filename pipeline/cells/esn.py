@@ -1,4 +1,4 @@
-"""Echo state network (Jaeger 2001): a fixed reservoir h' = (1 - a) h + a tanh(W x + b + U h); the head alone learns."""
+"""Echo state network (Jaeger 2001): a fixed reservoir h' = (1 - a) h + a tanh(W x + b + U h); only the head is trained."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -7,31 +7,36 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import linear
 
-from ._cell import Cell, Params
+from .base.cell import Cell, Params
+from .base.options import check_number
 
 
 @dataclass(frozen=True)
 class EchoState(Cell):
-    """`init_scale` acts on input weights and biases; the reservoir's spectral radius is given."""
+    """A reservoir with a given spectral radius; `init_scale` is the scale of the input weights and biases."""
 
-    leak: float = 1.0  # a, in (0, 1]
+    leak: float = 1.0  # a, in (0, 1]; the share of the new state
     spectral_radius: float = 0.9  # largest modulus of the eigenvalues of U
 
     fixed: ClassVar = frozenset({"weight_ih", "weight_hh", "bias"})
 
+    def __post_init__(self) -> None:
+        check_number(self, "leak", above=0, most=1)
+        check_number(self, "spectral_radius", above=0)
+
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """W, U and b."""
+        """Shapes of W, U and b."""
         size = self.hidden_size
         return {"weight_ih": (size, self.input_size), "weight_hh": (size, size), "bias": (size,)}
 
     def init(self, generator: Generator) -> Params:
-        """Input weights and biases uniform(-p, p), recurrent ones uniform with the spectral radius, float32."""
+        """Input weights and biases from uniform(-p, p), and recurrent weights scaled to the spectral radius, float32."""
         params = super().init(generator)
         reservoir = params["weight_hh"].double()
         radius = torch.linalg.eigvals(reservoir).abs().max()
         return params | {"weight_hh": (reservoir * (self.spectral_radius / radius)).float()}
 
     def step(self, params: Params, state: Tensor, x: Tensor) -> Tensor:
-        """H' (B, H)."""
+        """The next state h' (B, H)."""
         target = (linear(x, params["weight_ih"], params["bias"]) + linear(state, params["weight_hh"])).tanh()
         return state + self.leak * (target - state)

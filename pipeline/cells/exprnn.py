@@ -9,29 +9,29 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import linear
 
-from ._cell import Cell, Params
-from ._orthogonal import angles, modrelu, orthogonal_matrix, rotations, triangle, uniform
+from .base.cell import Cell, Params
+from .base.orthogonal import angles, modrelu, orthogonal_matrix, rotations, triangle, uniform
 
 
 @dataclass(frozen=True)
 class ExpRNN(Cell):
-    """Q = exp(A), so that det Q = 1.
+    """A network with the orthogonal recurrent matrix Q = exp(A), whose determinant is 1.
 
-    `init_scale` is that of the input weights alone; Q starts with rotations by angles in (-pi, pi) (Henaff et al.
-    2016). Copying over 100 steps was learned from them in 360 mini-batches, from angles in (0, pi / 2), half of which
-    scoRNN's D turns round, not in 900. With b >= 0 all exponents are exactly 0; a unit that |z| < -b silences at
-    some step costs exponents of -inf.
+    `init_scale` is the scale of the input weights only. Q is initialised with rotations by angles in (-pi, pi) (Henaff et
+    al. 2016): with these, copying over 100 steps was learned in 360 mini-batches; with angles in (0, pi / 2), half of which
+    scoRNN's D reverses, it was not learned in 900. With b >= 0 all exponents are exactly 0. A unit that is silent at some
+    step, |z| < -b, causes exponents of -inf.
     """
 
     rates: ClassVar[Mapping[str, float]] = MappingProxyType({"skew": 0.1})
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Input weights, the triangle of A, and modReLU's b."""
+        """Shapes of the input weights, the triangle of A, and the bias b of modReLU."""
         size = self.hidden_size
         return {"weight_ih": (size, self.input_size), "skew": (size * (size - 1) // 2,), "bias": (size,)}
 
     def init(self, generator: Generator) -> Params:
-        """B from uniform(-.01, .01)."""
+        """Input weights from uniform(-p, p), Q with random rotations, and the bias b from uniform(-0.01, 0.01), float32."""
         size = self.hidden_size
         scale = size**-0.5 if self.init_scale is None else self.init_scale
         return {
@@ -41,12 +41,12 @@ class ExpRNN(Cell):
         }
 
     def weights(self, params: Params) -> Params:
-        """Input weights, b and Q."""
+        """The input weights, the bias b, and Q."""
         skew = params["skew"]
         base = torch.eye(self.hidden_size, dtype=skew.dtype, device=skew.device)
         matrix = orthogonal_matrix("matrix_exp", triangle(skew, self.hidden_size), base)
         return {"weight_ih": params["weight_ih"], "weight_hh": matrix, "bias": params["bias"]}
 
     def step(self, weights: Params, state: Tensor, x: Tensor) -> Tensor:
-        """H' (B, H)."""
+        """The next state h' (B, H)."""
         return modrelu(linear(x, weights["weight_ih"]) + linear(state, weights["weight_hh"]), weights["bias"])

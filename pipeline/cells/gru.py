@@ -1,4 +1,4 @@
-"""Gated recurrent unit in torch's form (Cho et al. 2014, reset after the product), gates r, z, n."""
+"""Gated recurrent unit in torch's form (Cho et al. 2014, with the reset after the product); gates r, z, n."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from ._cell import Cell, Linear, Params
-from ._weigh import add_weighed, totals
+from .base.cell import Cell, Linear, Params
+from .base.weigh import add_weighed, totals
 
 
 @dataclass(frozen=True)
 class GRU(Cell):
-    """torch's `GRU`: h' = (1 - z) n + z h, n = tanh(W x + b + r (U h + c))."""
+    """The gated network h' = (1 - z) n + z h with n = tanh(W x + b + r (U h + c)), identical to torch's `GRU`."""
 
     by_hand: ClassVar = True
     torch_module: ClassVar = nn.GRU
@@ -21,7 +21,7 @@ class GRU(Cell):
     gates: ClassVar = 3
 
     def step(self, params: Params, state: Tensor, x: Tensor) -> Tensor:
-        """H' (B, H)."""
+        """The next state h' (B, H)."""
         r_x, z_x, n_x = linear(x, params["weight_ih"], params.get("bias_ih")).chunk(3, dim=-1)
         r_h, z_h, n_h = linear(state, params["weight_hh"], params.get("bias_hh")).chunk(3, dim=-1)
         z = (z_x + z_h).sigmoid()
@@ -29,7 +29,7 @@ class GRU(Cell):
         return n + z * (state - n)
 
     def linearise(self, params: Params, state: Tensor, new: Tensor, x: Tensor) -> Linear:
-        """The shares z and the slopes of the gates r, z, n; of n one for its input's side and one for the state's."""
+        """The shares z, and the slopes of the gates r, z, n; n has one slope for the input and another for the state."""
         r_x, z_x, n_x = totals(params, "ih", x).chunk(3, dim=-1)
         r_h, z_h, n_h = totals(params, "hh", state).chunk(3, dim=-1)
         r, z = (r_x + r_h).sigmoid(), (z_x + z_h).sigmoid()
@@ -39,7 +39,7 @@ class GRU(Cell):
         return {"keep": z, "state": torch.cat([by_r, by_z, by_n * r], dim=-1), "input": torch.cat([by_r, by_z, by_n], dim=-1)}
 
     def push(self, params: Params, linear: Linear, deviations: Tensor, out: Tensor, below: Tensor | None = None) -> None:
-        """Z deviation + what the gates make of it."""
+        """The share z of the deviation, plus the effect of the gates."""
         torch.mul(deviations, linear["keep"].unsqueeze(-2), out=out)
         add_weighed(params["weight_hh"], linear["state"], deviations, out)
         if below is not None:

@@ -6,26 +6,26 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import linear
 
-from ._cell import Cell, Params
+from .base.cell import Cell, Params
 
 
 @dataclass(frozen=True)
 class IRNN(Cell):
-    """At first active units add up their inputs, with exponents 0; `init_scale` acts on the input weights, biases start at 0.
+    """A network whose active units initially sum their inputs, with exponents 0; `init_scale` is that of the input weights.
 
-    Until training mixes the units, one that is silent at a single counted step has the exponent -inf: driven by inputs
-    of either sign, that may be all of them.
+    Until training mixes the units, a unit that is silent at a single counted step has the exponent -inf. With inputs of
+    either sign this may be the case for all units. Biases start at 0.
     """
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """W, U and b."""
+        """Shapes of W, U and b."""
         size = self.hidden_size
         return {"weight_ih": (size, self.input_size), "weight_hh": (size, size), "bias": (size,)}
 
     def init(self, generator: Generator) -> Params:
-        """Input weights uniform(-p, p), the identity, zero biases, float32."""
+        """Input weights from uniform(-p, p), the identity as recurrent weights, and zero biases, float32."""
         return super().init(generator) | {"weight_hh": torch.eye(self.hidden_size), "bias": torch.zeros(self.hidden_size)}
 
     def step(self, params: Params, state: Tensor, x: Tensor) -> Tensor:
-        """H' (B, H)."""
+        """The next state h' (B, H)."""
         return (linear(x, params["weight_ih"], params["bias"]) + linear(state, params["weight_hh"])).relu()

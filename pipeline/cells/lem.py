@@ -1,4 +1,4 @@
-"""Long expressive memory (Rusch et al. 2022): two coupled leaky states whose time steps are learnt, gates dz, dy, z, y."""
+"""Long expressive memory (Rusch et al. 2022): two coupled leaky states with learned time steps; gates dz, dy, z, y."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -7,14 +7,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from ._cell import Cell, Params
+from .base.cell import Cell, Params
+from .base.options import check_number
 
 
 @dataclass(frozen=True)
 class LEM(Cell):
-    """z' = z + dz (tanh(W x + U y) - z), then y' = y + dy (tanh(W x + U z') - y) with the NEW z.
+    """The update z' = z + dz (tanh(W x + U y) - z), then y' = y + dy (tanh(W x + U z') - y) with the NEW z.
 
-    dz and dy are dt sigmoid(W x + U y); biases, two a gate as torch's, and the four W and U are gate by gate.
+    The time steps dz and dy are dt sigmoid(W x + U y). Each of the four gates has its own W and U, and two biases as in torch.
     """
 
     step_size: float = 1.0  # dt
@@ -22,10 +23,13 @@ class LEM(Cell):
     gates: ClassVar = 4
     state_parts: ClassVar = 2
 
+    def __post_init__(self) -> None:
+        check_number(self, "step_size", above=0)
+
     def step(self, params: Params, state: Tensor, x: Tensor) -> Tensor:
-        """(y', z') end to end, (B, 2 H)."""
+        """The next state (y', z') end to end, (B, 2 H)."""
         y, z = state.chunk(2, dim=-1)
-        above = 3 * self.hidden_size  # rows of the gates that see y; the last sees z
+        above = 3 * self.hidden_size  # rows of the gates that read y; the last gate reads z
         weight, bias = params["weight_hh"], params["bias_hh"]
         drive, last = linear(x, params["weight_ih"], params["bias_ih"]).split([above, self.hidden_size], dim=-1)
         dz, dy, target = (drive + linear(y, weight[:above], bias[:above])).chunk(3, dim=-1)
@@ -34,5 +38,5 @@ class LEM(Cell):
         return torch.cat([y, z], dim=-1)
 
     def output(self, state: Tensor) -> Tensor:
-        """Of both states y, (B, H)."""
+        """The first of the two states, y (B, H)."""
         return state[..., : self.hidden_size]

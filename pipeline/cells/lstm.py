@@ -1,4 +1,4 @@
-"""Long short-term memory with forget gate (Hochreiter and Schmidhuber 1997; Gers et al. 2000), gates i, f, g, o."""
+"""Long short-term memory with forget gate (Hochreiter and Schmidhuber 1997; Gers et al. 2000); gates i, f, g, o."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from ._cell import Cell, Linear, Params
-from ._weigh import add_weighed, totals
+from .base.cell import Cell, Linear, Params
+from .base.weigh import add_weighed, totals
 
 
 @dataclass(frozen=True)
 class LSTM(Cell):
-    """torch's `LSTM`. Its state is h and c end to end: leaving c out measures another system."""
+    """The LSTM, identical to torch's. Its state is h and c end to end: leaving out c would measure a different system."""
 
     by_hand: ClassVar = True
     torch_module: ClassVar = nn.LSTM
@@ -22,7 +22,7 @@ class LSTM(Cell):
     state_parts: ClassVar = 2
 
     def step(self, params: Params, state: Tensor, x: Tensor) -> Tensor:
-        """(h', c') end to end, (B, 2 H)."""
+        """The next state (h', c') end to end, (B, 2 H)."""
         h, c = state.chunk(2, dim=-1)
         drive = linear(x, params["weight_ih"], params.get("bias_ih"))
         total = drive + linear(h, params["weight_hh"], params.get("bias_hh"))
@@ -31,11 +31,11 @@ class LSTM(Cell):
         return torch.cat([o * c.tanh(), c], dim=-1)
 
     def output(self, state: Tensor) -> Tensor:
-        """H (B, H)."""
+        """The output h (B, H)."""
         return state[..., : self.hidden_size]
 
     def linearise(self, params: Params, state: Tensor, new: Tensor, x: Tensor) -> Linear:
-        """The shares f, the slopes of c' by the gates i, f, g, of h' by o, and of h' by c'."""
+        """The shares f, and the slopes of c' in the gates i, f, g, of h' in the gate o, and of h' in c'."""
         h, c = state.chunk(2, dim=-1)
         i, f, g, o = (totals(params, "ih", x) + totals(params, "hh", h)).chunk(4, dim=-1)
         i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
@@ -44,7 +44,7 @@ class LSTM(Cell):
         return {"keep": f, "cell": by_gates, "output": squashed * o * (1 - o), "through": o * (1 - squashed.square())}
 
     def push(self, params: Params, linear: Linear, deviations: Tensor, out: Tensor, below: Tensor | None = None) -> None:
-        """First of c', then of h', which sees c' and the gate o."""
+        """The deviations of c' first, then those of h', which depend on c' and on the gate o."""
         h, c = deviations.chunk(2, dim=-1)
         new_h, new_c = out.chunk(2, dim=-1)
         sources = [("weight_hh", h)] + ([] if below is None else [("weight_ih", below)])

@@ -1,4 +1,4 @@
-"""Scaled Cayley unitary network (Maduranga, Helfrich and Ye 2019): h' = modReLU(V x + Q h) in complex numbers, Q unitary."""
+"""Scaled Cayley unitary network (Maduranga, Helfrich and Ye 2019): h' = modReLU(V x + Q h), complex, Q unitary."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import linear
 
-from ._cell import Cell, Params
-from ._orthogonal import angles, complex_modrelu, orthogonal_matrix, rotations, triangle, uniform
+from .base.cell import Cell, Params
+from .base.orthogonal import angles, complex_modrelu, orthogonal_matrix, rotations, triangle, uniform
 
 
 @dataclass(frozen=True)
 class ScuRNN(Cell):
-    """Q = diag(exp(i theta)) times the Cayley transform of a skew-Hermitian matrix, theta trained; H complex units.
+    """H complex units; Q is diag(exp(i theta)), trained, times the Cayley transform of a skew-Hermitian matrix.
 
-    State and output are real parts, then imaginary parts, 2 H numbers; it starts at 0, where the paper trains the start.
-    `init_scale` is that of the input weights alone, (6 / (I + 2 H)) ** .5 by default. Unlike modReLU of real numbers, that of
-    complex ones contracts where b < 0 and expands where b > 0, most near 0.
+    State and output are the real parts followed by the imaginary parts, 2 H numbers. The state starts at 0, whereas the
+    paper trains the initial state. `init_scale` is the scale of the input weights only, (6 / (I + 2 H)) ** 0.5 by default.
+    Unlike modReLU of real numbers, that of complex numbers contracts if b < 0 and expands if b > 0, most strongly near 0.
     """
 
     state_parts: ClassVar[int] = 2
@@ -27,11 +27,11 @@ class ScuRNN(Cell):
 
     @property
     def output_size(self) -> int:
-        """2 H: real and imaginary parts."""
+        """The output size 2 H, real and imaginary parts."""
         return 2 * self.hidden_size
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Input weights, real before imaginary, the triangle of the skew-Hermitian matrix, theta, and modReLU's b."""
+        """Shapes of the input weights (real, then imaginary), the skew-Hermitian triangle, theta, and the bias b of modReLU."""
         size = self.hidden_size
         return {
             "weight_ih": (2 * size, self.input_size),
@@ -42,7 +42,7 @@ class ScuRNN(Cell):
         }
 
     def init(self, generator: Generator) -> Params:
-        """The paper's: rotations by angles in (0, pi / 2), theta from uniform(0, 2 pi), b from uniform(-.01, .01)."""
+        """The paper's: rotations by angles in (0, pi / 2), theta from uniform(0, 2 pi), b from uniform(-0.01, 0.01)."""
         size = self.hidden_size
         scale = (6 / (self.input_size + 2 * size)) ** 0.5 if self.init_scale is None else self.init_scale
         return {
@@ -54,7 +54,7 @@ class ScuRNN(Cell):
         }
 
     def weights(self, params: Params) -> Params:
-        """Input weights, b, and Q as the real matrix (2 H, 2 H) of blocks Re, -Im over Im, Re."""
+        """The input weights, the bias b, and Q as the real matrix (2 H, 2 H) of the blocks Re, -Im above Im, Re."""
         size = self.hidden_size
         lower = torch.complex(triangle(params["skew_real"], size), triangle(params["skew_imaginary"], size, diagonal=True))
         turns = torch.complex(params["phase"].cos(), params["phase"].sin())
@@ -63,5 +63,5 @@ class ScuRNN(Cell):
         return {"weight_ih": params["weight_ih"], "weight_hh": torch.cat([upper, below]), "bias": params["bias"]}
 
     def step(self, weights: Params, state: Tensor, x: Tensor) -> Tensor:
-        """Real and imaginary parts of h' (B, 2 H)."""
+        """The real and imaginary parts of the next state h', (B, 2 H)."""
         return complex_modrelu(linear(x, weights["weight_ih"]) + linear(state, weights["weight_hh"]), weights["bias"])

@@ -7,14 +7,16 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import linear
 
-from ._cell import Cell, Params
+from .base.cell import Cell, Params
+from .base.options import check_number
 
 
 @dataclass(frozen=True)
 class UnICORNN(Cell):
-    """Each step is two shears, so that volume is kept: the exponents sum to 0; defaults of the authors' for permuted MNIST.
+    """Oscillators whose step is two shears and preserves volume, so that the exponents sum to 0.
 
-    `init_scale` acts on the input weights; u starts uniform in [0, 1), c in [-.1, .1), biases at 0.
+    The defaults are the authors' for permuted MNIST. `init_scale` is the scale of the input weights; u is drawn from
+    uniform(0, 1), c from uniform(-0.1, 0.1), and biases start at 0.
     """
 
     step_size: float = 0.19  # dt
@@ -22,13 +24,17 @@ class UnICORNN(Cell):
 
     state_parts: ClassVar = 2
 
+    def __post_init__(self) -> None:
+        check_number(self, "step_size", above=0)
+        check_number(self, "stiffness", least=0)
+
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """W, u, c and b."""
+        """Shapes of W, u, c and b."""
         size = self.hidden_size
         return {"weight_ih": (size, self.input_size), "weight_hh": (size,), "control": (size,), "bias": (size,)}
 
     def init(self, generator: Generator) -> Params:
-        """Input weights uniform(-p, p), recurrent ones uniform(0, 1), c uniform(-.1, .1), zero biases, float32."""
+        """Input weights from uniform(-p, p), u from uniform(0, 1), c from uniform(-0.1, 0.1), and zero biases, float32."""
         recurrent, control = (
             torch.empty(self.hidden_size).uniform_(*limits, generator=generator) for limits in ((0, 1), (-0.1, 0.1))
         )
@@ -36,11 +42,11 @@ class UnICORNN(Cell):
         return super().init(generator) | prescribed
 
     def weights(self, params: Params) -> Params:
-        """With dt s(c), the step of each unit, for c."""
+        """The parameters with dt s(c), the time step of each unit, in place of c."""
         return params | {"control": self.step_size * params["control"].sigmoid()}
 
     def step(self, params: Params, state: Tensor, x: Tensor) -> Tensor:
-        """(y', z') end to end, (B, 2 H): z' from the old y, y' from the new z."""
+        """The next state (y', z') end to end, (B, 2 H): z' from the old y, y' from the new z."""
         y, z = state.chunk(2, dim=-1)
         force = (linear(x, params["weight_ih"], params["bias"]) + params["weight_hh"] * y).tanh()
         z = z - params["control"] * (force + self.stiffness * y)

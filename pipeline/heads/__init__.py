@@ -1,8 +1,8 @@
-"""One file a head, what reads the states out; the file's name is the head's name."""
+"""Heads, which read the states out, one file per head; the name of the file is the name of the head."""
 
-from ..registry import get as _get
-from ..registry import names as _names
-from ._head import Head
+from ..core.registry import get as _get
+from ..core.registry import names as _names
+from .base.head import Head
 
 __all__ = ["Head", "get", "names"]
 
@@ -13,5 +13,5 @@ def names() -> list[str]:
 
 
 def get(name: str) -> type[Head]:
-    """The head that `heads/<name>.py` defines; ConfigError, listing the heads there are, if there is none."""
+    """The head that `heads/<name>.py` defines; ConfigError, listing the existing heads, if there is none."""
     return _get("heads", name, Head)

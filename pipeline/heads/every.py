@@ -6,15 +6,15 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn.functional import linear
 
-from ._head import Head, Params
+from .base.head import Head, Params
 
 
 @dataclass(frozen=True)
 class Every(Head):
-    """One answer a step."""
+    """A head with one answer per step."""
 
     every_step: ClassVar = True
 
     def read(self, params: Params, outputs: Tensor) -> Tensor:
-        """(T, B, O) from outputs (T, B, H)."""
+        """The answers (T, B, O) from outputs (T, B, H)."""
         return linear(outputs, params["weight"], params["bias"])

@@ -6,15 +6,15 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn.functional import linear
 
-from ._head import Head, Params
+from .base.head import Head, Params
 
 
 @dataclass(frozen=True)
 class Last(Head):
-    """One answer a sequence."""
+    """A head with one answer per sequence."""
 
     every_step: ClassVar = False
 
     def read(self, params: Params, outputs: Tensor) -> Tensor:
-        """(B, O) from outputs (T, B, H)."""
+        """The answers (B, O) from outputs (T, B, H)."""
         return linear(outputs[-1], params["weight"], params["bias"])

@@ -1,4 +1,4 @@
-"""Where a driven map stands still, and what it does nearby: fixed points, slow points, line attractors."""
+"""Fixed points, slow points and line attractors of driven maps, with the linear maps near them."""
 
 from .find import fixed_points, slow_points
 from .line import Line, line_attractor

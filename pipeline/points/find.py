@@ -1,4 +1,4 @@
-"""Fixed and slow points of anybody's recurrent network."""
+"""Fixed and slow points of any recurrent network: the public functions."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,18 +9,29 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from ..errors import ModuleError
+from ..core.errors import ModuleError
 from ..spectrum.adapt import Model, adapt
 from . import search
 from .points import FixedPoints, distinct, eigen, index, nearest
 
 Step = Callable[[Tensor, Tensor], Tensor]
-ROUNDS = 4  # searches from between the points found: saddles of GRUs and LSTMs that no visited state leads to turn up there
+# Rounds of further search from halfway between known points, which finds saddles of GRUs and LSTMs that no visited state
+# leads to.
+ROUNDS = 4
 
 
 @dataclass(frozen=True)
 class _Course:
-    """A map, the states (N, S) that its trajectories visited, how far these spread, and where the search begins (seeds, S)."""
+    """A map with its trajectories.
+
+    Attributes:
+        step: (N, S) state, (N, I) input -> (N, S) state.
+        visited: (N, S) states along the trajectories.
+        radius: root mean square distance of the visited states from their mean.
+        seeds: (seeds, S) states from which the search starts.
+        at: (I,) the constant input.
+        natural_q: as in FixedPoints.
+    """
 
     step: Step
     visited: Tensor
@@ -30,7 +41,7 @@ class _Course:
     natural_q: float
 
     def held(self, states: Tensor) -> Tensor:
-        """The step of states (N, S) under the constant input."""
+        """One step of states (N, S) under the constant input."""
         return self.step(states, self.at.expand(len(states), *self.at.shape))
 
 
@@ -45,13 +56,15 @@ class _Points:
         return len(self.states)
 
     def at(self, places: Tensor) -> "_Points":
+        """The points at the given indices, or where a mask is true."""
         return _Points(self.states[places], self.q[places])
 
     def joined(self, more: "_Points") -> "_Points":
+        """These points followed by others."""
         return _Points(torch.cat([self.states, more.states]), torch.cat([self.q, more.q]))
 
     def distinct(self, distance: float) -> "_Points":
-        """Those that are farther than the distance from each other, the smallest q first."""
+        """Points that are farther than the distance from one another, sorted from the smallest q."""
         return self.at(distinct(self.states, self.q, distance))
 
 
@@ -69,52 +82,54 @@ def fixed_points(
     reach: float = 3.0,
     generator: Generator | None = None,
 ) -> FixedPoints:
-    """The states that a recurrent network keeps under a constant input, with the linear map near each.
+    """The fixed points of a recurrent network under a constant input, with the linear map near each.
 
-    The search begins from states that the network visits and solves F(h) = h by Levenberg-Marquardt in float64, so that saddles
-    are found as well as stable points (Sussillo and Barak 2013); then, up to four times while that brings new ones, from at most
-    `seeds` of the places halfway between two points found. It cannot prove that there are no others, but see `FixedPoints.index`.
-    The model is not changed.
+    The search starts from states that the network visits and solves F(h) = h by the Levenberg-Marquardt method in float64,
+    so that it finds saddles as well as stable points (Sussillo and Barak 2013). Up to four further rounds, as long as they
+    find new points, start from at most `seeds` of the midpoints between two known points. The search cannot prove that
+    there are no other points, but see `FixedPoints.index`. The model is not changed.
 
     Args:
         model: as for `lyapunov_spectrum`: `torch.nn.RNN`, `LSTM`, `GRU` of any depth or their `*Cell` forms; any module whose
             forward is (x, state) -> state or (output, state); or a plain function step(state, x) -> state.
-        inputs: that drive the trajectories, as the module takes them; for a cell, a module of one's own or a function (T, B, I).
-        state: where the trajectories start; zeros for torch's modules if left out, needed for others.
+        inputs: the inputs that drive the trajectories, as the module takes them; (T, B, I) for a cell, a custom module or a
+            function.
+        state: the initial state of the trajectories; defaults to zeros for torch's modules, required for all others.
         at: (I,) the constant input; 0 by default.
-        seeds: states, drawn from those visited, from which the search begins; and the most places between points, each time.
-        noise: standard deviation of what is added to each of their numbers, relative to the visited states' own.
-        iterations: steps of the search at the most.
-        tolerance: a point's q = |F(h) - h|^2 / 2 is below.
-        distance: points closer than this are one; a share of the radius, the root mean square distance of the visited states
-            from their mean.
-        reach: points farther than this from all visited states are left out; a multiple of the radius.
-        generator: of the seeds; by default one that is the same at each call.
+        seeds: number of states, drawn from the visited ones, from which the search starts; also the largest number of
+            midpoints per further round.
+        noise: standard deviation of the noise added to each number of these states, relative to that of the visited states.
+        iterations: largest number of steps of the search.
+        tolerance: largest q = |F(h) - h|^2 / 2 that counts as a fixed point.
+        distance: points closer than this are merged, in units of the radius, the root mean square distance of the visited
+            states from their mean.
+        reach: points farther than this from all visited states are omitted, in units of the radius.
+        generator: random generator for the seeds; by default one with the same seed at each call.
 
     Returns:
-        FixedPoints, none if there are none.
+        FixedPoints, which may be empty.
 
     Raises:
-        ModuleError: the model, state, inputs or an option cannot be used, with what would be right.
+        ModuleError: if the model, state, inputs or an option cannot be used; the message says what would be right.
     """
     _check(seeds, iterations, noise=noise, tolerance=tolerance, distance=distance, reach=reach)
     with torch.inference_mode(False), torch.no_grad():
         source = _source(generator)
         course = _course(model, inputs, state, at, seeds, noise, source)
         first = _solved(course, course.seeds, iterations, tolerance)
-        points, left_out = _parted(course, _Points(*first), distance, reach)
+        points, outliers = _split(course, _Points(*first), distance, reach)
         known = 0
         for _ in range(ROUNDS):
             if len(points) < 2 or len(points) == known:
                 break
             known = len(points)
             more = _Points(*_solved(course, _between(points.states, seeds, source), iterations, tolerance))
-            points, far = _parted(course, points.joined(more), distance, reach)
-            left_out = left_out.joined(far).distinct(distance * course.radius)
-        return _described(course, points, len(first[0]), len(left_out))
+            points, further = _split(course, points.joined(more), distance, reach)
+            outliers = outliers.joined(further).distinct(distance * course.radius)
+        return _described(course, points, len(first[0]), len(outliers))
 
 
-def slow_points(  # noqa: D417 the others are those of fixed_points
+def slow_points(  # noqa: D417 the other arguments are those of fixed_points
     model: Model,
     inputs: Tensor,
     *,
@@ -128,19 +143,20 @@ def slow_points(  # noqa: D417 the others are those of fixed_points
     reach: float = 3.0,
     generator: Generator | None = None,
 ) -> tuple[FixedPoints, ...]:
-    """States that a recurrent network hardly leaves under a constant input: an approximate attractor that holds no fixed point.
+    """The states that a recurrent network hardly leaves under a constant input, such as approximate attractors.
 
-    Adam lowers the sum of q; a state counts where its q first falls below a tolerance. Look at several, and compare them with
-    `natural_q`. What tells true fixed points from slow ones is the share `found / seeds`: given enough iterations it stays as the
-    tolerance shrinks, where seeds are on their way to true ones. The number of points does not: those on the way to one merge.
+    Adam minimises the sum of q, and a state is recorded where its q first falls below a tolerance. Use several tolerances,
+    and compare them with `natural_q`. The share `found / seeds` distinguishes fixed points from merely slow ones: given
+    enough iterations, it does not fall with the tolerance if the seeds move towards fixed points. The number of points
+    does not show this, because points on the way to the same fixed point merge.
 
     Args:
         model, inputs, state, at, seeds, noise, distance, reach, generator: as for `fixed_points`.
-        iterations: steps of Adam, whose learning rate falls to 0 over them.
-        tolerances: of q.
+        iterations: number of steps of Adam, during which its learning rate falls to 0.
+        tolerances: largest values of q, one result for each.
 
     Returns:
-        FixedPoints, whose q is below the tolerance but not 0, for each tolerance; their `index` means nothing.
+        One FixedPoints per tolerance, with q below the tolerance but not 0; their `index` has no meaning.
 
     Raises:
         ModuleError: as for `fixed_points`.
@@ -152,12 +168,12 @@ def slow_points(  # noqa: D417 the others are those of fixed_points
     with torch.inference_mode(False), torch.no_grad():
         course = _course(model, inputs, state, at, seeds, noise, _source(generator))
         snapshots = search.slow(course.held, course.seeds, iterations=iterations, tolerances=tolerances)
-        parted = [(len(q), *_parted(course, _Points(states, q), distance, reach)) for states, q in snapshots]
-        return tuple(_described(course, points, found, len(far)) for found, points, far in parted)
+        split = [(len(q), *_split(course, _Points(states, q), distance, reach)) for states, q in snapshots]
+        return tuple(_described(course, points, found, len(outliers)) for found, points, outliers in split)
 
 
 def _check(seeds: Any, iterations: Any, **positive: Any) -> None:
-    """ModuleError for an option that is out of its range."""
+    """ModuleError if an option is out of its range."""
     for name, value in (("seeds", seeds), ("iterations", iterations)):
         if not isinstance(value, Integral) or value < 1:
             raise ModuleError(f"{name} is {value!r}; it should be a whole number above 0")
@@ -168,7 +184,7 @@ def _check(seeds: Any, iterations: Any, **positive: Any) -> None:
 
 
 def _course(model: Model, inputs: Tensor, state: Any, at: Tensor | None, seeds: int, noise: float, source: Generator) -> _Course:
-    """The model under its inputs, and where the search begins."""
+    """The model's trajectories under its inputs, and the states from which the search starts."""
     if not (at is None or isinstance(at, Tensor)):
         raise ModuleError(f"at should be a tensor (I,), found {type(at).__name__}")
     adapted = adapt([model], inputs, state, torch.float64, None)
@@ -190,35 +206,35 @@ def _source(generator: Generator | None) -> Generator:
 
 
 def _drawn(visited: Tensor, seeds: int, noise: float, source: Generator) -> Tensor:
-    """Seeds (seeds, S): each visited state at most once where there are enough, with noise."""
+    """Seeds (seeds, S): visited states plus noise, each state at most once if there are enough."""
     order = torch.cat([torch.randperm(len(visited), generator=source) for _ in range(-(-seeds // len(visited)))])[:seeds]
     shift = torch.randn(seeds, visited.shape[-1], generator=source, dtype=torch.float64)
     return visited[order.to(visited.device)] + noise * shift.to(visited)
 
 
 def _between(points: Tensor, most: int, source: Generator) -> Tensor:
-    """Halfway between any two of the points (N, S), at the most so many: saddles lie between what they part."""
+    """At most `most` random midpoints between two of the points (N, S): saddles lie between the basins that they separate."""
     pairs = torch.combinations(torch.arange(len(points)))
     chosen = pairs[torch.randperm(len(pairs), generator=source)[:most]].to(points.device)
     return points[chosen].mean(1)
 
 
 def _solved(course: _Course, seeds: Tensor, iterations: int, tolerance: float) -> tuple[Tensor, Tensor]:
-    """The points (N, S) that seeds lead to, one for each that leads to any, and their q (N,)."""
+    """The points (N, S) that the seeds lead to, and their q (N,); one for each seed that converges."""
     states, q = search.exact(course.held, seeds, iterations=iterations, tolerance=tolerance)
-    found = q < tolerance
-    return states[found], q[found]
+    converged = q < tolerance
+    return states[converged], q[converged]
 
 
-def _parted(course: _Course, points: _Points, distance: float, reach: float) -> tuple[_Points, _Points]:
-    """The distinct points that are not far away, and those that are."""
+def _split(course: _Course, points: _Points, distance: float, reach: float) -> tuple[_Points, _Points]:
+    """The distinct points within reach of the visited states, and the outliers."""
     points = points.distinct(distance * course.radius)
     close = nearest(points.states, course.visited) <= reach * course.radius
     return points.at(close), points.at(~close)
 
 
 def _described(course: _Course, points: _Points, found: int, outliers: int) -> FixedPoints:
-    """The points with their linear maps."""
+    """The points with their linear maps; `found` and `outliers` as in FixedPoints."""
     states = points.states
     _, recurrent = search.jacobian(course.held, states)
     at = course.at.expand(len(states), *course.at.shape)

@@ -1,24 +1,24 @@
-"""Whether slow points form a line along which evidence adds up (Maheswaranathan et al. 2019)."""
+"""Statistics of line attractors, lines of slow points that integrate evidence (Maheswaranathan et al. 2019)."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..errors import ModuleError
+from ..core.errors import ModuleError
 from .points import FixedPoints
 
 
 @dataclass(frozen=True)
 class Line:
-    """How close N points are to a line attractor that a readout reads.
+    """How close N points are to a line attractor whose position a readout reads.
 
     Attributes:
-        share: of the points' variance in their first principal component; 1 on a straight line, NaN for fewer than two points.
-        moduli: (N, 2) of the two largest eigenvalues; on a line attractor the first is near 1 and the second well below.
-        alignment: (N,) |cosine| between the readout and the first right eigenvector, the line's tangent.
-        pushes: (N, W) how far each input moves the state along the line, l_1' J_inp (x - at), towards the readout where positive.
-        correlation: (N,) Pearson's, between the pushes and the inputs' valences; NaN where either does not vary.
+        share: share of the points' variance in the first principal component; 1 on a straight line, NaN for fewer than 2 points.
+        moduli: (N, 2) moduli of the two largest eigenvalues; on a line attractor the first is near 1 and the second well below.
+        alignment: (N,) |cosine| of the angle between the readout and the first right eigenvector, the tangent of the line.
+        pushes: (N, W) how far each input moves the state along the line, l_1' J_inp (x - at); positive towards the readout.
+        correlation: (N,) Pearson correlation between the pushes and the valences of the inputs; NaN if either is constant.
     """
 
     share: float
@@ -33,12 +33,15 @@ def line_attractor(points: FixedPoints, readout: Tensor, inputs: Tensor, valence
 
     Args:
         points: N slow points.
-        readout: (S,) weights of the answer; zeros for parts of the state that are not read, such as an LSTM's c.
-        inputs: (W, I), each word's vector.
-        valences: (W,), each word's share in the right answer.
+        readout: (S,) weights of the readout; zeros for parts of the state that are not read, such as an LSTM's c.
+        inputs: (W, I), one input vector per word.
+        valences: (W,), the contribution of each word to the right answer.
+
+    Returns:
+        A Line.
 
     Raises:
-        ModuleError: sizes that do not match the points'.
+        ModuleError: if the sizes do not match those of the points.
     """
     size, width = points.driven.shape[1:]
     wanted = (size,), (len(inputs), width), (len(inputs),)
@@ -48,7 +51,7 @@ def line_attractor(points: FixedPoints, readout: Tensor, inputs: Tensor, valence
     readout, inputs, valences = (t.detach().to(points.states) for t in (readout, inputs, valences))
     tangent, across = points.right[..., 0], points.left[:, 0]
     along = tangent @ readout.to(tangent)
-    phase = along / along.abs()  # an eigenvector is given up to a factor: the line's direction is that of the readout
+    phase = along / along.abs()  # eigenvectors are defined up to a factor; choose the direction of the readout
     pushes = ((across * phase[:, None])[:, None] @ points.driven.to(across) @ (inputs - points.at).T.to(across))[:, 0].real
     return Line(
         share=first_share(points.states),
@@ -68,6 +71,6 @@ def first_share(states: Tensor) -> float:
 
 
 def _correlation(rows: Tensor, values: Tensor) -> Tensor:
-    """Pearson's correlation (N,) of each of rows (N, W) with values (W,)."""
+    """Pearson correlation (N,) of each row (N, W) with the values (W,)."""
     rows, values = rows - rows.mean(-1, keepdim=True), values - values.mean()
     return (rows @ values) / (rows.norm(dim=-1) * values.norm())

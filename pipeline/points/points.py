@@ -1,4 +1,4 @@
-"""What a search for points gives, and which of the points it keeps."""
+"""The result of a search for points, and helpers that describe, merge and measure points."""
 
 from dataclasses import dataclass
 
@@ -8,27 +8,27 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class FixedPoints:
-    """N fixed or slow points h* and the linear maps near them: h' - F(h*) = recurrent (h - h*) + driven (x - at).
+    """N fixed or slow points h*, with the linear map near each: h' - F(h*) = recurrent (h - h*) + driven (x - at).
 
-    F is the map under the constant input `at`. Of a fixed point F(h*) is h*; a slow one drifts by F(h*) - h*.
+    F is the map under the constant input `at`. F(h*) = h* at a fixed point; a slow point drifts by F(h*) - h*.
 
     Attributes:
-        states: (N, S), the smallest q first.
+        states: (N, S), sorted from the smallest q.
         q: (N,) |F(h) - h|^2 / 2 under the input `at`.
         at: (I,) the constant input.
-        recurrent: (N, S, S) Jacobian by the state.
-        driven: (N, S, I) Jacobian by the input.
-        eigenvalues: (N, S) of `recurrent`, complex, the largest modulus first.
-        right: (N, S, S) right eigenvectors in the columns, of length 1.
-        left: (N, S, S) left eigenvectors in the rows: the inverse of `right`; huge or NaN if those do not span the space.
-        seeds: states that the search began from.
-        found: those of them that led to a point; many lead to the same one, or to outliers.
-        outliers: distinct points, of all rounds of the search, that were left out for being far from all states that the model
-            visited.
-        index: sum of sign det(1 - recurrent) over the points; of exact points only, for slow ones it means nothing. Where the
-            map leads a ball into itself, as those of bounded cells do, it is 1 if no point was missed (Lefschetz 1926); another
-            number says that some were missed, or are outliers.
-        natural_q: median of |h' - h|^2 / 2 along the trajectories, with their own inputs: what q is to be compared with.
+        recurrent: (N, S, S) Jacobian with respect to the state.
+        driven: (N, S, I) Jacobian with respect to the input.
+        eigenvalues: (N, S) eigenvalues of `recurrent`, complex, sorted from the largest modulus.
+        right: (N, S, S) right eigenvectors of length 1, as columns.
+        left: (N, S, S) left eigenvectors as rows, the inverse of `right`; huge or NaN if the right ones do not span the space.
+        seeds: number of states that the search started from.
+        found: number of seeds that led to a point; several may lead to the same point, or to outliers.
+        outliers: number of distinct points, over all rounds of the search, that were omitted because they are far from all
+            states that the model visited.
+        index: sum of sign det(1 - recurrent) over the points; meaningful for fixed points only. If the map sends a ball into
+            itself, as the maps of bounded cells do, the index is 1 if no point was missed (Lefschetz 1926); any other number
+            means that points were missed or are outliers.
+        natural_q: median of |h' - h|^2 / 2 along the trajectories with their own inputs, a scale to compare q with.
         visited_q: median q of the states that the model visited, under the input `at`.
     """
 
@@ -48,27 +48,27 @@ class FixedPoints:
     visited_q: float
 
     def __len__(self) -> int:
-        """N."""
+        """The number of points, N."""
         return len(self.states)
 
     @property
     def unstable(self) -> Tensor:
-        """(N,) number of directions that grow, |eigenvalue| > 1; 0 is a stable point."""
+        """(N,) number of growing directions, |eigenvalue| > 1; it is 0 for a stable point."""
         return (self.eigenvalues.abs() > 1).sum(-1)
 
     @property
     def time_constants(self) -> Tensor:
-        """(N, S) steps in which each mode grows or decays by e, |1 / ln |eigenvalue||; inf for a mode that keeps its size."""
+        """(N, S) steps in which each mode grows or decays by a factor e, |1 / ln |eigenvalue||; inf for a neutral mode."""
         return self.eigenvalues.abs().log().reciprocal().abs()
 
     @property
     def signature(self) -> tuple[int, ...]:
-        """Number of points with 0, 1, 2, ... unstable directions, up to the most that there are."""
+        """Number of points with 0, 1, 2, ... unstable directions, up to the largest number that occurs."""
         return tuple(torch.bincount(self.unstable).tolist())
 
 
 def eigen(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Eigenvalues (N, S), right eigenvectors in columns and left ones in rows (N, S, S), the largest modulus first."""
+    """Eigenvalues (N, S), right eigenvectors as columns and left ones as rows (N, S, S), sorted from the largest modulus."""
     values, right = torch.linalg.eig(matrices)
     order = values.abs().argsort(dim=-1, descending=True, stable=True)
     right = right.gather(-1, order[:, None].expand_as(right))
@@ -77,13 +77,13 @@ def eigen(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def index(matrices: Tensor) -> int:
-    """Sum of sign det(1 - A) over matrices (N, S, S): + for an even number of real eigenvalues above 1, - for an odd one."""
+    """Sum of sign det(1 - A) over matrices (N, S, S); +1 for an even number of real eigenvalues above 1, -1 for an odd one."""
     unit = torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
     return int(torch.linalg.slogdet(unit - matrices).sign.sum())
 
 
 def distinct(states: Tensor, q: Tensor, distance: float) -> Tensor:
-    """Places (N',) of states (N, S) no two of which are within `distance`, the smallest q first and preferred."""
+    """Indices (N',) of states (N, S) such that no two are within `distance`, sorted from the smallest q, which is preferred."""
     near = _distances(states, states) <= distance
     free = torch.ones(len(states), dtype=torch.bool)
     kept = []
@@ -100,4 +100,6 @@ def nearest(states: Tensor, others: Tensor) -> Tensor:
 
 
 def _distances(states: Tensor, others: Tensor) -> Tensor:
-    return torch.cdist(states, others, compute_mode="donot_use_mm_for_euclid_dist")  # the other way errs by 1e-8
+    return torch.cdist(
+        states, others, compute_mode="donot_use_mm_for_euclid_dist"
+    )  # the matrix product would have errors of 1e-8

@@ -1,4 +1,4 @@
-"""The two searches from many states at once: Levenberg-Marquardt for exact points, Adam for slow ones."""
+"""Two searches from many states at once: Levenberg-Marquardt for fixed points, Adam for slow points."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,29 +8,32 @@ from torch import Tensor
 from ..spectrum import push_forward
 
 Map = Callable[[Tensor], Tensor]  # (N, S) -> (N, S), under one constant input; rows must not mix
-FIRST_DAMPING, GIVE_UP = 1e-2, 1e10  # added to the diagonal of J'J, whose entries are of the order of 1
+# Initial damping, and the damping at which a row is given up; it is added to the diagonal of J'J, whose entries are near 1.
+FIRST_DAMPING, GIVE_UP = 1e-2, 1e10
 LEARNING_RATE = 0.05
 
 
 def speed(moves: Tensor) -> Tensor:
-    """The q = |F(h) - h|^2 / 2, (N,), of moves (N, S) (Sussillo and Barak 2013)."""
+    """The speed q = |F(h) - h|^2 / 2, (N,), from the moves F(h) - h, (N, S) (Sussillo and Barak 2013)."""
     return moves.square().sum(-1) / 2
 
 
 def jacobian(function: Map, at: Tensor) -> tuple[Tensor, Tensor]:
-    """A function's values (N, S) and Jacobians (N, S, I) at arguments (N, I), row by row."""
+    """The values (N, S) and Jacobians (N, S, I) of a function at arguments (N, I), row by row."""
     if not len(at):
         return (values := function(at)), values.new_zeros(0, values.shape[-1], at.shape[-1])
     basis = torch.eye(at.shape[-1], dtype=at.dtype, device=at.device).expand(len(at), -1, -1)
-    values, pushed = push_forward(lambda a: function(a) + 0 * a.sum(-1, keepdim=True), at, basis)  # it may ignore its argument
+    values, pushed = push_forward(
+        lambda a: function(a) + 0 * a.sum(-1, keepdim=True), at, basis
+    )  # a function may ignore its argument
     return values, pushed.mT
 
 
 def exact(step: Map, states: Tensor, *, iterations: int, tolerance: float) -> tuple[Tensor, Tensor]:
-    """States (N, S) where F(h) - h has come close to 0, and their q (N,), by Levenberg-Marquardt (Marquardt 1963).
+    """States (N, S) with F(h) - h close to 0, and their q (N,), by the Levenberg-Marquardt method (Marquardt 1963).
 
-    Each row has its own damping, and leaves the search when its q is below the tolerance or no step helps it any more. A row that
-    finds nothing ends where |F(h) - h| is smallest nearby; q tells.
+    Each row has its own damping, and leaves the search when its q is below the tolerance or when no step improves it any
+    more. A row that does not converge ends at a local minimum of |F(h) - h|; its q shows this.
     """
     states = states.clone()
     q = speed(step(states) - states)
@@ -42,7 +45,7 @@ def exact(step: Map, states: Tensor, *, iterations: int, tolerance: float) -> tu
         old = states[rows]
         new = old + _damped_move(step, old, damping[rows])
         new_q = speed(step(new) - new)
-        better = new_q < q[rows]  # not where it is NaN
+        better = new_q < q[rows]  # False where new_q is NaN
         states[rows] = torch.where(better[:, None], new, old)
         q[rows] = torch.where(better, new_q, q[rows])
         damping[rows] *= torch.where(better, 0.1, 5.0).to(q)
@@ -51,7 +54,7 @@ def exact(step: Map, states: Tensor, *, iterations: int, tolerance: float) -> tu
 
 
 def _damped_move(step: Map, states: Tensor, damping: Tensor) -> Tensor:
-    """(N, S) that solves (J'J + damping) move = -J'r, where r = F(h) - h and J is its Jacobian; 0 where that is not finite."""
+    """The moves (N, S) that solve (J'J + damping) move = -J'r, with r = F(h) - h and its Jacobian J; 0 where not finite."""
     new, slope = jacobian(step, states)
     unit = torch.eye(states.shape[-1], dtype=states.dtype, device=states.device)
     slope = slope - unit
@@ -61,9 +64,10 @@ def _damped_move(step: Map, states: Tensor, damping: Tensor) -> Tensor:
 
 
 def slow(step: Map, states: Tensor, *, iterations: int, tolerances: Sequence[float]) -> list[tuple[Tensor, Tensor]]:
-    """For each tolerance, the states (N', S) where the rows' q first fell below it on Adam's way down, and their q (N',).
+    """For each tolerance, the states (N', S) at which the q of a row first fell below it under Adam, and their q (N',).
 
-    Rows are independent, so that the sum of their q is what goes down: Adam sees each row as if it were alone.
+    Adam minimises the sum of q over the rows. Rows are independent and Adam works element by element, so that each row
+    moves as if it were alone.
     """
     states = states.clone()
     levels = torch.tensor(tolerances, dtype=states.dtype, device=states.device)
@@ -83,7 +87,7 @@ def slow(step: Map, states: Tensor, *, iterations: int, tolerances: Sequence[flo
 
 
 def _gradient(step: Map, states: Tensor) -> tuple[Tensor, Tensor]:
-    """Q (N,) and its gradient (N, S); 0 for a row that is not finite."""
+    """The speed q (N,) and its gradient (N, S), which is 0 where it is not finite."""
     with torch.enable_grad():
         states = states.detach().requires_grad_()
         q = speed(step(states) - states)

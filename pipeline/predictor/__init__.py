@@ -1,7 +1,10 @@
-"""From spectra to a verdict: features, success, the models, their evidence, and their use in other people's code."""
+"""From spectra to a verdict: features, success, models, their evidence, and their use in other people's code."""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .predictor import StabilityPredictor, Verdict
 
 __all__ = ["StabilityPredictor", "Verdict"]
 
@@ -10,4 +13,4 @@ def __getattr__(name: str) -> Any:
     """Load a public name on first use: the features alone need no scikit-learn, which takes two seconds to import."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(".assess", __name__), name)
+    return getattr(import_module(".predictor", __name__), name)

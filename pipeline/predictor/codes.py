@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
@@ -37,14 +37,14 @@ class Components(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 
 class Code(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """A latent code of spectra that is trained to give back the spectrum and to tell the score.
+    """A latent code of spectra that is trained to reproduce the spectrum and to predict the score.
 
-    After AeLLE (Vogt, Zheng, Shlizerman 2024): an encoder takes a whole spectrum to a few latent numbers, a decoder
-    takes them back to the spectrum, and the same numbers predict how well the training ends; encoder, decoder and
+    After AeLLE (Vogt, Zheng, Shlizerman 2024): an encoder maps a whole spectrum to a few latent numbers, a decoder
+    maps them back to the spectrum, and the same numbers predict how well the training ends; encoder, decoder and
     prediction learn together. Here one perceptron with layers columns - hidden - size - hidden - (columns + 1) is all three:
     its narrow layer is the code, and its outputs are the standardised spectrum and, weighted, the standardised score. Two
-    things are simpler than in AeLLE: decoder and prediction share a hidden layer, and both are trained from the start. What
-    the code is worth is asked of the same models as any other set of inputs, not of the perceptron.
+    things are simpler than in AeLLE: decoder and prediction share a hidden layer, and both are trained from the start. The
+    code is judged by the same models as any other set of inputs, not by the perceptron.
 
     Args:
         size: latent numbers.
@@ -86,44 +86,40 @@ class Code(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return values
 
 
-Encoder = Components | Code
-ENCODERS: Mapping[str, Callable[[int], Encoder]] = {  # set of inputs -> how it is compressed, given a seed
-    "principal components of the early spectrum": lambda seed: Components(),
-    "learned code of the early spectrum": lambda seed: Code(random_state=seed),
-}
+class Compressed(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """A step of a pipeline: whole spectra become a few numbers by an encoder that its own training rows taught.
 
+    The encoder sees arcsinh(exponent / SCALE): in plain nats per step the spread of the deepest exponents hides what
+    happens near 0. R2 over the default study's trials was 0.04 plain and 0.17 scaled with 4 principal components, 0.13 and
+    0.20 with 8. SCALE, SIZE and the code's options were chosen by these figures of the default study itself, which
+    flatters both sets a little there. A row that holds NaN, a state that was not finite, teaches nothing and becomes NaN.
 
-def compressed(
-    features: str, train: pd.DataFrame, score: pd.Series, test: pd.DataFrame, seed: int
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Training rows and held-out rows as a set of inputs wants them: compressed by what the training rows alone taught.
-
-    Sets that are not in ENCODERS stay as they are. The encoders see arcsinh(exponent / SCALE): in plain nats per step the
-    spread of the deepest exponents hides what happens near 0. R2 over the default study's trials was .04 plain and .17
-    scaled with 4 principal components, .13 and .20 with 8. A row that holds NaN, a state that was not finite, teaches
-    nothing and becomes NaN.
-
-    The models that follow are chosen by inner folds of training rows whose codes have seen all training scores, which
-    flatters the code in that choice alone. SCALE, SIZE and the code's options were chosen by those figures of the default
-    study itself, so that they flatter both sets a little there.
+    Args:
+        encoder: `Components` or `Code`.
     """
-    if features not in ENCODERS:
-        return train, test
-    known = train.notna().all(axis=1)
-    if known.sum() < 2:
-        return train[[]], test[[]]
-    encoder = ENCODERS[features](seed).fit(_scaled(train[known]), score[known].to_numpy(float))
-    return _encoded(encoder, train), _encoded(encoder, test)
+
+    def __init__(self, encoder: Components | Code) -> None:
+        self.encoder = encoder
+
+    def fit(self, x: pd.DataFrame, y: pd.Series) -> Self:
+        """Learn from spectra x (N, columns) and scores or successes y (N,)."""
+        values = np.arcsinh(np.asarray(x, float) / SCALE)
+        known = np.isfinite(values).all(axis=1)
+        self.encoder_ = clone(self.encoder).fit(values[known], np.asarray(y, float)[known]) if known.sum() > 1 else None
+        return self
+
+    def transform(self, x: pd.DataFrame) -> Numbers:
+        """The code (N, size)."""
+        values = np.arcsinh(np.asarray(x, float) / SCALE)
+        known = np.isfinite(values).all(axis=1)
+        codes = np.full((len(values), self.encoder.size), np.nan)
+        if self.encoder_ is not None and known.any():
+            numbers = self.encoder_.transform(values[known])
+            codes[known, : numbers.shape[1]] = numbers
+        return codes
 
 
-def _scaled(rows: pd.DataFrame) -> Numbers:
-    return np.arcsinh(rows.to_numpy(float) / SCALE)
-
-
-def _encoded(encoder: Encoder, rows: pd.DataFrame) -> pd.DataFrame:
-    known = rows.notna().all(axis=1).to_numpy()
-    found = np.full((len(rows), encoder.size), np.nan)
-    if known.any():
-        numbers = encoder.transform(_scaled(rows[known]))
-        found[known, : numbers.shape[1]] = numbers
-    return pd.DataFrame(found, index=rows.index).add_prefix("code_")
+ENCODERS: Mapping[str, Callable[[int], Compressed]] = {  # set of inputs -> how it is compressed, given a seed
+    "principal components of the early spectrum": lambda seed: Compressed(Components()),
+    "learned code of the early spectrum": lambda seed: Compressed(Code(random_state=seed)),
+}

@@ -1,19 +1,22 @@
-"""The feature table: a row a trial and checkpoint. The one place where its columns are defined and documented."""
+"""The feature table, one row per trial and checkpoint: the one place where its columns are defined and documented."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..artefacts import CHECKPOINTS, TrialResult, TrialSpectra
-from ..errors import ArtefactError
+from ..core.dimension import kaplan_yorke_dimension
+from ..core.errors import ArtefactError
+from ..core.hyper_parameters import DECLARED, Value
+from ..core.records import CHECKPOINTS, TrialResult, TrialSpectra, finite_mean
+from ..core.tables import Table
 from .success import final_losses, scores
 
-FLOOR = -20.0  # nats per step; what a sequence has below it, -inf too, counts as this
+FLOOR = -20.0  # nats per step; exponents of a sequence below it, -inf too, count as this
 NEAR_ZERO = 0.05  # nats per step
 QUANTILES = (5, 25, 50, 75, 95)
 RANKS = 32  # points of the grid on which spectra of all sizes are compared whole
@@ -31,22 +34,18 @@ IDENTITY = {
     "trial": Column("", "the trial's id, a hash of all that determines its result"),
     "task": Column("", "what was learned, a file of `pipeline/tasks`"),
     "cell": Column("", "the recurrent cell, a file of `pipeline/cells`"),
-    "head": Column("", "what reads the states out, a file of `pipeline/heads`"),
+    "options": Column(
+        "", "the cell's own options that differ from its defaults, such as `leak=0.3`; the predictor does not see them"
+    ),
     "index": Column("", "the trial's place in its sweep"),
     "checkpoint": Column("", "initial, early or final"),
     "epoch": Column("epochs", "epochs trained at the checkpoint"),
 }
-HYPER_PARAMETERS = {
-    "init_scale": Column("", "p; the cell's parameters begin as uniform(-p, p)"),
-    "learning_rate": Column("", "of Adam"),
-    "hidden_size": Column("units", "H"),
-    "clip_norm": Column("", "largest norm of a gradient, 0 for no clipping"),
-    "dropout": Column("", "share of the outputs that the head does not see while training"),
+HYPER_PARAMETERS = {name: Column(declared.unit, declared.meaning) for name, declared in DECLARED.items()} | {
     "parameter_count": Column("", "trained numbers of the whole network"),
     "state_size": Column("", "S, the number of exponents: H, or 2 H for an LSTM"),
     "steps": Column("steps", "T, length of a training sequence"),
 }
-_DRAWN = ("init_scale", "learning_rate", "hidden_size", "clip_norm", "dropout")  # as the trial says
 PROGRESS = {
     "relative_loss": Column("", "validation loss at the checkpoint / loss by chance"),
     "gradient_norm": Column("", "mean norm of the gradient over the checkpoint's epoch, before clipping; empty at the start"),
@@ -103,18 +102,19 @@ GROUPS = {
 
 
 def table(trials: Sequence[TrialResult], spectra: Sequence[TrialSpectra], threshold: float) -> pd.DataFrame:
-    """The table of all trials, columns in the order of GROUPS, rows by task, cell, index and checkpoint.
+    """The table of all trials, columns in the order of GROUPS, rows sorted by task, cell, index and checkpoint.
 
     Raises:
         ArtefactError: a trial lacks its spectra.
     """
-    measured = {s.trial["id"]: s for s in spectra}
+    measured = {s.trial.id: s for s in spectra}
     outcomes = _outcomes(trials, threshold)
     rows = []
     for result in trials:
-        if result.trial["id"] not in measured:
-            raise ArtefactError(f"trial {result.trial['id']} has no spectra; run `dvc repro` to measure them")
-        rows += _rows(result, measured[result.trial["id"]], outcomes[result.trial["id"]])
+        trial = result.trial
+        if trial.id not in measured:
+            raise ArtefactError(f"trial {trial.id} ({trial.name}) has no spectra; run `dvc repro` to measure them")
+        rows += _rows(result, measured[trial.id], outcomes[trial.id])
     columns = [name for group in GROUPS.values() for name in group]
     return pd.DataFrame(rows)[columns].sort_values(["task", "cell", "index", "epoch"], kind="stable", ignore_index=True)
 
@@ -133,10 +133,10 @@ def spectrum_features(per_sequence: NDArray[np.float64], standard_error: float, 
         return dict.fromkeys(SPECTRUM, math.nan) | {"diverged_share": diverged}
     lost = np.isneginf(whole).all(axis=0)
     floored = np.maximum(whole, FLOOR)
-    means = floored.mean(axis=0)
+    means = finite_mean(whole, floor=FLOOR)
     exponents = np.sort(means)[::-1]
     size = len(exponents)
-    dimension = kaplan_yorke_dimension(exponents)
+    dimension = kaplan_yorke_dimension(exponents.tolist())
     first = floored[:, np.argmax(means)]
     return {
         **{f"exponent_{i + 1}": float(exponents[min(i, size - 1)]) for i in range(3)},
@@ -158,41 +158,32 @@ def spectrum_features(per_sequence: NDArray[np.float64], standard_error: float, 
 
 
 def whole_spectrum(per_sequence: NDArray[np.float64]) -> dict[str, float]:
-    """The columns WHOLE of exponents (B, S): those of networks of any size on one grid of relative ranks.
+    """The columns WHOLE of exponents (B, S), which put networks of any size on one grid of relative ranks.
 
     The exponent with i above it has the relative rank i / (S - 1), 0 the largest and 1 the smallest; between two of them
     the spectrum is a straight line. NaN if no sequence stayed finite.
     """
-    whole = per_sequence[~np.isnan(per_sequence).any(axis=1)]
-    if not len(whole):
-        return dict.fromkeys(WHOLE, math.nan)
-    means = np.maximum(whole, FLOOR).mean(axis=0)
+    means = finite_mean(per_sequence, floor=FLOOR)
     return dict(zip(WHOLE, np.quantile(means, np.linspace(1, 0, RANKS)).tolist(), strict=True))
 
 
-def kaplan_yorke_dimension(exponents: NDArray[np.float64]) -> float:
-    """J + (sum of the first j) / -(the next), j the most exponents whose sum is not negative; largest first."""
-    sums = np.cumsum(exponents)
-    below = np.flatnonzero(sums < 0)
-    if not len(below):
-        return float(len(exponents))
-    j = int(below[0])
-    return float(j + (sums[j - 1] if j else 0.0) / -exponents[j])
-
-
 def summary(table: pd.DataFrame) -> str:
-    """Trials, divergences and successes by task and cell, for people."""
-    trials = table[table["checkpoint"] == "final"].groupby(["task", "cell"])
-    counts = pd.DataFrame(
-        {
-            "trials": trials.size(),
-            "diverged": trials["diverged"].sum(),
-            "successes": trials["success"].sum(),
-            "best loss": trials["final_loss"].min(),
-            "median score": trials["score"].median(),
-        }
-    )
-    return counts.to_string(float_format="{:.3f}".format)
+    """Trials, divergences and successes by task and cell, for a terminal."""
+    final = table[table["checkpoint"] == "final"]
+    rows = [
+        [
+            task,
+            cell,
+            len(own),
+            int(own["diverged"].sum()),
+            int(own["success"].sum()),
+            own["final_loss"].min(),
+            own["score"].median(),
+        ]
+        for (task, cell), own in final.groupby(["task", "cell"])
+    ]
+    columns = ["task", "cell", "trials", "diverged", "successes", "best loss", "median score"]
+    return Table(columns, rows, text_columns=2).text()
 
 
 def documentation() -> str:
@@ -200,36 +191,36 @@ def documentation() -> str:
     lines = [
         "# The feature table",
         "",
-        "`features/features.parquet` and `features/features.csv` hold a row for each trial and checkpoint.",
-        f"Exponents are in nats per step; those of a driving sequence that lie below {FLOOR:g}, -inf too, count as {FLOOR:g}",
-        "before the mean over sequences is taken. Where no driving sequence stayed finite, the features of the spectrum are",
-        f"empty. The columns `rank_01` to `rank_{RANKS}` hold the whole spectrum, largest exponent first: of S exponents the one",
-        "with i above it has the relative rank i / (S - 1), and straight lines between them give the values on a grid that",
+        "`features/features.parquet` and `features/features.csv` hold one row per trial and checkpoint.",
+        f"Exponents are in nats per step. Those of a driving sequence below {FLOOR:g}, -inf included, count as {FLOOR:g} when",
+        "the mean over sequences is taken. If no driving sequence stayed finite, the features of the spectrum are empty. The",
+        f"columns `rank_01` to `rank_{RANKS}` hold the whole spectrum, largest exponent first: the exponent with i of the S",
+        "exponents above it has the relative rank i / (S - 1), and linear interpolation gives its values on a grid that",
         "networks of all sizes share.",
         "",
         "This page is written by `make docs` from `pipeline/predictor/features.py`.",
     ]
     for title, columns in GROUPS.items():
-        lines += ["", f"## {title}", "", "| column | unit | meaning |", "|---|---|---|"]
-        lines += [f"| `{name}` | {column.unit} | {column.meaning} |" for name, column in columns.items()]
+        rows = [[f"`{name}`", column.unit, column.meaning] for name, column in columns.items()]
+        lines += ["", f"## {title}", "", Table(["column", "unit", "meaning"], rows).markdown()]
     return "\n".join(lines) + "\n"
 
 
 def _outcomes(trials: Sequence[TrialResult], threshold: float) -> dict[str, dict[str, Any]]:
     """The columns OUTCOME of each trial, by id."""
     outcomes = {}
-    for task in sorted({t.trial["task"] for t in trials}):
-        own = [t for t in trials if t.trial["task"] == task]
-        chance, losses = own[0].trial["chance"], final_losses(own)
+    for task in sorted({t.trial.task for t in trials}):
+        own = [t for t in trials if t.trial.task == task]
+        chance, losses = own[0].trial.chance, final_losses(own)
         best = float(np.nanmin(losses)) if np.isfinite(losses).any() else math.nan
         for result, loss, score in zip(own, losses, scores(losses, chance), strict=True):
-            outcomes[result.trial["id"]] = {
+            outcomes[result.trial.id] = {
                 "chance": chance,
                 "final_loss": float(loss),
                 "best_loss": best,
                 "score": float(score),
                 "success": bool(score >= threshold),
-                "diverged": bool(result.outcome["diverged"]),
+                "diverged": result.outcome.diverged,
             }
     return outcomes
 
@@ -237,18 +228,19 @@ def _outcomes(trials: Sequence[TrialResult], threshold: float) -> dict[str, dict
 def _rows(result: TrialResult, spectra: TrialSpectra, outcome: dict[str, Any]) -> list[dict[str, Any]]:
     trial = result.trial
     features = [
-        spectrum_features(exponents, errors[0], trial["steps"])
+        spectrum_features(exponents, errors[0], trial.steps)
         for exponents, errors in zip(spectra.exponents, spectra.standard_error, strict=True)
     ]
     wholes = [whole_spectrum(exponents) for exponents in spectra.exponents]
     rows = []
     for checkpoint, spectrum, whole in zip(CHECKPOINTS, features, wholes, strict=True):
-        epoch = result.epoch_of(checkpoint)
+        epoch = trial.epoch_of(checkpoint)
         rows.append(
-            {name: trial[name] for name in ("task", "cell", "head", "index", *_DRAWN, "steps")}
-            | {"trial": trial["id"], "checkpoint": checkpoint, "epoch": epoch}
-            | {"parameter_count": result.outcome["parameter_count"], "state_size": spectra.exponents.shape[-1]}
-            | {"relative_loss": result.curves["validation_loss"][epoch] / trial["chance"]}
+            {"trial": trial.id, "task": trial.task, "cell": trial.cell, "index": trial.index, "steps": trial.steps}
+            | {"checkpoint": checkpoint, "epoch": epoch, "options": _written(trial.options)}
+            | asdict(trial.hyper_parameters)
+            | {"parameter_count": result.outcome.parameter_count, "state_size": spectra.exponents.shape[-1]}
+            | {"relative_loss": result.curves["validation_loss"][epoch] / trial.chance}
             | {name: result.curves[name][epoch] for name in ("gradient_norm", "gradient_norm_max")}
             | spectrum
             | {f"change_{name}": value - features[0][name] for name, value in spectrum.items()}
@@ -256,3 +248,7 @@ def _rows(result: TrialResult, spectra: TrialSpectra, outcome: dict[str, Any]) -
             | outcome
         )
     return rows
+
+
+def _written(options: Mapping[str, Value]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in sorted(options.items()))

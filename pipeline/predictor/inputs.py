@@ -5,13 +5,19 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from ..core import hyper_parameters
+from ..core.hyper_parameters import DECLARED, NUMBERS
 from .features import SPECTRUM, WHOLE
 
-CATEGORIES = ("task", "cell", "head")
-HYPER_PARAMETERS = (
-    *CATEGORIES,
-    *("log_init_scale", "log_learning_rate", "log_hidden_size", "clip_norm", "dropout", "log_parameter_count"),
-)
+CATEGORIES = ("task", "cell", *hyper_parameters.CATEGORIES)
+
+
+def input_name(hyper_parameter: str) -> str:
+    """The column of a numeric hyper-parameter as the predictor sees it."""
+    return f"log_{hyper_parameter}" if DECLARED[hyper_parameter].scale == "log" else hyper_parameter
+
+
+HYPER_PARAMETERS = (*CATEGORIES, *map(input_name, NUMBERS), "log_parameter_count")
 EARLY_LOSS = ("early_log_relative_loss",)
 GRADIENTS = ("early_log_gradient_norm", "early_log_gradient_norm_max")
 INITIAL = tuple(f"initial_{name}" for name in SPECTRUM)
@@ -19,9 +25,8 @@ INITIAL = tuple(f"initial_{name}" for name in SPECTRUM)
 EARLY = tuple(f"early_{name}" for name in SPECTRUM) + tuple(f"change_{name}" for name in SPECTRUM)
 EARLY_WHOLE = tuple(f"early_{name}" for name in WHOLE)
 
-# Name of a set -> its columns: the nine baselines of the study, then three more: what is known
-# before training, and two that isolate what the spectrum adds. The last two see every exponent instead of summaries,
-# compressed to a few numbers in ways that `codes.py` holds.
+# Name of a set -> its columns. The last two see every exponent instead of summaries, compressed in ways that
+# `codes.py` holds.
 SETS: Mapping[str, tuple[str, ...]] = {
     "chance": (),
     "hyper-parameters and size": HYPER_PARAMETERS,
@@ -46,7 +51,13 @@ WITHOUT_SPECTRA = (
     "hyper-parameters and early loss",
     "all but spectra",
 )
-# What the registered predictor can answer from: the sets that hold a whole spectrum.
+# Sets without and with spectra that do not differ otherwise.
+PAIRS = (
+    ("hyper-parameters and size", "hyper-parameters and initial spectrum"),
+    ("early loss", "early loss and early spectrum"),
+    ("all but spectra", "all"),
+)
+# The sets that the registered predictor can answer from: those that hold a whole spectrum.
 SERVED = (
     "spectrum at initialisation",
     "hyper-parameters and initial spectrum",
@@ -58,25 +69,23 @@ _SMALLEST, _LARGEST = 1e-12, 1e12  # where logarithms are cut
 
 
 def trial_inputs(table: pd.DataFrame) -> pd.DataFrame:
-    """A row a trial, in the order of the table, with all columns of SETS, and score, success and trial besides."""
+    """One row per trial, in the order of the table, with all columns of SETS, and score, success and trial besides."""
     initial = table[table["checkpoint"] == "initial"].reset_index(drop=True)
     early = table[table["checkpoint"] == "early"].reset_index(drop=True)
     columns = {name: initial[name] for name in ("trial", *CATEGORIES, "score", "success")}
-    columns |= hyper_parameters(initial)
-    columns["early_log_relative_loss"] = log10(early["relative_loss"])
-    columns["early_log_gradient_norm"] = log10(early["gradient_norm"])
-    columns["early_log_gradient_norm_max"] = log10(early["gradient_norm_max"])
+    columns |= {input_name(name): scaled(name, initial[name]) for name in NUMBERS}
+    columns["log_parameter_count"] = log10(initial["parameter_count"])
+    for name in ("relative_loss", "gradient_norm", "gradient_norm_max"):
+        columns[f"early_log_{name}"] = log10(early[name])
     columns |= {f"initial_{name}": initial[name] for name in SPECTRUM}
-    columns |= {f"early_{name}": early[name] for name in SPECTRUM}
-    columns |= {f"early_{name}": early[name] for name in WHOLE}
+    columns |= {f"early_{name}": early[name] for name in (*SPECTRUM, *WHOLE)}
     columns |= {f"change_{name}": early[f"change_{name}"] for name in SPECTRUM}
     return pd.DataFrame(columns)
 
 
-def hyper_parameters(known: pd.DataFrame) -> dict[str, pd.Series]:
-    """The columns HYPER_PARAMETERS, less the categories, from init_scale, learning_rate, hidden_size, ..."""
-    logs = {f"log_{name}": log10(known[name]) for name in ("init_scale", "learning_rate", "hidden_size", "parameter_count")}
-    return {**logs, **{name: known[name].astype(float) for name in ("clip_norm", "dropout")}}
+def scaled(hyper_parameter: str, values: pd.Series) -> pd.Series:
+    """A numeric hyper-parameter as the predictor sees it: its logarithm or itself."""
+    return log10(values) if DECLARED[hyper_parameter].scale == "log" else values.astype(float)
 
 
 def log10(values: pd.Series) -> pd.Series:

@@ -1,16 +1,16 @@
-"""What counts as success."""
+"""The definition of success."""
 
 from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..artefacts import TrialResult
+from ..core.records import TrialResult
 
 
 def final_losses(trials: Iterable[TrialResult]) -> NDArray[np.float64]:
     """Validation loss at the end of each trial, NaN where it diverged."""
-    return np.array([np.nan if t.outcome["diverged"] else t.curves["validation_loss"][-1] for t in trials])
+    return np.array([np.nan if t.outcome.diverged else t.curves["validation_loss"][-1] for t in trials])
 
 
 def scores(losses: NDArray[np.float64], chance: float) -> NDArray[np.float64]:

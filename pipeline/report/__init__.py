@@ -1,1 +1,1 @@
-"""The study on one page: figures drawn from the artefacts, sentences computed from the numbers."""
+"""The study on one page: its figures, its tables, and sentences that depend on its numbers."""

@@ -1,4 +1,4 @@
-"""Where each cell's spectra lie."""
+"""The distribution of each cell's spectra."""
 
 from collections.abc import Sequence
 
@@ -8,17 +8,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ..core.tables import number
 from ..predictor.features import WHOLE
-from .figures import INK, below, columns_for, exponent_axis, key, note, number, styled, wrapped
+from .figures import INK, below, columns_for, exponent_axis, key, note, styled, wrapped
 
-BEGIN, END = "#777777", "#AA3377"  # before training, at the end
+BEGIN, END = "#777777", "#AA3377"  # checkpoints initial and final
 
 
 @styled
 def spectra_by_cell(table: pd.DataFrame, cells: Sequence[str]) -> Figure:
-    """Median and middle half of each exponent over a cell's trials, before training and at the end; a panel a cell.
+    """Median and interquartile range of each exponent over a cell's trials, before and after training; one panel per cell.
 
-    Cells are sorted by their median largest exponent at the end. Spectra that were not finite are left out, and counted.
+    Cells are sorted by their median largest exponent after training. Spectra that are not finite are left out and counted.
     """
     largest = table[table["checkpoint"] == "final"].groupby("cell")["exponent_1"].median().reindex(list(cells))
     order = list(largest.sort_values(ascending=False, kind="stable").index)
@@ -34,21 +35,21 @@ def spectra_by_cell(table: pd.DataFrame, cells: Sequence[str]) -> Figure:
         axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
     exponent_axis(panels[0], _limits(table))
     figure.supylabel("exponent (nats per step)", fontsize=10.5)
-    below(figure, "relative rank of the exponent, largest at 0", [key("before training", BEGIN), key("at the end", END)])
+    below(figure, "relative rank of the exponent (0 is the largest)", [key("before training", BEGIN), key("after training", END)])
     return figure
 
 
 def _title(largest: pd.Series) -> str:
-    """Between which cells the median largest exponent lies, in words."""
+    """The range of the median largest exponent over the cells, in words."""
     known = largest.dropna().sort_values()
     if not len(known):
-        return "Spectra by cell: no state stayed finite"
+        return "Spectra by cell: no trial has a finite spectrum"
     ends = [f"{number(value)} ({cell})" for cell, value in (next(iter(known.items())), list(known.items())[-1])]
-    return f"Median largest exponent at the end: {' to '.join(ends if len(known) > 1 else ends[:1])}"
+    return f"Median largest exponent after training: {' to '.join(ends if len(known) > 1 else ends[:1])}"
 
 
 def _band(axes: Axes, rows: pd.DataFrame, colour: str) -> int:
-    """Draw one checkpoint; the number of its spectra that were not finite."""
+    """Draw one checkpoint, and return the number of its spectra that are not finite."""
     values = rows[list(WHOLE)].to_numpy(float)
     finite = values[~np.isnan(values).any(axis=1)]
     if len(finite):
@@ -60,6 +61,6 @@ def _band(axes: Axes, rows: pd.DataFrame, colour: str) -> int:
 
 
 def _limits(table: pd.DataFrame) -> NDArray[np.float64]:
-    """What the bands reach, over all cells and both checkpoints."""
+    """Quartiles over all cells and both checkpoints."""
     shown = table[table["checkpoint"].isin(["initial", "final"])].groupby(["cell", "checkpoint"])[list(WHOLE)]
     return np.concatenate([shown.quantile(q).to_numpy(float).ravel() for q in (0.25, 0.75)])

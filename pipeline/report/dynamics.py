@@ -1,4 +1,4 @@
-"""What the networks do: their spectra, their training, their largest exponent."""
+"""Figures of what the networks do: their spectra, their training, their largest exponent."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -12,9 +12,10 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ..artefacts import CHECKPOINTS, TrialResult, TrialSpectra
+from ..core.records import CHECKPOINTS, Trial, TrialResult, TrialSpectra
+from ..core.tables import number
+from ..predictor.features import FLOOR
 from .figures import (
-    DEEPEST,
     FAILURE,
     INK,
     LINEAR,
@@ -28,7 +29,6 @@ from .figures import (
     exponent_axis,
     key,
     note,
-    number,
     outcome_keys,
     panels,
     span,
@@ -38,29 +38,29 @@ from .figures import (
 )
 
 Tasks = Mapping[str, str]  # name -> title, in the order of the panels
-WORST = 3.0  # times chance; greater losses leave the panel at the top
+WORST = 3.0  # times chance; the axis of losses ends there
 
 
 @styled
 def spectra(
     measured: Sequence[TrialSpectra], success: Mapping[str, bool], checkpoint: str, tasks: Tasks, cells: Sequence[str]
 ) -> Figure:
-    """All spectra at a checkpoint: exponent against i / S, a row a task, a column a cell; of many, a panel a cell.
+    """All spectra at a checkpoint: exponent against i / S, one row per task and one column per cell, or one panel per cell.
 
     Args:
-        measured: the spectra; a trial whose state was not finite has no line, and is counted.
+        measured: the spectra; a trial without finite spectrum has no line and is counted.
         success: trial id -> whether it succeeded.
         checkpoint: a name in CHECKPOINTS.
         tasks: name -> title, in the order of the rows.
         cells: in the order of the columns.
     """
-    count = sum(success[s.trial["id"]] for s in measured)
+    count = sum(success[s.trial.id] for s in measured)
     title = f"Spectra {_when(measured, checkpoint)}: {count} of {len(measured)} trials succeed"
     figure, facets = _facets(tasks, cells, title, wide="cell", sharex=True, sharey=True)
     for axes, of in facets:
         axes.axhline(0, color=INK, linewidth=1)
         own = [s for s in measured if of(s.trial)]
-        outcomes = [success[s.trial["id"]] for s in own]
+        outcomes = [success[s.trial.id] for s in own]
         curves = [_spectrum(s.mean(checkpoint)) for s in own]
         _lines(axes, curves, outcomes)
         lost = sum(bool(np.isnan(curve).any()) for curve in curves)
@@ -77,31 +77,31 @@ def spectra(
 def training_curves(
     trials: Sequence[TrialResult], table: pd.DataFrame, tasks: Tasks, cells: Sequence[str], threshold: float
 ) -> Figure:
-    """Validation loss over training, relative to chance, a row a task, a column a cell; of many, a panel a task."""
+    """Validation loss relative to chance over training: one row per task and one column per cell, or one panel per task."""
     final = table[table["checkpoint"] == "final"].set_index("trial")
     count = int(final["success"].sum())
-    title = f"{count} of {len(final)} trials close {100 * threshold:.0f} % of the gap from chance to the best"
+    title = f"{count} of {len(final)} trials close {100 * threshold:.0f} % of the gap between chance and the best trial"
     figure, facets = _facets(tasks, cells, title, wide="task", sharex=True, sharey="row" if _few(tasks, cells) else False)
     for axes, of in facets:
         own = [t for t in trials if of(t.trial)]
-        _lines(axes, [_curve(t) for t in own], [bool(final.loc[t.trial["id"], "success"]) for t in own])
+        _lines(axes, [_curve(t) for t in own], [bool(final.loc[t.trial.id, "success"]) for t in own])
         axes.axhline(1, color=INK, linewidth=1)
-        shown = {t.trial["task"] for t in own}
+        shown = {t.trial.task for t in own}
         _success_line(axes, final[final["task"].isin(shown)], threshold)
-        diverged = sum(bool(t.outcome["diverged"]) for t in own)
+        diverged = sum(t.outcome.diverged for t in own)
         if diverged:
             note(axes, f"{diverged} diverged")
-        axes.set_xlim(0, max([t.trial["epochs"] for t in own], default=1))
-        _loss_axis(axes, [t for t in trials if t.trial["task"] in shown])
+        axes.set_xlim(0, max([t.trial.epochs for t in own], default=1))
+        _loss_axis(axes, [t for t in trials if t.trial.task in shown])
     figure.supylabel("validation loss / chance", fontsize=10.5)
-    limits = [key("chance", INK, linewidth=1), key("needed for success", INK, linewidth=1, linestyle=":")]
+    limits = [key("chance", INK, linewidth=1), key("required for success", INK, linewidth=1, linestyle=":")]
     below(figure, "epochs trained", [*outcome_keys(), *limits])
     return figure
 
 
 @styled
 def largest_exponent(table: pd.DataFrame, tasks: Tasks, cells: Sequence[str]) -> Figure:
-    """The largest exponent at the checkpoints, and below it the score against it at the early one; a pair of panels a task."""
+    """The largest exponent at all checkpoints, and the score against it at the early one: two panels per task."""
     columns = columns_for(len(tasks))
     rows = -(-len(tasks) // columns)
     figure, grid = panels(2 * rows, columns, 0.6 + 2.6 * 2 * rows if rows == 1 else 0.8 + 1.9 * 2 * rows, _middle_half(table))
@@ -113,7 +113,7 @@ def largest_exponent(table: pd.DataFrame, tasks: Tasks, cells: Sequence[str]) ->
         _scores(lower, own, cells, TICKS if len(tasks) < 3 else [t for t in TICKS if abs(t) != LINEAR])
         lower.set_xlim(*span(table["exponent_1"]))
         upper.set_title(fill(name, 96 // columns))
-        for axes, label in ((upper, "largest exponent\n(nats per step)"), (lower, "score at the end")):
+        for axes, label in ((upper, "largest exponent\n(nats per step)"), (lower, "final score")):
             axes.set_ylabel(label if place % columns == 0 else "")
             axes.tick_params(labelleft=place % columns == 0)
     for axes in list(grid[-2:].T.reshape(-1))[2 * (len(tasks) - columns * (rows - 1)) :]:
@@ -124,7 +124,7 @@ def largest_exponent(table: pd.DataFrame, tasks: Tasks, cells: Sequence[str]) ->
 
 
 def _scores(axes: Axes, table: pd.DataFrame, cells: Sequence[str], places: Sequence[float]) -> None:
-    """The score against the largest exponent at the early checkpoint, a colour and marker a cell."""
+    """Plot the score against the largest exponent at the early checkpoint."""
     early = table[table["checkpoint"] == "early"]
     for cell, mark in cell_marks(cells).items():
         points = early[early["cell"] == cell]
@@ -137,18 +137,18 @@ def _scores(axes: Axes, table: pd.DataFrame, cells: Sequence[str], places: Seque
 
 def _when(measured: Sequence[TrialSpectra], checkpoint: str) -> str:
     """A checkpoint in words; all trials of a study share its epoch."""
-    epoch = measured[0].trial["early_epoch"] if measured else "?"
-    return {"initial": "before training", "early": f"after epoch {epoch}", "final": "at the end of training"}[checkpoint]
+    epoch = measured[0].trial.early_epoch if measured else "?"
+    return {"initial": "before training", "early": f"after epoch {epoch}", "final": "after training"}[checkpoint]
 
 
 def _middle_half(table: pd.DataFrame) -> str:
-    """Where the largest exponent of the successes lies early, in words."""
+    """The early interquartile range of the largest exponent over the successes, in words."""
     early = table[table["checkpoint"] == "early"]
     good = early[early["success"]]["exponent_1"].dropna()
     if not len(good):
         return "The largest exponent; no trial succeeded"
     low, high = (number(q) for q in good.quantile([0.25, 0.75]))
-    return f"Half of the successes: largest exponent {low} to {high} after epoch {early['epoch'].max()}"
+    return f"Half of the successes have a largest exponent of {low} to {high} after epoch {early['epoch'].max()}"
 
 
 def _few(tasks: Tasks, cells: Sequence[str]) -> bool:
@@ -157,11 +157,11 @@ def _few(tasks: Tasks, cells: Sequence[str]) -> bool:
 
 def _facets(
     tasks: Tasks, cells: Sequence[str], title: str, *, wide: str, **options: Any
-) -> tuple[Figure, list[tuple[Axes, Callable[[Mapping[str, Any]], bool]]]]:
-    """A figure, and its panels, each with the test that tells whether a trial belongs there.
+) -> tuple[Figure, list[tuple[Axes, Callable[[Trial], bool]]]]:
+    """A figure and its panels, each with a function that returns whether a trial belongs there.
 
-    A panel for each pair, a row a task and a column a cell; where there are more than MANY of either, a panel for each
-    cell or each task, as `wide` says.
+    One panel per pair of task (rows) and cell (columns); if there are more than MANY of either, one panel per task or
+    per cell, as `wide` says.
     """
     if not _few(tasks, cells):
         names = dict(tasks) if wide == "task" else {cell: cell for cell in cells}
@@ -179,30 +179,30 @@ def _facets(
     return figure, [(one, partial(_belongs, pair)) for one, pair in zip(grid.flat, pairs, strict=True)]
 
 
-def _belongs(wanted: Mapping[str, str], trial: Mapping[str, Any]) -> bool:
-    return all(trial[name] == value for name, value in wanted.items())
+def _belongs(wanted: Mapping[str, str], trial: Trial) -> bool:
+    return all(getattr(trial, name) == value for name, value in wanted.items())
 
 
 def _lines(axes: Axes, curves: Sequence[NDArray[np.float64]], outcomes: Sequence[bool]) -> None:
-    """Curves (n, 2) in the colours of their outcome, the successes on top; NaN is not drawn."""
+    """Draw curves (n, 2) in the colours of their outcomes, the successes on top; NaN is not drawn."""
     for outcome, colour, alpha in ((False, FAILURE, 0.4), (True, SUCCESS, 0.65)):
         own = [curve for curve, good in zip(curves, outcomes, strict=True) if good == outcome]
         axes.add_collection(LineCollection(own, colors=colour, alpha=alpha, linewidths=1.1, zorder=2 + outcome), autolim=False)
 
 
 def _spectrum(mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(S, 2) of i / S and exponent; -inf leaves the panel at the bottom."""
-    return np.column_stack([np.arange(1, len(mean) + 1) / len(mean), np.maximum(mean, 4 * DEEPEST)])
+    """Points (S, 2) of i / S and exponent, those of -inf below the panel."""
+    return np.column_stack([np.arange(1, len(mean) + 1) / len(mean), np.maximum(mean, 4 * FLOOR)])
 
 
 def _curve(result: TrialResult) -> NDArray[np.float64]:
-    """(epochs + 1, 2) of epoch and relative loss; infinite losses leave the panel, NaN ends the line."""
-    losses = np.minimum(result.curves["validation_loss"] / result.trial["chance"], 100 * WORST)
+    """Points (epochs + 1, 2) of epoch and relative loss; infinite losses lie above the panel, NaN ends the line."""
+    losses = np.minimum(result.curves["validation_loss"] / result.trial.chance, 100 * WORST)
     return np.column_stack([np.arange(len(losses)), losses])
 
 
 def _success_line(axes: Axes, trials: pd.DataFrame, threshold: float) -> None:
-    """The relative loss at which a score reaches the threshold, if any trial of the task beat chance."""
+    """Draw the relative loss that a success needs, if any trial of the task beat chance."""
     best = (trials["best_loss"] / trials["chance"]).min()
     if best < 1:
         axes.axhline(1 - threshold * (1 - best), color=INK, linewidth=1, linestyle=":")
@@ -218,11 +218,11 @@ def _loss_axis(axes: Axes, trials: Sequence[TrialResult]) -> None:
 
 
 def _trajectories(axes: Axes, table: pd.DataFrame) -> None:
-    """A line a trial over the checkpoints."""
+    """Draw the largest exponent over the checkpoints, one line per trial."""
     wide = table.pivot(index="trial", columns="checkpoint", values="exponent_1").reindex(columns=CHECKPOINTS)
     success = table.groupby("trial")["success"].first().reindex(wide.index)
     places = np.arange(len(CHECKPOINTS))
-    curves = [np.column_stack([places, np.maximum(row, 4 * DEEPEST)]) for row in wide.to_numpy(float)]
+    curves = [np.column_stack([places, np.maximum(row, 4 * FLOOR)]) for row in wide.to_numpy(float)]
     _lines(axes, curves, list(success.astype(bool)))
     axes.axhline(0, color=INK, linewidth=1)
     axes.set_xlim(-0.1, len(CHECKPOINTS) - 0.9)

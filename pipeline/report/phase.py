@@ -1,72 +1,82 @@
-"""A network's phase space: its trajectories and its fixed points in their first two principal components."""
+"""A network's phase space: its trajectories and fixed points in two principal components."""
 
 from typing import Any
 
 import numpy as np
 from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from sklearn.decomposition import PCA
 
-from ..artefacts import CONSTANT_INPUTS, TrialFixedPoints
-from .figures import below, key, note, number, panels, png, styled
+from ..core.records import CONSTANT_INPUTS, PointCounts, TrialFixedPoints
+from ..core.tables import number
+from .figures import below, key, note, panels, styled
 
 # Stable points, then those with 1, 2, 3 and more unstable directions.
 COLOURS = ("#0072B2", "#D55E00", "#E69F00", "#CC79A7")
 MARKERS = ("o", "D", "^", "s")
-LABELS = ("stable", "1 unstable direction", "2 unstable", "3 or more")
-_INPUTS = {"zero": "under the input 0", "mean": "under the mean input"}
+LABELS = ("stable", "1 unstable", "2 unstable", "3 or more unstable")  # directions
 
 
 @styled
-def phase_portrait(found: TrialFixedPoints) -> bytes:
-    """Trajectories on validation data, and the fixed points under each constant input, as a PNG."""
-    trial = found.trial
-    title = f"{trial['task']}, {trial['cell']}, {trial['hidden_size']} units: where the best network stands still"
-    figure, grid = panels(1, 2, 4.3, title, sharex=True, sharey=True)
-    mean, axes_of_space, shares = components(found.trajectories)
-    lines = (found.trajectories.astype(float) - mean) @ axes_of_space
-    for axes, held in zip(grid[0], CONSTANT_INPUTS, strict=True):
+def phase_portrait(result: TrialFixedPoints) -> Figure:
+    """Trajectories on validation data, and the fixed points under each constant input."""
+    trial = result.trial
+    title = f"Best {trial.cell} network on {trial.task} ({trial.hyper_parameters.hidden_size} units)"
+    figure, grid = panels(1, 2, 3.6, title, width=6.2, sharex=True, sharey=True)  # two stand side by side on the page
+    mean, directions, shares = components(result.trajectories)
+    lines = (result.trajectories.astype(float) - mean) @ directions
+    projected = {name: (points - mean) @ directions for name, points in result.points.items()}
+    for axes, name in zip(grid[0], CONSTANT_INPUTS, strict=True):
         axes.add_collection(LineCollection(list(lines.swapaxes(0, 1)), colors="#777777", linewidths=0.5, alpha=0.35))
-        points = (found.points[held] - mean) @ axes_of_space
-        scatter(axes, points, found.unstable(held))
-        axes.set_title(_INPUTS[held])
-        note(axes, _summary(found.figures[held]))
-        axes.set_xlabel(f"first principal component ({100 * shares[0]:.0f} % of variance)")
+        scatter(axes, projected[name], result.unstable(name))
+        axes.set_title(f"constant input: {name}")
+        note(axes, _summary(result.counts[name]))
+        axes.set_xlabel(f"first component ({100 * shares[0]:.0f} % of variance)")
     grid[0, 0].set_ylabel(f"second ({100 * shares[1]:.0f} %)")
-    grid[0, 0].set_xlim(*_span(lines[..., 0], *(((p - mean) @ axes_of_space)[:, 0] for p in found.points.values())))
-    low, high = _span(lines[..., 1], *(((p - mean) @ axes_of_space)[:, 1] for p in found.points.values()))
-    grid[0, 0].set_ylim(low, high + 0.2 * (high - low))  # room for the note
-    marks = [key(label, COLOURS[n], marker=MARKERS[n], linestyle="") for n, label in enumerate(LABELS)]
-    below(figure, "", [key("trajectories", "#777777", linewidth=1), *marks])
-    return png(figure)
+    (left, right), (low, high) = (_span(lines[..., i], *(p[:, i] for p in projected.values())) for i in (0, 1))
+    grid[0, 0].set(xlim=(left, right), ylim=(low, high + 0.2 * (high - low)))  # room for the note
+    below(figure, "", [key(label, COLOURS[n], marker=MARKERS[n], linestyle="") for n, label in enumerate(LABELS)])
+    return figure
 
 
 def components(
     trajectories: NDArray[Any], count: int = 2
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Mean (S,), first principal axes (S, count) and their shares of the variance of the states (..., S) that are finite."""
+    """Mean (S,), first principal axes (S, count) and their shares of the variance of the states (..., S) that are finite.
+
+    Axes beyond the size of the state are 0.
+    """
     states = trajectories.reshape(-1, trajectories.shape[-1]).astype(float)
     states = states[np.isfinite(states).all(axis=1)]
-    mean = states.mean(axis=0)
-    _, values, rows = np.linalg.svd(np.vstack([states - mean, np.zeros((count, states.shape[1]))]), full_matrices=False)
-    rows = np.vstack([rows, np.zeros_like(rows)])[:count]  # a state of one number has one component
-    shares = np.append(values**2, np.zeros(count))[:count] / max(float((values**2).sum()), np.finfo(float).tiny)
-    return mean, rows.T, shares
+    with np.errstate(invalid="ignore"):  # states that are all alike have no variance to share
+        pca = PCA(min(count, *states.shape), svd_solver="covariance_eigh").fit(states)
+    missing = count - pca.n_components_
+    axes = np.pad(pca.components_, ((0, missing), (0, 0))).T
+    return pca.mean_, axes, np.pad(np.nan_to_num(pca.explained_variance_ratio_), (0, missing))
 
 
 def scatter(axes: Any, points: NDArray[np.float64], unstable: NDArray[np.int64]) -> None:
-    """Points (N, 2 or 3), their mark and colour by the number of unstable directions; the stable ones on top."""
+    """Plot points (N, 2 or 3), marked by their number of unstable directions, the stable ones on top."""
     for place in reversed(range(len(COLOURS))):
         own = points[np.minimum(unstable, len(COLOURS) - 1) == place]
         look: dict[str, Any] = {"color": COLOURS[place], "marker": MARKERS[place], "edgecolor": "white", "linewidth": 0.7}
         axes.scatter(*own.T, s=46, zorder=5 - place / 10, **look)
 
 
-def _summary(figures: dict[str, Any]) -> str:
-    count, slowest = figures["fixed_points"], figures["slowest_time_constant"]
-    if not count:
+def slowest(counts: PointCounts) -> str:
+    """The slowest time constant in words."""
+    steps = counts.slowest_time_constant
+    if steps is None:
+        return "infinite" if counts.fixed_points else "none"
+    return f"{number(steps, 0 if steps >= 10 else 1)} steps"
+
+
+def _summary(counts: PointCounts) -> str:
+    if not counts.fixed_points:
         return "no fixed point found"
-    time = "without end" if slowest is None else f"{number(slowest, 0 if slowest >= 10 else 1)} steps"
-    return f"{count} fixed point{'s' if count > 1 else ''}, {figures['stable']} stable\nslowest time constant {time}"
+    points = f"{counts.fixed_points} fixed point{'s' if counts.fixed_points > 1 else ''}"
+    return f"{points}, {counts.stable} stable\nslowest time constant: {slowest(counts)}"
 
 
 def _span(*values: NDArray[np.float64]) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Lyapunov spectra of driven maps; `lyapunov_spectrum` is for anybody's module, `growth` for the pipeline's ensembles."""
+"""Lyapunov spectra of driven maps: `lyapunov_spectrum` is for any user's module, `growth` for the pipeline's ensembles."""
 
 from .engine import growth
 from .estimate import Spectrum

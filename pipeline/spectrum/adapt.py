@@ -1,4 +1,4 @@
-"""A user's module as a step function on one flat state; the only part of this room that knows cells."""
+"""Adapts a user's module to a step function on one flat state; the only file of this package that knows the cells."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .. import cells
 from ..cells import Cell, Stack
-from ..errors import ModuleError
+from ..core.errors import ModuleError
 from .tangent import Tangent
 
 Step = Callable[[Tensor, Tensor], Tensor]
@@ -19,7 +19,7 @@ Model = nn.Module | Step
 
 @dataclass(frozen=True)
 class Adapted:
-    """M driven maps of one shape, where they start (M, B, S), and what drives them (T, B, I)."""
+    """M driven maps of one shape, their initial states (M, B, S), and the inputs (T, B, I) that drive them."""
 
     tangent: Tangent
     state: Tensor
@@ -27,9 +27,9 @@ class Adapted:
 
 
 def adapt(models: list[Any], inputs: Tensor, state: Any, dtype: torch.dtype, device: torch.device | str | None) -> Adapted:
-    """The models as driven maps in the given dtype on the given device; ModuleError says what cannot be done.
+    """The models as driven maps in the given dtype and on the given device; ModuleError if this is not possible.
 
-    Several models have to be `stackable`, and alike.
+    Several models must be `stackable` and alike.
     """
     inputs = _usable(inputs, state, dtype, device)
     model = models[0]
@@ -48,34 +48,35 @@ def adapt(models: list[Any], inputs: Tensor, state: Any, dtype: torch.dtype, dev
 
 
 def stackable(model: Any) -> bool:
-    """Whether a model is one of torch's own recurrent modules or cells, and steps as they do: several of them make a stack."""
+    """Whether a model is one of torch's recurrent modules or cells with its original `forward`; several can be stacked."""
     return isinstance(model, nn.RNNBase | nn.RNNCellBase) and type(model).forward.__module__ == nn.RNN.forward.__module__
 
 
 def check_alike(models: Any) -> None:
-    """ModuleError if models are not a list of modules that differ in their weights alone."""
+    """ModuleError if models are not a list of modules that differ only in their weights."""
     if not isinstance(models, list | tuple) or not models or not all(isinstance(m, nn.Module) for m in models):
         raise ModuleError("models should be a list of at least one module; for one module or function there is lyapunov_spectrum")
     first, *others = ((_settings(m), {n: v.shape for n, v in _tensors(m).items()}) for m in models)
     for number, other in enumerate(others, start=2):
         if other != first:
-            found = f"model {number} of the list differs from the first"
-            raise ModuleError(f"{found}; they should have the same type, settings and shapes")
+            raise ModuleError(
+                f"model {number} of the list differs from the first; they should have the same type, settings and shapes"
+            )
 
 
 def _settings(model: nn.Module) -> list[Any]:
-    """What a module and its parts are, with the numbers and words they hold: torch shows an RNN without its nonlinearity."""
+    """The types of a module and its parts, with their numeric and text attributes: repr(RNN) does not show its nonlinearity."""
     plain = (int, float, str)
     return [(type(m), {n: v for n, v in vars(m).items() if isinstance(v, plain) and n != "training"}) for m in model.modules()]
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers, those too that are not saved."""
+    """Parameters and buffers, including those that are not saved."""
     return dict(model.named_parameters()) | dict(model.named_buffers())
 
 
 def _usable(inputs: Any, state: Any, dtype: torch.dtype, device: torch.device | str | None) -> Tensor:
-    """The inputs in the given dtype on the given device, by default their own, if they and the state can be used."""
+    """The inputs in the given dtype on the given device, by default their own; ModuleError if they or the state are unusable."""
     if not isinstance(inputs, Tensor) or not inputs.dim():
         raise ModuleError(f"inputs should be a tensor (T, B, I), found {type(inputs).__name__}")
     if dtype not in (torch.float32, torch.float64):
@@ -92,7 +93,7 @@ def _usable(inputs: Any, state: Any, dtype: torch.dtype, device: torch.device | 
 def _recurrent(models: list[nn.RNNBase], inputs: Tensor, state: Any) -> Adapted:
     model = models[0]
     if model.bidirectional:
-        raise ModuleError("a bidirectional network is no dynamical system: its state depends on the future of the input")
+        raise ModuleError("a bidirectional network is not a dynamical system: its state depends on the future of the input")
     if model.proj_size:
         raise ModuleError("proj_size is not supported; give a step function instead")
     if any(m.dropout and m.num_layers > 1 and m.training for m in models):
@@ -127,11 +128,11 @@ def _stacked(stacked: list[Cell], layers: list[dict[str, Tensor]], parts: list[T
 
 
 def _kind(model: nn.Module) -> type[Cell]:
-    """The cell whose twin in torch the module is."""
+    """The cell that corresponds to the torch module."""
     for kind in map(cells.get, cells.names()):
         if isinstance(model, tuple(t for t in (kind.torch_module, kind.torch_cell) if t)):
             return kind
-    raise ModuleError(f"{type(model).__name__} is no twin of a cell of this library; give a step function instead")
+    raise ModuleError(f"{type(model).__name__} corresponds to no cell of this library; give a step function instead")
 
 
 def _cell(kind: type[Cell], model: nn.RNNBase | nn.RNNCellBase, input_size: int) -> Cell:
@@ -140,13 +141,13 @@ def _cell(kind: type[Cell], model: nn.RNNBase | nn.RNNCellBase, input_size: int)
 
 
 def _params(models: Sequence[nn.Module], like: Tensor, suffix: str) -> dict[str, Tensor]:
-    """One layer's parameters (M, ...) under the cell's names, copied."""
+    """Copies of one layer's parameters (M, ...), under the cell's names."""
     wanted = [n for n in ("weight_ih", "weight_hh", "bias_ih", "bias_hh") if getattr(models[0], n + suffix, None) is not None]
     return {n: torch.stack([getattr(m, n + suffix).detach().to(like) for m in models]) for n in wanted}
 
 
 def _parts(state: Any, inputs: Tensor, number: int, shape: tuple[int, ...]) -> list[Tensor]:
-    """The tensors of torch's own initial state, zeros if none was given."""
+    """The tensors of an initial state in torch's form; zeros if none was given."""
     if state is None:
         return [inputs.new_zeros(shape) for _ in range(number)]
     parts = [p.detach().to(inputs) for p in _as_list(state)]
@@ -159,45 +160,45 @@ def _parts(state: Any, inputs: Tensor, number: int, shape: tuple[int, ...]) -> l
 
 
 def _module(model: nn.Module, inputs: Tensor, state: Any) -> Adapted:
-    """A copy of a module of the user's own, forward(x, state) -> state or (output, state)."""
+    """A copy of a custom module with forward(x, state) -> state or (output, state)."""
     if any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p and m.training for m in model.modules()):
         raise ModuleError("active dropout makes each step random; call model.eval() first")
     if any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in model.modules()):
         raise ModuleError("batch normalisation in training mode mixes the sequences; call model.eval() first")
     if state is None:
-        raise ModuleError("a module of one's own needs `state=`: a tensor (B, S) or a tuple of such tensors")
+        raise ModuleError("a custom module needs `state=`, a tensor (B, S) or a tuple of such tensors")
     own = copy.deepcopy(model).to(inputs)
     parts = [p.detach().to(inputs) for p in _as_list(state)]
     sizes = [p.shape[-1] for p in parts]
 
     def step(_: Any, flat: Tensor, x: Tensor) -> Tensor:
-        pieces = flat.clone().split(sizes, dim=-1)  # a forward may work in place
-        given = pieces[0] if isinstance(state, Tensor) else tuple(pieces)
+        split = flat.clone().split(sizes, dim=-1)  # cloned because forward may work in place
+        given = split[0] if isinstance(state, Tensor) else tuple(split)
         return _flat(own(x.clone(), given), len(sizes), isinstance(state, Tensor))
 
     return Adapted(Tangent(step, []), torch.cat(parts, dim=-1)[None], inputs)
 
 
 def _flat(answer: Any, number: int, single: bool) -> Tensor:
-    """The new state, end to end, from what a module's forward gave."""
+    """The new state as one flat tensor, from the result of a module's forward."""
     gives_output_too = single or (len(answer) == 2 and not isinstance(answer[1], Tensor))
     if not isinstance(answer, Tensor) and gives_output_too:
         answer = answer[1]
-    pieces: Sequence[Tensor] = [answer] if isinstance(answer, Tensor) else answer
-    if len(pieces) != number:
-        raise ModuleError(f"forward(x, state) gave a state of {len(pieces)} tensors from one of {number}; they should match")
-    return torch.cat(list(pieces), dim=-1)
+    parts: Sequence[Tensor] = [answer] if isinstance(answer, Tensor) else answer
+    if len(parts) != number:
+        raise ModuleError(f"forward(x, state) returned a state of {len(parts)} tensors for one of {number}; they should match")
+    return torch.cat(list(parts), dim=-1)
 
 
 def _function(step: Step, inputs: Tensor, state: Any) -> Adapted:
     if not isinstance(state, Tensor):
         raise ModuleError("a step function needs `state=`, a tensor (B, S)")
-    apart = Tangent(lambda _, s, x: step(s.clone(), x.clone()), [])  # a step may work in place
-    return Adapted(apart, state.detach().to(inputs)[None], inputs)
+    tangent = Tangent(lambda _, s, x: step(s.clone(), x.clone()), [])  # cloned because a step may work in place
+    return Adapted(tangent, state.detach().to(inputs)[None], inputs)
 
 
 def _as_list(state: Any) -> list[Any]:
-    """The parts of a state as a module takes it; none if there is no state."""
+    """The tensors of a state as a module takes it; an empty list if there is no state."""
     if state is None:
         return []
     return list(state) if isinstance(state, (tuple, list)) else [state]
@@ -209,19 +210,21 @@ def _check(adapted: Adapted) -> None:
         shapes = f"inputs {tuple(adapted.inputs.shape)} and state {tuple(state.shape)}"
         raise ModuleError(f"inputs should be (T, B, I) and state (B, S) with the same B, found {shapes}")
     if not len(adapted.inputs):
-        raise ModuleError("inputs hold no step")
+        raise ModuleError("inputs contain no step")
     if not len(state):
-        raise ModuleError("inputs hold no sequence")
+        raise ModuleError("inputs contain no sequence")
     if not state.isfinite().all():
         raise ModuleError("state should be finite, found NaN or infinite values")
     try:
         new = adapted.tangent.one(0)(state, adapted.inputs[0])
     except (RuntimeError, TypeError) as error:
-        found = f"a step from a state {tuple(state.shape)} under an input {tuple(adapted.inputs[0].shape)}, {state.dtype}, failed"
+        shapes = f"state {tuple(state.shape)} and input {tuple(adapted.inputs[0].shape)}"
         reason = str(error).strip().splitlines()[0]
-        raise ModuleError(f"{found}: {reason}; dtype= should be that of what a function uses") from error
+        raise ModuleError(
+            f"a step with {shapes} in {state.dtype} failed: {reason}; if the function uses tensors of another dtype, set dtype="
+        ) from error
     if not isinstance(new, Tensor):
-        raise ModuleError(f"a step should give the new state, a tensor, found {type(new).__name__}")
+        raise ModuleError(f"a step should return the new state, a tensor, found {type(new).__name__}")
     if new.shape != state.shape:
         raise ModuleError(f"a step should keep the state's shape {tuple(state.shape)}")
 

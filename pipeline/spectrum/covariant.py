@@ -1,9 +1,9 @@
-"""Covariant Lyapunov vectors: directions that the tangent dynamics carry into one another, by Ginelli's algorithm."""
+"""Covariant Lyapunov vectors, directions that the tangent dynamics map onto one another, by Ginelli's algorithm."""
 
 import torch
 from torch import Tensor
 
-from ..errors import ModuleError
+from ..core.errors import ModuleError
 from .adapt import Step
 from .engine import random_basis
 from .reorthonormalise import triangularise
@@ -20,34 +20,34 @@ def covariant(
     transient: int,
     backward_transient: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Covariant Lyapunov vectors in the middle of a trajectory and how each grows (Ginelli et al. 2007).
+    """Covariant Lyapunov vectors in the middle of a trajectory, and the growth of each (Ginelli et al. 2007).
 
-    The bases align with the past in the first `transient` steps, the vectors with the future in the last
-    `backward_transient`; what is left of misalignment falls by the ratio of two neighbouring growths at each of those
-    steps. Where two exponents are equal the vectors are covariant but not unique. Holds T' B k S numbers for the answer
-    and (T - transient) B k k for the triangles.
+    The first `transient` steps align the bases with the past, and the last `backward_transient` steps align the vectors
+    with the future; at each of these steps the misalignment shrinks by the ratio of two neighbouring growth factors. If
+    two exponents are equal, the vectors are covariant but not unique. Memory: T' B k S numbers for the vectors and
+    (T - transient) B k k for the triangles.
 
     Args:
         step: (B, S) state, (B, I) input -> (B, S) state; sequences must not mix.
         state: (B, S); its dtype is that of the computation.
         inputs: (T, B, I).
         count: k, 1 <= k <= S.
-        transient: steps that align the bases.
-        backward_transient: steps that align the vectors; as many as `transient` by default.
+        transient: number of steps that align the bases.
+        backward_transient: number of steps that align the vectors; by default as many as `transient`.
 
     Returns:
-        Vectors (T', B, k, S) and local growth (T', B, k) as `covariant_vectors` gives them, T' = T - transient -
-        backward_transient; the first belong to the state from which input `transient` leads on. NaN for a sequence whose
-        state or deviations are not finite at any of the T steps.
+        Vectors (T', B, k, S) and local growth (T', B, k) as `covariant_vectors` returns them, with T' = T - transient -
+        backward_transient; the first vectors belong to the state that input number `transient` is applied to. NaN for a
+        sequence whose state or deviations are not finite at any of the T steps.
 
     Raises:
-        ModuleError: the transients leave no step between them.
+        ModuleError: if the transients leave no step between them.
     """
     backward_transient = transient if backward_transient is None else backward_transient
     window = len(inputs) - transient - backward_transient
     if min(transient, backward_transient) < 0 or window < 1:
-        found = f"transients of {transient} and {backward_transient} steps"
-        raise ModuleError(f"{found} leave nothing of {len(inputs)}; they should be at least 0 and leave a step between them")
+        given = f"transients of {transient} and {backward_transient} steps"
+        raise ModuleError(f"{given} leave nothing of {len(inputs)}; they should be at least 0 and leave a step between them")
     sequences, size = state.shape
     start = random_basis(size, count, state).expand(sequences, count, size)
     bases, triangles = record(step, state, start, inputs, transient=transient, kept=window)
@@ -65,13 +65,13 @@ def record(
         state: (B, S).
         deviations: (B, k, S), orthonormal rows.
         inputs: (transient + T, B, I).
-        transient: steps that are run and not recorded.
-        kept: number of bases returned, the first ones; all by default.
+        transient: number of steps that are run first and not recorded.
+        kept: number of bases to return, counted from the first; all by default.
 
     Returns:
-        Bases with orthonormal rows, the first at the begin of the recording, and upper triangular R_t with
-        J_t bases[t]^T = bases[t + 1]^T R_t; their diagonal is positive, 0 for a lost direction. R_t is NaN from the step
-        on at which a state or deviation is not finite.
+        Bases with orthonormal rows, the first one at the beginning of the recording, and upper triangular R_t with
+        J_t bases[t]^T = bases[t + 1]^T R_t. The diagonal of R_t is positive, or 0 for a lost direction. R_t is NaN from
+        the step on at which a state or deviation is not finite.
     """
     steps = len(inputs) - transient
     kept = steps + 1 if kept is None else kept
@@ -95,25 +95,27 @@ def record(
 def covariant_vectors(bases: Tensor, triangles: Tensor, *, backward_transient: int) -> tuple[Tensor, Tensor]:
     """Covariant Lyapunov vectors from orthonormal bases and the triangles between them.
 
-    Vector i at t is a combination of the first i + 1 rows of bases[t]. Its coefficients C_t solve R_t C_t = C_{t+1} D_t
-    with a diagonal D_t, backwards from a fixed random upper triangle, which forgets its start as it goes (Ginelli et al.
-    2007; Kuptsov and Parlitz 2012, section 4). Where the diagonals of R are positive, each vector makes an acute angle with
-    its row of the basis; this fixes its sign.
+    Vector i at time t is a combination of the first i + 1 rows of bases[t]. The coefficients C_t solve
+    R_t C_t = C_{t+1} D_t with a diagonal D_t, backwards in time from a fixed random upper triangular matrix, whose
+    influence fades along the way (Ginelli et al. 2007; Kuptsov and Parlitz 2012, section 4). If the diagonals of R are
+    positive, each vector makes an acute angle with its row of the basis, which fixes its sign.
 
     Args:
-        bases: (T + 1, B, k, S), orthonormal rows; those after the first T - backward_transient are not read and may be
-            left out.
+        bases: (T + 1, B, k, S), orthonormal rows; only the first T - backward_transient are read, the others may be
+            omitted.
         triangles: (T, B, k, k), upper triangular R_t with J_t bases[t]^T = bases[t + 1]^T R_t.
-        backward_transient: steps at the end that align the coefficients and are not in the answer, 0 <= . < T.
+        backward_transient: number of steps at the end, from 0 to T - 1, that align the coefficients and are not part of
+            the result.
 
     Returns:
-        Vectors (T', B, k, S) with T' = T - backward_transient, unit rows, vectors[t] at the state of bases[t], and local
-        growth (T', B, k) in nats per step, over the step that leads away from there: J_t vectors[t] = exp(local[t])
-        vectors[t + 1]. A direction that is lost at any of the T steps, R_ii = 0, and those after it have NaN vectors and
-        growth -inf at all; a sequence with NaN in it is NaN and touches no other.
+        Vectors (T', B, k, S) with T' = T - backward_transient and unit rows, where vectors[t] belong to the state of
+        bases[t]; and local growth (T', B, k) in nats per step over the step that starts there: J_t vectors[t] =
+        exp(local[t]) vectors[t + 1]. If a direction is lost at any of the T steps, R_ii = 0, it and the directions after
+        it have NaN vectors and growth -inf at all steps. A sequence that contains NaN is all NaN; the others are not
+        affected.
 
     Raises:
-        ModuleError: backward_transient leaves no step, or there are too few bases.
+        ModuleError: if backward_transient leaves no step, or if there are too few bases.
     """
     window = len(triangles) - backward_transient
     if backward_transient < 0 or window < 1:
@@ -125,14 +127,14 @@ def covariant_vectors(bases: Tensor, triangles: Tensor, *, backward_transient: i
 
 
 def _make_covariant(bases: Tensor, triangles: Tensor) -> Tensor:
-    """Turn bases (T', B, k, S) into covariant vectors in place; local growth (T', B, k)."""
+    """Turn bases (T', B, k, S) into covariant vectors in place, and return their local growth (T', B, k)."""
     finite = _all_finite(bases) & _all_finite(triangles)  # (B,)
     defined = _never_lost(triangles) & finite[:, None]  # (B, k)
     identity = torch.eye(triangles.shape[-1], dtype=triangles.dtype, device=triangles.device)
     coefficients, _ = _unit_columns(_random(*identity.shape, like=triangles).triu(1) + identity)
     local = bases.new_empty(bases.shape[:-1])
     for t in reversed(range(len(triangles))):
-        # the block of the defined directions stands alone: a triangle's first columns need none of the others
+        # the defined directions form a block of their own: the first columns of a triangle do not depend on the others
         triangle = torch.where(defined[:, :, None] & defined[:, None, :], triangles[t], identity)
         coefficients, log = _unit_columns(torch.linalg.solve_triangular(triangle, coefficients, upper=True))
         if t < len(bases):
@@ -143,7 +145,7 @@ def _make_covariant(bases: Tensor, triangles: Tensor) -> Tensor:
 
 
 def _advance(step: Step, state: Tensor, rows: Tensor, x: Tensor, alive: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """One step of the state (B, S) and the orthonormal rows (B, k, S); its triangle (B, k, k), NaN where not `alive` (B, 1)."""
+    """One step: the new state, orthonormal rows, triangle (B, k, k), and `alive` (B, 1); the triangle is NaN where not alive."""
     state, pushed = push_forward(lambda s: step(s, x), state, rows)
     rows, triangle = triangularise(pushed)
     alive = alive & state.isfinite().all(-1, keepdim=True) & ~triangle.isnan().any(-1).any(-1, keepdim=True)
@@ -151,19 +153,21 @@ def _advance(step: Step, state: Tensor, rows: Tensor, x: Tensor, alive: Tensor) 
 
 
 def _never_lost(triangles: Tensor) -> Tensor:
-    """(B, k) whether neither the direction nor one before it was lost: a growth of 0 cannot be inverted."""
+    """(B, k) whether neither the direction nor a preceding one was ever lost; a growth factor of 0 cannot be inverted."""
     diagonal = triangles.diagonal(dim1=-2, dim2=-1).abs()
     kept = (diagonal > torch.finfo(diagonal.dtype).tiny).all(0)
     return kept.cumprod(-1).bool()
 
 
 def _all_finite(values: Tensor) -> Tensor:
-    """(B,) whether a sequence's values (T, B, ., .) are all finite."""
-    return torch.stack([v.isfinite().flatten(1).all(-1) for v in values]).all(0)  # by steps: no second copy of them all
+    """(B,) whether all values (T, B, ., .) of a sequence are finite."""
+    return torch.stack([v.isfinite().flatten(1).all(-1) for v in values]).all(
+        0
+    )  # step by step, to avoid a second copy of all values
 
 
 def _unit_columns(columns: Tensor) -> tuple[Tensor, Tensor]:
-    """Columns (..., k, k) of length 1 and the logs (..., k) of their lengths, without overflow of a square."""
+    """Columns (..., k, k) scaled to length 1, and the logs (..., k) of their lengths; the squares cannot overflow."""
     largest = columns.abs().amax(-2, keepdim=True)
     scaled = columns / largest
     length = scaled.norm(dim=-2, keepdim=True)
@@ -171,6 +175,6 @@ def _unit_columns(columns: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _random(*shape: int, like: Tensor) -> Tensor:
-    """Standard normal numbers, always the same: a start that is special for no system."""
+    """Standard normal numbers, the same at every call: a generic starting point for any system."""
     generator = torch.Generator().manual_seed(0)
     return torch.randn(shape, generator=generator, dtype=torch.float64).to(like)

@@ -1,4 +1,4 @@
-"""The Lyapunov spectrum of anybody's recurrent network."""
+"""The Lyapunov spectrum of any recurrent network: the public functions, their options and their warnings."""
 
 import math
 import warnings
@@ -10,15 +10,17 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from ..errors import ModuleError, RoundingWarning
+from ..core.errors import ModuleError, RoundingWarning
 from .adapt import Adapted, Model, adapt, check_alike, stackable
+from .adaptive import BLOCK
 from .covariant import covariant
 from .engine import ACCURACY, Ensemble, Growth
 from .estimate import Spectrum, largest_standard_error
-from .piece import BLOCK
 
-FIRST_LOOK = 50  # counted steps before the standard error is first held against the tolerance
-SHORT = 2  # longest interval while it is: later stretches, from which the error comes, do not end where blocks did
+FIRST_CHECK = 50  # counted steps before the standard error is first compared with the tolerance
+# Longest reorthonormalisation interval while a tolerance is active: growth is spread over an interval, and intervals
+# should not straddle the batches from which the standard error is computed.
+LONGEST_WITH_TOLERANCE = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,7 @@ class Options:
     device: torch.device | str | None = None
 
     def fitted(self, steps: int, size: int) -> Self:
-        """With the defaults that depend on the number of steps and the state's size; ModuleError for what is out of range."""
+        """The options with defaults for this number of steps and state size; ModuleError if one is out of range."""
         count = size if self.count is None else self.count
         transient = steps // 5 if self.transient is None else self.transient
         _check_whole("count", count, 1, size, "the state's size")
@@ -52,17 +54,17 @@ class Options:
         return replace(self, count=int(count), transient=int(transient), every=every)
 
     def _check_vectors(self, steps: int, transient: int) -> None:
-        """ModuleError if the vectors asked for cannot be had."""
+        """ModuleError if the requested vectors cannot be computed."""
         if self.vectors not in (None, "covariant"):
             raise ModuleError(f'vectors is {self.vectors!r}; it should be "covariant" or None')
         if self.vectors and self.tolerance is not None:
-            raise ModuleError("vectors take all steps; leave tolerance out with them")
+            raise ModuleError("vectors need all steps; leave tolerance out with them")
         if self.vectors and steps <= 2 * transient:
-            raise ModuleError(f"vectors take twice the transient of {transient} steps; it should be below half of {steps}")
+            raise ModuleError(f"vectors need twice the transient of {transient} steps; it should be below half of {steps}")
 
 
 def _check_whole(name: str, value: Any, least: int, most: int, what: str) -> None:
-    """ModuleError for an option that is no whole number in its range."""
+    """ModuleError if an option is not a whole number in its range."""
     if not isinstance(value, Integral) or not least <= int(value) <= most:
         raise ModuleError(f"{name} is {value!r}; it should be a whole number from {least} to {most}, {what}")
 
@@ -85,35 +87,36 @@ def lyapunov_spectrum(
     """The Lyapunov exponents of a recurrent network driven by inputs, largest first, in nats per step.
 
     Deviations from the trajectory follow the tangent dynamics and are reorthonormalised; an exponent is the mean log
-    growth of one direction (Benettin et al. 1980; for recurrent networks Vogt et al. 2022). The model is not changed.
+    growth of one direction (Benettin et al. 1980; for recurrent networks Vogt et al. 2022). The algorithm in its plainest
+    form is `reference.reference_spectrum`. The model is not changed.
 
     Args:
         model: `torch.nn.RNN`, `LSTM`, `GRU` of any depth or their `*Cell` forms; any module whose forward is
             (x, state) -> state or (output, state); or a plain function step(state, x) -> state.
-        inputs: what the module itself takes, `batch_first` respected; for a cell, a module of one's own or a function
-            (T, B, I).
-        state: where to start: what the module itself takes, or for a function (B, S); zeros for torch's modules if
-            left out, needed for others.
+        inputs: the inputs as the module itself takes them, including `batch_first`; (T, B, I) for a cell, a custom
+            module or a function.
+        state: the initial state, as the module itself takes it, or (B, S) for a function. Defaults to zeros for torch's
+            modules; required for all others.
         count: number of exponents, 1 <= count <= S; all by default.
-        transient: steps that align the deviations and are not counted; a fifth of the steps by default.
-        every: steps between reorthonormalisations; by default as many as keep the error by rounding of each exponent
-            below `accuracy`, up to 16. 1 is the most accurate.
-        accuracy: nats per step; where `rounding_error` passes it, a RoundingWarning says so.
-        tolerance: stop once the standard error of the largest exponent is below it; nats per step.
-            Looked at after 50 counted steps and then at doubled lengths: stopping at the first small one of many
-            looks would make intervals too narrow. `converged` says whether it was reached before the inputs ended.
-        vectors: "covariant" gives covariant Lyapunov vectors too (Ginelli et al. 2007), T' = T - 2 transient of them:
-            the last `transient` steps align them with the future. Takes T' B k S numbers.
-        local: give finite-time exponents too: each step's growth, in the order of `exponents`; along the covariant vectors
-            if these are asked for. `every` is 1 by default then.
-        dtype: of the computation; float32 errs by up to some nats on strongly negative exponents.
-        device: of the computation; where the inputs are by default.
+        transient: number of steps that align the deviations and are not counted; by default a fifth of the steps.
+        every: steps between reorthonormalisations. The default chooses the longest interval, up to 16 steps, that keeps
+            the rounding error of each exponent below `accuracy`. 1 is the most accurate.
+        accuracy: nats per step; a RoundingWarning is issued if `rounding_error` exceeds it.
+        tolerance: nats per step; stop once the standard error of the largest exponent is below it. It is checked after 50
+            counted steps and then at doubled lengths, because stopping at the first of many checks would make the
+            intervals too narrow. `converged` says whether it was reached before the inputs ended.
+        vectors: "covariant" also computes T' = T - 2 transient covariant Lyapunov vectors (Ginelli et al. 2007), which the
+            last `transient` steps align with the future. Memory: T' B k S numbers.
+        local: also return finite-time exponents: the growth of each step, in the order of `exponents`, along the covariant
+            vectors if these are requested. `every` then defaults to 1.
+        dtype: dtype of the computation; float32 can be wrong by some nats for strongly negative exponents.
+        device: device of the computation; by default that of the inputs.
 
     Returns:
-        A Spectrum; a sequence whose state is not finite is NaN in it and touches no other.
+        A Spectrum. A sequence whose state is not finite is NaN in it; the others are not affected.
 
     Raises:
-        ModuleError: the model, state, inputs or an option cannot be used, with what would be right.
+        ModuleError: if the model, state, inputs or an option cannot be used; the message says what would be right.
     """
     options = Options(
         state=state,
@@ -131,19 +134,19 @@ def lyapunov_spectrum(
 
 
 def lyapunov_spectra(models: Sequence[nn.Module], inputs: Tensor, **options: Any) -> list[Spectrum]:
-    """The spectra of an ensemble of modules that differ in their weights alone, driven by the same inputs.
+    """The spectra of an ensemble of modules that differ only in their weights, driven by the same inputs.
 
     Args:
-        models: modules of one type and shape. torch's own modules and cells are measured as one, others one by one.
+        models: modules of one type and shape. torch's own modules and cells are measured together, others one by one.
         inputs: as for `lyapunov_spectrum`.
-        **options: those of `lyapunov_spectrum`. `state` is where each model starts; with `tolerance`, what is measured as
-            one goes on until the last standard error is below it.
+        **options: those of `lyapunov_spectrum`. All models start from the same `state`; with `tolerance`, models that are
+            measured together continue until the standard error of the last one is below it.
 
     Returns:
-        A Spectrum a model.
+        One Spectrum per model.
 
     Raises:
-        ModuleError: as for `lyapunov_spectrum`; or the models are not alike.
+        ModuleError: as for `lyapunov_spectrum`, and if the models are not alike.
     """
     check_alike(models)
     checked = Options(**options)
@@ -156,7 +159,7 @@ def lyapunov_spectra(models: Sequence[nn.Module], inputs: Tensor, **options: Any
 
 
 def _spectra(models: list[Any], inputs: Tensor, options: Options) -> list[Spectrum]:
-    with torch.inference_mode(False), torch.no_grad():  # inference mode would end at the border of a thread
+    with torch.inference_mode(False), torch.no_grad():  # inference mode would not extend to other threads
         spectra = _measured(models, inputs, options)
     _warn(spectra, options.accuracy)
     return spectra
@@ -167,7 +170,7 @@ def _measured(models: list[Any], inputs: Tensor, options: Options) -> list[Spect
     size = adapted.state.shape[-1]
     options = options.fitted(len(adapted.inputs), size)
     count, transient = options.count or size, options.transient or 0
-    longest = BLOCK if options.tolerance is None else SHORT
+    longest = BLOCK if options.tolerance is None else LONGEST_WITH_TOLERANCE
     ensemble = Ensemble(adapted.tangent, adapted.state, count, every=options.every, accuracy=options.accuracy, longest=longest)
     spectra = []
     with ensemble.threads():
@@ -189,14 +192,14 @@ def _measured(models: list[Any], inputs: Tensor, options: Options) -> list[Spect
 
 
 def _measure(ensemble: Ensemble, inputs: Tensor, tolerance: float | None) -> tuple[Growth, list[bool] | list[None]]:
-    """Growth over the inputs, or until each network's standard error is below the tolerance, and which ones' is."""
+    """Growth over the inputs, or until every network's standard error is below the tolerance; and, per network, whether it is."""
     if tolerance is None:
         growth = ensemble.advance(inputs)
         return growth, [None] * growth.per_step.shape[1]
     parts: list[Growth] = []
     done, converged = 0, [False]
     while done < len(inputs) and not all(converged):
-        parts.append(ensemble.advance(inputs[done : max(FIRST_LOOK, 2 * done)]))
+        parts.append(ensemble.advance(inputs[done : max(FIRST_CHECK, 2 * done)]))
         per_step = torch.cat([p.per_step for p in parts])
         done = len(per_step)
         converged = [largest_standard_error(rows) < tolerance for rows in per_step.unbind(1)]
@@ -205,13 +208,13 @@ def _measure(ensemble: Ensemble, inputs: Tensor, tolerance: float | None) -> tup
 
 
 def _covariant(adapted: Adapted, m: int, count: int, transient: int) -> tuple[Tensor, Tensor]:
-    """Covariant vectors (T', B, k, S) of the m-th network and their growth (T', B, k)."""
+    """Covariant vectors (T', B, k, S) of the m-th network, and their growth (T', B, k)."""
     step = adapted.tangent.one(m)
     return covariant(step, adapted.state[m], adapted.inputs, count, transient=transient)
 
 
 def _warn(spectra: list[Spectrum], accuracy: float) -> None:
-    """RoundingWarning if rounding may have moved an exponent by more than the accuracy."""
+    """Issue a RoundingWarning if rounding may have changed an exponent by more than the accuracy."""
     errors = torch.stack([s.rounding_error for s in spectra]).nan_to_num(0.0, posinf=math.inf).amax(0)
     if not (errors > accuracy).any():
         return
@@ -219,8 +222,8 @@ def _warn(spectra: list[Spectrum], accuracy: float) -> None:
     remedies = [f"fewer exponents (count={first})"] if first else []
     remedies += ["dtype=torch.float64 and every=1, if they are not so already"]
     warnings.warn(
-        f"rounding may move exponents from number {first + 1} on by up to {errors.max():.0e} nats per step, more than "
+        f"rounding may change exponents from number {first + 1} on by up to {errors.max():.0e} nats per step, more than "
         f"accuracy={accuracy:g}; ask for {' or '.join(remedies)}",
         RoundingWarning,
-        stacklevel=4,  # the caller of the public function
+        stacklevel=4,  # points at the caller of the public function
     )

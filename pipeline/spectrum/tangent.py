@@ -1,4 +1,4 @@
-"""Tangent dynamics: what one step makes of small deviations from a trajectory."""
+"""Tangent dynamics: how one step maps small deviations from a trajectory."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,49 +16,49 @@ class Map(Protocol):
     def step(self, params: Any, state: Tensor, x: Tensor) -> Tensor:
         """The next state (B, S) from state (B, S) and input (B, I), for one network; sequences must not mix."""
 
-    by_hand: bool  # whether `linearise` and `push` are its derivative
+    by_hand: bool  # whether `linearise` and `push` implement its derivative
 
     def linearise(self, params: Any, state: Tensor, new: Tensor, x: Tensor) -> Any:
-        """What `push` needs of the Jacobian, tensors (M, B, ...), where x (1, B, I) leads from state (M, B, S) to `new`."""
+        """The part of the Jacobian that `push` reads, as tensors (M, B, ...); x (1, B, I) leads from `state` to `new`."""
 
     def push(self, params: Any, linear: Any, deviations: Tensor, out: Tensor) -> None:
-        """Write what the Jacobian makes of deviations (M, B, k, S) into `out`."""
+        """Write the Jacobian times the deviations (M, B, k, S) into `out`."""
 
 
 def push_forward(step: Callable[[Tensor], Tensor], state: Tensor, deviations: Tensor) -> tuple[Tensor, Tensor]:
-    """One step of the state (B, S) and, by that step's Jacobian, of the deviations (B, k, S); forward-mode differentiation."""
+    """The next state (B, S), and the step's Jacobian times the deviations (B, k, S), by forward-mode differentiation."""
 
     def along(deviation: Tensor) -> tuple[Tensor, Tensor]:
         moved = jvp(step, (state,), (deviation,))
         return moved[0], moved[1]
 
-    states, pushed = vmap(along, in_dims=1, out_dims=(0, 1))(deviations)  # rows, not columns: ten times faster over models
+    states, pushed = vmap(along, in_dims=1, out_dims=(0, 1))(deviations)  # rows, not columns: ten times faster for ensembles
     return states[0], pushed
 
 
 @dataclass(frozen=True)
 class Tangent:
-    """M driven maps of one shape: their trajectories and what they do to deviations.
+    """M driven maps of one shape: their trajectories and their tangent dynamics.
 
     Attributes:
         map: a Map, or a plain function step(params, state (B, S), x (B, I)) -> state.
-        params: tensors in dicts and sequences, each with M in front.
+        params: tensors in dicts and sequences, each with a leading axis M.
     """
 
     map: Any
     params: Any
 
     def of(self, models: slice) -> "Tangent":
-        """Some of the maps."""
+        """A slice of the maps."""
         return Tangent(self.map, each(self.params, lambda p: p[models]))
 
     def one(self, model: int) -> Callable[[Tensor, Tensor], Tensor]:
-        """The step of one of the maps: state (B, S), x (B, I) -> state."""
+        """The step function of one map: state (B, S), x (B, I) -> state (B, S)."""
         params = each(self.params, lambda p: p[model])
         return lambda state, x: self._step(params, state, x)
 
     def trajectory(self, state: Tensor, inputs: Tensor) -> Tensor:
-        """States (T + 1, M, B, S): the given one (M, B, S) and the one after each input (T, B, I)."""
+        """States (T + 1, M, B, S): the given one (M, B, S), and the one after each input (T, B, I)."""
         step, params = self._step, self.params
         if len(state) > 1:
             step = vmap(step, in_dims=(0, 0, None))
@@ -70,7 +70,7 @@ class Tangent:
         return torch.stack(states).reshape(len(states), -1, *states[0].shape[-2:])
 
     def linearise(self, states: Tensor, inputs: Tensor) -> list[Any]:
-        """What `push` takes at each of T steps, from states (T + 1, M, B, S) and inputs (T, B, I)."""
+        """The argument `linear` of `push` for each of T steps, from states (T + 1, M, B, S) and inputs (T, B, I)."""
         steps, models, sequences = len(inputs), *states.shape[1:3]
         if not self.by_hand:
             return list(zip(states[:-1], inputs, strict=True))
@@ -80,7 +80,7 @@ class Tangent:
         return [each(shaped, partial(torch.select, dim=1, index=t)) for t in range(steps)]
 
     def push(self, linear: Any, deviations: Tensor, out: Tensor) -> None:
-        """Write what one step makes of deviations (M, B, k, S) into `out`; `linear` is that step's element of `linearise`."""
+        """Write one step's Jacobian times the deviations (M, B, k, S) into `out`; `linear` is an element of `linearise`."""
         if self.by_hand:
             self.map.push(self.params, linear, deviations, out)
         else:
@@ -107,7 +107,7 @@ class Tangent:
 
 
 def each(tree: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """The function of every tensor in a nest of dicts and sequences."""
+    """Apply a function to every tensor in nested dicts and sequences."""
     if isinstance(tree, Tensor):
         return function(tree)
     if isinstance(tree, dict):

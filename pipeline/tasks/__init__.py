@@ -1,8 +1,8 @@
-"""One file a task, a dataset with its loss; the file's name is the task's name."""
+"""Tasks, datasets with their losses, one file per task; the name of the file is the name of the task."""
 
-from ..registry import get as _get
-from ..registry import names as _names
-from ._task import Splits, Task, driving_sequences
+from ..core.registry import get as _get
+from ..core.registry import names as _names
+from .base.task import Splits, Task, driving_sequences
 
 __all__ = ["Splits", "Task", "driving_sequences", "get", "names"]
 
@@ -13,5 +13,5 @@ def names() -> list[str]:
 
 
 def get(name: str) -> Task:
-    """The task that `tasks/<name>.py` defines; ConfigError, listing the tasks there are, if there is none."""
+    """The task that `tasks/<name>.py` defines; ConfigError, listing the existing tasks, if there is none."""
     return _get("tasks", name, Task)()

@@ -7,38 +7,38 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ._task import Splits, Task, deal
+from .base.task import Splits, Task, deal
 
-FORMS = {  # steps; sequences to train, validate, test
+FORMS = {  # steps; numbers of training, validation and test sequences
     "packaged": (40, (3500, 500, 500)),
     "full": (100, (100_000, 5000, 10_000)),
 }
 
 
 class Adding(Task):
-    """Two numbers among 40, or among 100 as in the papers; who answers 1 always loses 1/6, the variance of the sum."""
+    """Two marked numbers among 40, or among 100 as in the papers; always answering 1 loses 1/6, the variance of the sum."""
 
     title: ClassVar = "Adding two marked numbers"
     description: ClassVar = (
-        "Random numbers between 0 and 1 go in, one of them marked in either half; the sum of the two marked ones is asked for "
-        "at the end."
+        "The inputs are random numbers between 0 and 1, of which one in each half is marked; the network must give the sum "
+        "of the two marked numbers at the end."
     )
     head: ClassVar = "last"
-    metric_name: ClassVar = "share within .1"
+    metric_name: ClassVar = "share within 0.1"
     batch_size: ClassVar = 50
 
     def load(self, size: str, seed: int) -> Splits:
-        """Numbers and marks (T, N, 2), and sums (N,), float32."""
+        """Inputs of numbers and marks (T, N, 2), and targets of sums (N,), float32."""
         steps, counts = FORMS[size]
         arrays = deal(*sequences(sum(counts), steps, np.random.default_rng(seed)), counts)
         return Splits(arrays, 2, 1, "generated from the seed", "none needed", {})
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean squared error of outputs (B, 1) and sums (B,)."""
+        """Mean squared error of outputs (B, 1) for sums (B,)."""
         return (outputs[:, 0] - targets).square().mean()
 
     def metric(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Share of sums missed by less than .1."""
+        """Share of sums with an error below 0.1."""
         return ((outputs[:, 0] - targets).abs() < 0.1).double().mean()
 
     def constant(self, targets: Tensor, output_size: int) -> Tensor:
@@ -47,7 +47,7 @@ class Adding(Task):
 
 
 def sequences(count: int, steps: int, random: Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Inputs (steps, count, 2), a number of uniform(0, 1) and its mark, 0 or 1; and the sums (count,) of the marked numbers."""
+    """Inputs (steps, count, 2), numbers from uniform(0, 1) with marks 0 or 1; and the sums (count,) of the marked numbers."""
     numbers = random.random((steps, count), np.float32)
     marks = np.zeros_like(numbers)
     each = np.arange(count)

@@ -1,4 +1,4 @@
-"""Stores of water in a synthetic catchment: a long daily series cut into consecutive segments (after Xu et al. 2022)."""
+"""Water stored in a synthetic catchment: a long daily series cut into consecutive segments (after Xu et al. 2022)."""
 
 from typing import Any, ClassVar
 
@@ -6,27 +6,27 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ._task import Splits, Task
+from .base.task import Splits, Task
 
-STEPS = 61  # days of a segment
-YEARS = {"packaged": (80, 10, 10), "full": (15, 5, 10)}  # of training, validation, test
-SPIN_UP = 5  # years before the series begins, which fill the stores
-CAPACITY = 400.0  # of the soil, mm
-STORES = ("soil", "snow")  # what is asked for
+STEPS = 61  # days per segment
+YEARS = {"packaged": (80, 10, 10), "full": (15, 5, 10)}  # for training, validation and test
+SPIN_UP = 5  # years simulated before the series begins, to fill the stores
+CAPACITY = 400.0  # capacity of the soil, mm
+STORES = ("soil", "snow")  # the targets
 
 
 class Catchment(Task):
-    """Segments of one series, so that the state may be carried from one to the next.
+    """Segments of one series, so that the state may be carried from one segment to the next.
 
-    Streamflow is simulated, but not asked for: it answers to the rain of the last days, so that a carried state helps it
-    little, and what a network makes of its few peaks differs more between seeds than between ways to train.
-    "packaged" has more years of training than "full", whose sizes are those of the replication, so that a few epochs suffice.
+    Streamflow is simulated but is not a target: it responds to the rain of the last few days, so that a carried state
+    helps little, and the errors at its few peaks differ more between seeds than between training methods. The form
+    "packaged" has more years of training than "full", whose sizes are those of the replication, so that few epochs suffice.
     """
 
     title: ClassVar = "Weather to soil water and snow, synthetic"
     description: ClassVar = (
-        "61 days of temperature and rain go in day by day, each segment the one after the last; the water in the soil and "
-        "in the snow (standardised) is asked for on each day."
+        "The inputs are temperature and rain of 61 days, each segment directly following the previous one; the network must "
+        "give the water in the soil and in the snow (standardised) on each day."
     )
     head: ClassVar = "every"
     metric_name: ClassVar = "Nash-Sutcliffe efficiency"
@@ -34,7 +34,7 @@ class Catchment(Task):
     ordered: ClassVar = True
 
     def load(self, size: str, seed: int) -> Splits:
-        """Temperature and rain (61, N, 2), soil water and snow (61, N, 2), standardised by the training years."""
+        """Inputs of temperature and rain, targets of soil water and snow, (61, N, 2) each, standardised by the training years."""
         years = YEARS[size]
         temperature, rain = weather(np.random.default_rng(seed), 365 * (SPIN_UP + sum(years)))
         water = simulate(temperature, rain)
@@ -53,24 +53,25 @@ class Catchment(Task):
         return (outputs - targets).square().mean()
 
     def metric(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """1 - squared error / variance (Nash and Sutcliffe 1970), the mean of both stores."""
+        """Nash-Sutcliffe efficiency, averaged over both stores."""
         return efficiency(outputs, targets).mean()
 
     def constant(self, targets: Tensor, output_size: int) -> Tensor:
-        """Mean of each store."""
+        """The mean of each store."""
         return targets.mean((0, 1))
 
 
 def efficiency(outputs: Tensor, targets: Tensor) -> Tensor:
-    """1 - squared error / variance (Nash and Sutcliffe 1970), (O,), of series (T, N, O)."""
+    """Efficiency 1 - squared error / variance (Nash and Sutcliffe 1970), (O,), of series (T, N, O)."""
     return 1 - (outputs - targets).square().mean((0, 1)) / targets.var((0, 1), correction=0)
 
 
 def weather(source: np.random.Generator, days: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Mean temperature (C) and rain (mm) of each day.
 
-    The temperature is a season and first-order autoregressive anomalies; wet days are a two-state Markov chain, their rain is
-    gamma-distributed (Richardson 1981) and scaled by the wetness of the year, which makes stores differ between years.
+    The temperature is a seasonal cycle plus first-order autoregressive anomalies. Wet days follow a two-state Markov chain;
+    their rain is gamma-distributed (Richardson 1981) and scaled by the wetness of the year, so that the stores differ
+    between years.
     """
     day = np.arange(days)
     noise, anomaly = source.normal(0, 3 * (1 - 0.8**2) ** 0.5, days), np.zeros(days)
@@ -84,11 +85,12 @@ def weather(source: np.random.Generator, days: int) -> tuple[NDArray[Any], NDArr
 
 
 def simulate(temperature: NDArray[Any], rain: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """Water in each store and flux of each day, mm: snow, soil, ground, fast; evaporation, streamflow.
+    """Water in each store and each flux per day, in mm: snow, soil, ground, fast; evaporation, streamflow.
 
-    Rain falls as snow below 0 C, which melts by 2.5 mm a degree and day above. Of what is liquid .3, and what the soil cannot
-    hold, runs to the fast store. The soil, a bucket, gives water to the air in proportion to its filling and the temperature, and
-    to the ground by the square of its filling. Ground and fast store empty linearly into the stream. All are empty at first.
+    Rain falls as snow below 0 C; the snow melts by 2.5 mm per degree and day above 0 C. A share of 0.3 of the liquid water,
+    and what exceeds the capacity of the soil, flow to the fast store. The soil, a bucket, loses water to the air in
+    proportion to its filling and the temperature, and to the ground in proportion to the square of its filling. The ground
+    and fast stores drain linearly into the stream. All stores are empty at first.
     """
     record = {name: np.zeros(len(rain)) for name in ("snow", "soil", "ground", "fast", "evaporation", "streamflow")}
     snow = soil = ground = fast = 0.0
@@ -112,6 +114,6 @@ def simulate(temperature: NDArray[Any], rain: NDArray[Any]) -> dict[str, NDArray
 
 
 def _segments(series: NDArray[Any]) -> NDArray[Any]:
-    """Consecutive segments (61, N, channels) of a series (days, channels); days left over at the end are left out."""
+    """Consecutive segments (61, N, channels) of a series (days, channels); remaining days at the end are dropped."""
     count = len(series) // STEPS
     return series[: count * STEPS].reshape(count, STEPS, -1).swapaxes(0, 1)

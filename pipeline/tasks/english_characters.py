@@ -1,4 +1,4 @@
-"""The next character of English prose, as in Karpathy, Johnson and Li 2015: 50 steps, a prediction at each."""
+"""The next character of English prose, predicted at each of 50 steps (as in Karpathy, Johnson and Li 2015)."""
 
 import urllib.request
 from http.client import HTTPException
@@ -6,66 +6,54 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import one_hot
 
-from ..artefacts import save_text
-from ..errors import DataError
-from ._task import DOWNLOADS, Splits, Task, accuracy, blocks, classification_loss, log_frequencies
+from ..core.errors import DataError
+from ..core.files import save_text
+from .base.classification import Classification, one_hot_vectors
+from .base.task import DOWNLOADS, Splits, blocks
 
 STEPS = 50
-BLOCKS, SHARES = 20, (14, 3, 3)  # stretches of text dealt to train, validation, test
-LIMITS = {"packaged": (3200, 600, 600), "full": (None, None, None)}  # sequences kept of each
+BLOCKS, SHARES = 20, (14, 3, 3)  # blocks of text: in total, and for training, validation and test
+LIMITS = {"packaged": (3200, 600, 600), "full": (None, None, None)}  # largest number of sequences of each split
 WAR_AND_PEACE = "https://www.gutenberg.org/cache/epub/2600/pg2600.txt"
 
 
-class EnglishCharacters(Task):
-    """CPython's language reference (`pydoc_data.topics`), or War and Peace."""
+class EnglishCharacters(Classification):
+    """Text of CPython's language reference (`pydoc_data.topics`), or of War and Peace."""
 
     title: ClassVar = "English prose, next character"
-    description: ClassVar = "50 characters of prose go in one after the other; after each, the next one is asked for."
+    description: ClassVar = (
+        "The inputs are 50 characters of prose, one after the other; after each, the network must predict the next one."
+    )
     head: ClassVar = "every"
-    metric_name: ClassVar = "accuracy"
     batch_size: ClassVar = 50
 
     def load(self, size: str, seed: int) -> Splits:
-        """Characters (50, N) as numbers and, one step on, the targets; number 0 is any character not seen in training."""
+        """Inputs of character numbers (50, N), and targets one character later; 0 is any character not seen in training."""
         text, source, licence = _packaged() if size == "packaged" else _full()
         places = blocks(len(text), BLOCKS, SHARES, seed)
         characters = sorted({c for b in places["train"] for c in text[b]})
         number = {c: i for i, c in enumerate(characters, start=1)}
         arrays = {}
-        for (name, stretches), limit in zip(places.items(), LIMITS[size], strict=True):
-            inputs, targets = _cut(text, stretches, number)
+        for (name, spans), limit in zip(places.items(), LIMITS[size], strict=True):
+            inputs, targets = _cut(text, spans, number)
             chosen = _chosen(inputs.shape[1], limit, seed, shuffled=name == "train")
             arrays[f"{name}_inputs"], arrays[f"{name}_targets"] = inputs[:, chosen], targets[:, chosen]
         notes = {"characters": len(text), "vocabulary": "".join(characters)}
         return Splits(arrays, len(characters) + 1, len(characters) + 1, source, licence, notes)
 
     def encode(self, inputs: Tensor, input_size: int) -> Tensor:
-        """One-hot vectors (T, B, I) of numbers (T, B)."""
-        return one_hot(inputs.long(), input_size).to(torch.float32)
-
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy in nats a character."""
-        return classification_loss(outputs, targets)
-
-    def metric(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Share of characters named right."""
-        return accuracy(outputs, targets)
-
-    def constant(self, targets: Tensor, output_size: int) -> Tensor:
-        """Log frequencies of the characters."""
-        return log_frequencies(targets, output_size)
+        """One-hot vectors (T, B, I) of character numbers (T, B)."""
+        return one_hot_vectors(inputs, input_size)
 
 
-def _cut(text: str, stretches: list[slice], number: dict[str, int]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Sequences (50, N) that do not overlap, in natural order, and the same one character later."""
+def _cut(text: str, spans: list[slice], number: dict[str, int]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Sequences (50, N) that do not overlap, in natural order, and the same sequences one character later."""
     inputs, targets = [], []
-    for stretch in stretches:
-        codes = np.array([number.get(c, 0) for c in text[stretch]], dtype=np.uint8 if len(number) < 256 else np.int32)
+    for span in spans:
+        codes = np.array([number.get(c, 0) for c in text[span]], dtype=np.uint8 if len(number) < 256 else np.int32)
         count = (len(codes) - 1) // STEPS
         inputs.append(codes[: count * STEPS].reshape(count, STEPS).T)
         targets.append(codes[1 : count * STEPS + 1].reshape(count, STEPS).T)
@@ -73,7 +61,7 @@ def _cut(text: str, stretches: list[slice], number: dict[str, int]) -> tuple[NDA
 
 
 def _chosen(count: int, limit: int | None, seed: int, *, shuffled: bool) -> NDArray[Any]:
-    """Places kept: for training a random subset, otherwise the first, so that natural order is broken only between blocks."""
+    """Indices of the sequences kept: a random subset if `shuffled`, otherwise the first ones, in order within each block."""
     if limit is None or count <= limit:
         return np.arange(count)
     return np.sort(np.random.default_rng(seed).permutation(count)[:limit]) if shuffled else np.arange(limit)
@@ -88,9 +76,9 @@ def _packaged() -> tuple[str, str, str]:
 
 
 def _each_line_once(text: str) -> str:
-    """The text less every line of 20 characters or more that it had before.
+    """The text without repetitions of lines of 20 characters or more.
 
-    Topics repeat one another's sections: 38 % of the validation passages would stand word for word in the training text.
+    Topics repeat one another's sections: otherwise, 38 % of the validation passages would occur verbatim in the training text.
     """
     seen: set[str] = set()
     kept = []
@@ -116,7 +104,7 @@ def _full() -> tuple[str, str, str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        text = ""  # refused below, like any other file that is not the book
+        text = ""  # rejected below, like any other file that is not the book
     start, end = text.find("*** START"), text.find("*** END")
     if start < 0 or end < start:
         raise DataError(f"{path} is not Project Gutenberg's text 2600; delete it to download it again")

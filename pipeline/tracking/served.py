@@ -9,11 +9,11 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 
 
 class ServedPredictor(PythonModel):  # type: ignore[misc]
-    """Answers a table of measurements with the expected score, the probability of success and what they are based on."""
+    """The expected score, the probability of success, and the set of inputs that they are based on."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the predictor that lies in the model."""
-        # by the name that the package has inside the model
+        """Load the predictor from the files of the model."""
+        # the name of the package inside the model
         from rnn_stability.predictor import StabilityPredictor  # type: ignore[import-not-found]
 
         self.predictor = StabilityPredictor.load(Path(context.artifacts["model.skops"]).parent)
@@ -21,7 +21,7 @@ class ServedPredictor(PythonModel):  # type: ignore[misc]
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """A row for each row; a column that is empty in all rows counts as unknown."""
+        """One row per row of the input; a column that is empty in all rows counts as unknown."""
         return self.predictor.predict(model_input.dropna(axis="columns", how="all"))
 
 

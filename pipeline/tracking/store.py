@@ -1,15 +1,17 @@
 """Where runs go: the store's address, its creation, and its failures as one sentence.
 
-`MLFLOW_TRACKING_URI` names a store. Without it, it is `mlflow.db` with the folder `mlartifacts` at the root of the
+`MLFLOW_TRACKING_URI` names a store. Without it, the store is `mlflow.db` with the folder `mlartifacts` at the root of the
 workspace; all addresses are absolute, so that a stage in one of DVC's temporary folders writes to the same place.
 """
 
+import errno
+import fcntl
 import logging
 import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,43 +24,35 @@ from alembic.util.exc import CommandError
 from mlflow import MlflowClient
 from mlflow.entities import ExperimentTag
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from requests import ConnectionError as NoConnection
+from requests import Timeout
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..errors import TrackingError
+from ..core.errors import TrackingError
 from . import views
 
-TRIALS, STAGES = views.TRIALS, views.STAGES
-FAILURES = (MlflowException, SQLAlchemyError, CommandError, sqlite3.Error, OSError)
 # Unless the user chose otherwise: mlflow alone would ask a server that does not answer for minutes.
-_MANNERS = {
+_SOON = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
+PATIENCE = 20.0  # seconds to wait for another program that writes to the database
 _ELSEWHERE = "or set MLFLOW_TRACKING_URI to another store"
-# What an error's text holds -> what is wrong and what would be right, the first that fits.
-_SENTENCES = {
-    (
-        "readonly",
-        "read-only",
-        "permission denied",
-        "unable to open",
-        "not a directory",
-        "file exists",
-    ): f"cannot be written; allow it, {_ELSEWHERE}",
-    ("operation not permitted",): f"lies on a file system without hard links, {_ELSEWHERE}",
-    ("is full", "no space left", "quota"): f"is on a full disk; make room, {_ELSEWHERE}",
-    ("not a database", "malformed", "no such table"): (
-        "is corrupt or no MLflow database; move it away and run `python -m stages.track` to fill a new one"
+_CORRUPT = "is corrupt or no MLflow database; move it away and run `python -m stages.track` to fill a new one"
+_READ_ONLY = f"cannot be written; allow it, {_ELSEWHERE}"
+_FULL = f"is on a full disk; make room, {_ELSEWHERE}"
+_SILENT = "does not answer; start the server, or unset MLFLOW_TRACKING_URI to use mlflow.db"
+# Beginning of SQLite's name of an error, or the system's number of one -> what is wrong and what would be right.
+_SENTENCES: dict[str | int, str] = {
+    **dict.fromkeys(("SQLITE_NOTADB", "SQLITE_CORRUPT"), _CORRUPT),
+    **dict.fromkeys(
+        ("SQLITE_READONLY", "SQLITE_CANTOPEN", errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST), _READ_ONLY
     ),
-    ("revision", "out-of-date"): f"was made by another version of MLflow; run `mlflow db upgrade` on it, {_ELSEWHERE}",
-    ("locked",): "is locked; end the process that holds it, then run again",
-    ("refused", "max retries", "timed out", "not connect", "name or service", "failed to establish", "not resolve"): (
-        "does not answer; start the server, or unset MLFLOW_TRACKING_URI to use mlflow.db"
-    ),
+    **dict.fromkeys(("SQLITE_FULL", errno.ENOSPC, errno.EDQUOT), _FULL),
+    **dict.fromkeys(("SQLITE_BUSY", "SQLITE_LOCKED"), "is locked; end the process that holds it, then run again"),
 }
 
 
@@ -68,7 +62,7 @@ class Store:
 
     Attributes:
         address: its URI.
-        client: speaks to it.
+        client: of MLflow.
         experiments: TRIALS and STAGES -> the experiment's id.
     """
 
@@ -96,19 +90,28 @@ def connect() -> Store:
     return _connect(address())
 
 
+@contextmanager
+def writing() -> Iterator[Store]:
+    """The store, for a block in which no other process of this library writes to it, if it is a file."""
+    store = connect()
+    path = database(store.address)
+    with failures(store.address), nullcontext() if path is None else _alone(path):
+        yield store
+
+
 def links(base: str = "http://127.0.0.1:5000") -> str:
-    """The addresses of the good views in the UI at `base`, for people."""
+    """The addresses of the saved views in the UI at `base`, human-readable."""
     return views.page(connect().experiments, base)
 
 
 @contextmanager
-def speaking(uri: str) -> Iterator[None]:
+def failures(uri: str) -> Iterator[None]:
     """A block in which a failure of the store becomes a TrackingError, soon and in one sentence."""
-    missing = {name: value for name, value in _MANNERS.items() if name not in os.environ}
+    missing = {name: value for name, value in _SOON.items() if name not in os.environ}
     os.environ.update(missing)
     try:
         yield
-    except FAILURES as error:
+    except (MlflowException, SQLAlchemyError, CommandError, sqlite3.Error, OSError) as error:
         raise TrackingError(_sentence(uri, error)) from None
     finally:
         for name in missing:
@@ -117,55 +120,13 @@ def speaking(uri: str) -> Iterator[None]:
 
 def readable(uri: str) -> str:
     """A store's address without its password."""
-    parts = urlsplit(uri)
-    return uri.replace(f":{parts.password}@", ":***@") if parts.password else uri
-
-
-@lru_cache
-def _connect(uri: str) -> Store:
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # they tell of every table they make
-    with speaking(uri):
-        path = database(uri)
-        if path is not None:
-            _make(path)
-            _check(path)
-        client = MlflowClient(uri)
-        return Store(uri, client, {name: _experiment(client, name, _artifacts(uri, name)) for name in (TRIALS, STAGES)})
+    password = urlsplit(uri).password
+    return uri.replace(f":{password}@", ":***@") if password else uri
 
 
 def database(uri: str) -> Path | None:
     """The file of an SQLite store."""
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
-
-
-def _make(path: Path) -> None:
-    """Create the database under another name and link it: processes that start together overwrite nothing."""
-    if path.exists():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".mlflow-") as folder:
-        draft = Path(folder) / path.name
-        uri = f"sqlite:///{path}"
-        store = SqlAlchemyStore(f"sqlite:///{draft}", str(path.parent / "mlartifacts"))
-        for name in (TRIALS, STAGES):
-            # with its tags: processes that start together would each add them
-            tags = [ExperimentTag(*item) for item in views.tags(name).items()]
-            store.create_experiment(name, _artifacts(uri, name), tags)
-        store.engine.dispose()
-        with closing(sqlite3.connect(draft)) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")  # readers do not wait for writers
-        with suppress(FileExistsError):
-            os.link(draft, path)
-
-
-def _check(path: Path) -> None:
-    """Fail at once where mlflow would try for a minute: no database, another's, or one that cannot be written."""
-    with closing(sqlite3.connect(path, timeout=20)) as connection:
-        connection.execute("SELECT version_num FROM alembic_version").fetchone()
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("CREATE TABLE probe (x)")
-        connection.rollback()
 
 
 def artifacts(uri: str) -> Path:
@@ -174,37 +135,90 @@ def artifacts(uri: str) -> Path:
     return (path.parent if path else root()) / "mlartifacts"
 
 
-def _artifacts(uri: str, name: str) -> str | None:
+@lru_cache
+def _connect(uri: str) -> Store:
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it names every table that it makes
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints tracebacks of what becomes one sentence
+    with failures(uri):
+        path = database(uri)
+        if path is not None:
+            _create(path)
+            _check(path)
+        client = MlflowClient(uri)
+        return Store(uri, client, {name: _experiment(client, uri, name) for name in (views.TRIALS, views.STAGES)})
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """A block that one process at a time is in: two that create a database corrupt it, two that write double runs."""
+    with path.with_name(f"{path.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _create(path: Path) -> None:
+    """Create the database under another name, so that a process that is killed meanwhile leaves none."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=".mlflow-") as folder:
+        if path.exists():
+            return
+        draft = Path(folder) / path.name
+        store = SqlAlchemyStore(f"sqlite:///{draft}", str(path.parent / "mlartifacts"))
+        for name in (views.TRIALS, views.STAGES):
+            tags = [ExperimentTag(*item) for item in views.tags(name).items()]
+            store.create_experiment(name, _artifacts(f"sqlite:///{path}", name), tags)
+        store.engine.dispose()
+        with closing(sqlite3.connect(draft)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")  # the UI reads while a stage writes
+        draft.replace(path)
+
+
+def _check(path: Path) -> None:
+    """Fail at once where mlflow would try for a minute: no database, another's, or one that cannot be written."""
+    with closing(sqlite3.connect(path, timeout=PATIENCE)) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone():
+            raise TrackingError(f"the MLflow store sqlite:///{path} {_CORRUPT}")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.rollback()
+
+
+def _artifacts(uri: str, experiment: str) -> str | None:
     """Where an experiment's artifacts lie; a server has its own place."""
     if urlsplit(uri).scheme in ("http", "https"):
         return None
-    return (artifacts(uri) / name.replace(" ", "-")).as_uri()
+    return (artifacts(uri) / experiment.replace(" ", "-")).as_uri()
 
 
-def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
+def _experiment(client: MlflowClient, uri: str, name: str) -> str:
     """The experiment's id; it is created, and given its description and views, if need be."""
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        try:
-            client.create_experiment(name, artifacts)
-        except MlflowException as error:
-            if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):  # another process was first
-                raise
-        found = client.get_experiment_by_name(name)
-    if found.lifecycle_stage != "active":
-        raise TrackingError(
-            f"the MLflow experiment {name!r} was deleted; run `mlflow experiments restore -x {found.experiment_id}`"
-        )
+    known = client.get_experiment_by_name(name) or client.get_experiment(client.create_experiment(name, _artifacts(uri, name)))
+    number = str(known.experiment_id)
+    if known.lifecycle_stage != "active":
+        raise TrackingError(f"the MLflow experiment {name!r} was deleted; run `mlflow experiments restore -x {number}`")
     for tag, value in views.tags(name).items():
-        if found.tags.get(tag) != value:
-            client.set_experiment_tag(found.experiment_id, tag, value)
-    return str(found.experiment_id)
+        if known.tags.get(tag) != value:
+            client.set_experiment_tag(number, tag, value)
+    return number
 
 
 def _sentence(uri: str, error: Exception) -> str:
-    text = " ".join(str(error).split())
     place = f"the MLflow store {readable(uri)}"
-    for signs, sentence in _SENTENCES.items():
-        if any(sign in text.lower() for sign in signs):
-            return f"{place} {sentence}"
+    for cause in _causes(error):
+        if isinstance(cause, (NoConnection, Timeout)):
+            return f"{place} {_SILENT}"
+        sign = getattr(cause, "sqlite_errorname", None) or getattr(cause, "errno", None)
+        for known, sentence in _SENTENCES.items():
+            if sign == known or (isinstance(sign, str) and isinstance(known, str) and sign.startswith(known)):
+                return f"{place} {sentence}"
+    text = " ".join(str(error).split())
     return f"{place} failed: {text[:300]}; put it right, {_ELSEWHERE}, then run `python -m stages.track`"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that it came from."""
+    while error is not None:
+        yield error
+        error = getattr(error, "orig", None) or error.__cause__ or error.__context__

@@ -1,7 +1,7 @@
 """What the UI shows first: each experiment's description and saved views, and the links that open them.
 
-MLflow's UI hides the columns of metrics and parameters, and draws one chart a metric. A saved view is a tag of the
-experiment that the UI reads, with the columns, the order and the charts that answer the study's questions.
+By itself, MLflow's UI hides the columns of metrics and parameters and draws one chart per metric. A saved view is a tag of
+the experiment that the UI reads, with the columns, the order and the charts that answer the study's questions.
 """
 
 import json
@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-TRIALS, STAGES = "rnn-stability trials", "rnn-stability stages"
+from ..core.hyper_parameters import DECLARED, NUMBERS
+
+TRIALS, STAGES, MODEL = "rnn-stability trials", "rnn-stability stages", "rnn-stability"
 _SINCE = 1_700_000_000_000  # a view's date is part of the tag; fixed, so that the tag changes only with the view
 
 
@@ -22,8 +24,8 @@ class View:
         key: its part of the address.
         name: in the menu of saved views.
         columns: of the table, such as "metrics.score" or "params.cell".
-        order: column to sort by, descending if it begins with "-"; the UI draws the first hundred runs, and the
-            seed's order is none.
+        order: column to sort by, descending if it begins with "-"; since the UI draws the first hundred runs alone, a
+            view of all trials sorts them by their seed, which is no order.
         sections: title -> charts; a view with charts opens them instead of the table.
         where: filter of runs.
     """
@@ -37,18 +39,18 @@ class View:
 
 
 def line(metric: str, **options: Any) -> dict[str, Any]:
-    """A chart of a metric over its steps, a line a run."""
+    """A chart of a metric over its steps, one line per run."""
     plain = {"lineSmoothness": 0, "useGlobalLineSmoothing": False, "xAxisKey": "step", "useGlobalXaxisKey": True}
     return {"type": "LINE", "metricKey": metric, "selectedMetricKeys": [metric], **plain, **options}
 
 
 def scatter(x: str, y: str, title: str) -> dict[str, Any]:
-    """A chart with a dot a run; x and y are columns."""
+    """A chart with one dot per run; x and y are columns."""
     return {"type": "SCATTER", "xaxis": _axis(x), "yaxis": _axis(y), "displayName": title, "runsCountToCompare": 1000}
 
 
 def parallel(params: Sequence[str], metrics: Sequence[str], title: str) -> dict[str, Any]:
-    """A chart with a polyline a run over parallel axes."""
+    """A chart with one polyline per run over parallel axes."""
     return {"type": "PARALLEL", "selectedParams": params, "selectedMetrics": metrics, "displayName": title, "showAllRuns": True}
 
 
@@ -57,21 +59,18 @@ def _axis(column: str) -> dict[str, str]:
     return {"key": key, "type": {"metrics": "METRIC", "params": "PARAM"}[kind]}
 
 
-_TABLE = (
-    *("metrics.score", "metrics.expected_score", "metrics.success", "metrics.diverged", "metrics.test_metric"),
-    *("metrics.largest_exponent", "params.learning_rate", "params.init_scale", "params.hidden_size", "params.clip_norm"),
-    *("params.head", "params.dropout"),
-)
+_MEASURES = ("score", "expected_score", "success", "diverged", "test_metric", "exponent_1")
+_TABLE = (*(f"metrics.{name}" for name in _MEASURES), *(f"params.{name}" for name in DECLARED))
 _SPECTRA = {
-    "Spectra: nats per step by the exponent's number": [
+    "Spectra: nats per step by number of the exponent": [
         line("spectrum/initial"),
         line("spectrum/early"),
         line("spectrum/final"),
     ],
     "Summaries by epoch": [
-        line("largest_exponent", displayPoints=True),
+        line("exponent_1", displayPoints=True),
         line("kaplan_yorke_dimension", displayPoints=True),
-        line("lost_exponents", displayPoints=True),
+        line("lost_count", displayPoints=True),
     ],
 }
 _CURVES = {
@@ -88,8 +87,8 @@ _CURVES = {
 _SUCCESS = {
     "Which trainings succeed": [
         scatter("metrics.expected_score", "metrics.score", "score: expected (x) and reached (y)"),
-        scatter("metrics.largest_exponent", "metrics.score", "score by largest exponent at the end"),
-        parallel(["learning_rate", "init_scale", "hidden_size"], ["largest_exponent", "score"], "choices, exponent, score"),
+        scatter("metrics.exponent_1", "metrics.score", "score by largest exponent at the end"),
+        parallel(list(NUMBERS), ["exponent_1", "score"], "hyper-parameters, largest exponent, score"),
     ],
 }
 _SPLITS = ("over_trials", "one_cell_left_out", "one_task_left_out")
@@ -106,15 +105,7 @@ VIEWS = {
         View(
             "stages",
             "Stages",
-            (
-                "tags.stage",
-                "tags.task",
-                "tags.cell",
-                "metrics.trials",
-                "metrics.diverged",
-                "metrics.stage_seconds",
-                "attributes.Duration",
-            ),
+            ("tags.stage", "tags.task", "metrics.trials", "metrics.diverged", "metrics.stage_seconds", "attributes.Duration"),
             "-attributes.start_time",
             {},
         ),
@@ -122,14 +113,14 @@ VIEWS = {
     ),
 }
 _NOTES = {
-    TRIALS: """Every trial of the study: a recurrent network with its hyper-parameters, its learning curves, what became of it,
-and its Lyapunov spectra before training, after the early checkpoint and at the end. The menu of saved views has the trials as a
-table, their spectra, their curves, and what makes a trial succeed.
+    TRIALS: """Every trial of the study: a recurrent network with its hyper-parameters, its learning curves, its outcome, and
+its Lyapunov spectra before training, at the early checkpoint and after training. The menu of saved views offers the trials
+as a table, their spectra, their learning curves, and what makes a trial succeed.
 
-`score` is the share of the gap between chance and the task's best trial that the training closed; `expected_score` is what the
-predictor expected of the trial without having seen it. Exponents are in nats per step.""",
-    STAGES: """Every stage of the study: the data that it prepared, the sweeps that it trained and measured, the feature table,
-the predictor with its evidence and its registered model, the report. The trials themselves are in the other experiment.""",
+`score` is the share of the gap between chance and the best trial of the task that the training closed; `expected_score` and
+`probability_of_success` are the answers of a predictor that had not seen the trial. Exponents are in nats per step.""",
+    STAGES: """Every stage of the study: the prepared data, the sweeps with their spectra and fixed points, the feature table,
+the predictor with its evidence and its registered model, and the report. The trials are in the other experiment.""",
 }
 
 
@@ -174,7 +165,7 @@ def _column(name: str) -> str:
 
 
 def page(experiments: Mapping[str, str], base: str) -> str:
-    """The links to all views of the UI at `base`, for people; `experiments` are the names with their ids."""
+    """The links to all views of the UI at `base`, human-readable; `experiments` maps names to ids."""
     links = [(view.name, address(base, experiments[name], view)) for name, views in VIEWS.items() for view in views]
-    links.append(("The registered predictor", f"{base}/#/models/rnn-stability"))
+    links.append(("The registered predictor", f"{base}/#/models/{MODEL}"))
     return "\n".join(f"{name}:\n  {link}" for name, link in links)

@@ -1,9 +1,9 @@
-"""Trials: what they are, how a sweep draws them, how one is trained; `measure` takes the spectra of a finished one."""
+"""Trials: how they are drawn, built and trained."""
 
 from .device import choose as device
+from .draw import draw
+from .job import Training, diverged, jobs
 from .loop import train
 from .network import Network
-from .sweep import draw
-from .trial import Trial
 
-__all__ = ["Network", "Trial", "device", "draw", "train"]
+__all__ = ["Network", "Training", "device", "diverged", "draw", "jobs", "train"]

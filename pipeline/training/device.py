@@ -1,8 +1,8 @@
-"""Which device computes."""
+"""The choice of the device."""
 
 import torch
 
-from ..errors import ConfigError
+from ..core.errors import ConfigError
 
 
 def choose(setting: str) -> str:

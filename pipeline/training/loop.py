@@ -1,87 +1,68 @@
 """Trains one trial."""
 
 import time
-from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
 from .. import tasks
-from ..artefacts import CURVES, TaskData, TrialResult, finite_or_none
+from ..core.records import CURVES, Outcome, TaskData, Trial, TrialResult, finite_or_none
 from .network import Module, Network
-from .policies import POLICIES, previous, tell
-from .trial import Trial
+from .policies import POLICIES, append, previous
 
 
-def train(work: tuple[Trial, Path, Path]) -> Path:
-    """Train a trial, write its TrialResult and return the path.
+def train(trial: Trial, data: TaskData) -> TrialResult:
+    """Train a trial.
 
-    Adam (Kingma and Ba 2015) on mini-batches as the trial's policy draws them, shuffled unless it carries the state. A loss
-    or gradient that is not finite ends the training: the trial is then `diverged`, the curves are NaN from the next epoch on,
-    and the weights are those at hand.
-
-    Args:
-        work: the trial, the file of the task's data, the folder of results.
+    Adam (Kingma and Ba 2015) on mini-batches drawn by the trial's policy, shuffled unless the state is carried over. A
+    loss or gradient that is not finite ends the training: the trial has then `diverged`, the curves are NaN from the next
+    epoch on, and the weights are those at hand.
     """
-    trial, data_path, folder = work
-    result = _train(trial, _data(data_path))
-    path = trial.path(folder)
-    result.save(path)
-    return path
-
-
-@lru_cache(maxsize=1)
-def _data(path: Path) -> TaskData:
-    return TaskData.load(path)
-
-
-def _train(trial: Trial, data: TaskData) -> TrialResult:
     begin = time.perf_counter()
     generator = torch.Generator().manual_seed(trial.seed)
     module = Network.of(trial).init(generator).to(trial.device)
-    optimiser = torch.optim.Adam(module.groups(trial.learning_rate), fused=True)
+    optimiser = torch.optim.Adam(module.groups(trial.hyper_parameters.learning_rate), fused=True)
     curves = {name: np.full(trial.epochs + 1, np.nan) for name in CURVES}
     curves["validation_loss"][0], curves["validation_metric"][0] = _evaluate(module, trial, data, "validation")
     weights = {"initial": module.weights()}
-    diverged = not np.isfinite(curves["validation_loss"][0])
+    diverged = not bool(np.isfinite(curves["validation_loss"][0]))
     for epoch in range(1, trial.epochs + 1):
         if not diverged:
             losses, norms = _epoch(module, optimiser, trial, data, generator)
             curves["train_loss"][epoch] = losses.mean()
             curves["gradient_norm"][epoch], curves["gradient_norm_max"][epoch] = norms.mean(), norms.max()
             curves["validation_loss"][epoch], curves["validation_metric"][epoch] = _evaluate(module, trial, data, "validation")
-            diverged = not np.isfinite([*losses, *norms, curves["validation_loss"][epoch]]).all()
+            diverged = not bool(np.isfinite([*losses, *norms, curves["validation_loss"][epoch]]).all())
         if epoch == trial.early_epoch:
             weights["early"] = module.weights()
     weights["final"] = module.weights()
     test_loss, test_metric = _evaluate(module, trial, data, "test")
-    outcome = {
-        "diverged": diverged,
-        "seconds": time.perf_counter() - begin,
-        "test_loss": finite_or_none(test_loss),
-        "test_metric": finite_or_none(test_metric),
-        "parameter_count": sum(p.numel() for p in module.parameters()),
-    }
-    return TrialResult(trial.describe(), outcome, curves, weights)
+    outcome = Outcome(
+        diverged=diverged,
+        seconds=time.perf_counter() - begin,
+        test_loss=finite_or_none(test_loss),
+        test_metric=finite_or_none(test_metric),
+        parameter_count=sum(p.numel() for p in module.parameters()),
+    )
+    return TrialResult(trial, outcome, curves, weights)
 
 
 def _epoch(
     module: Module, optimiser: torch.optim.Optimizer, trial: Trial, data: TaskData, generator: Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Losses and gradient norms before clipping of the steps of one epoch; ends at the first that is not finite."""
-    task, policy = tasks.get(trial.task), POLICIES[trial.state]
+    """Train for one epoch: losses and gradient norms before clipping of its steps, up to the first that is not finite."""
+    task, policy, hyper = tasks.get(trial.task), POLICIES[trial.state], trial.hyper_parameters
     inputs, targets = (torch.from_numpy(a) for a in data.split("train"))
     losses, norms, state = [], [], None
     for chosen in policy.batches(inputs.shape[1], trial.batch_size, generator):
         x = task.encode(inputs[:, chosen].to(trial.device), trial.input_size)
         y = _pick(task.head, targets, chosen).to(trial.device)
         optimiser.zero_grad()
-        outputs, state = policy.train(module.run, tell(x, previous(targets)[chosen]) if policy.told else x, state)
-        loss = task.loss(module.read(outputs, trial.dropout, generator), y)
+        outputs, state = policy.train(module.run, append(x, previous(targets)[chosen]) if policy.sees_targets else x, state)
+        loss = task.loss(module.read(outputs, hyper.dropout, generator), y)
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(module.parameters(), trial.clip_norm or float("inf"))
+        norm = torch.nn.utils.clip_grad_norm_(module.parameters(), hyper.clip_norm or float("inf"))
         losses.append(loss.item())
         norms.append(norm.item())
         if not np.isfinite(losses[-1] + norms[-1]):
@@ -92,14 +73,14 @@ def _epoch(
 
 @torch.no_grad()
 def _evaluate(module: Module, trial: Trial, data: TaskData, split: str) -> tuple[float, float]:
-    """Loss and metric of a whole split, whose sequences are told the true targets if the policy tells them any."""
+    """Loss and metric of a whole split; a policy that sees targets sees the true ones (teacher forcing)."""
     task, policy = tasks.get(trial.task), POLICIES[trial.state]
     inputs, targets = (torch.from_numpy(a).to(trial.device) for a in data.split(split))
     x = task.encode(inputs, trial.input_size)
-    outputs = module.read(policy.evaluate(module.run, tell(x, previous(targets)) if policy.told else x, None)[0])
+    outputs = module.read(policy.evaluate(module.run, append(x, previous(targets)) if policy.sees_targets else x, None)[0])
     return task.loss(outputs, targets).item(), task.metric(outputs, targets).item()
 
 
 def _pick(head: str, targets: Tensor, chosen: Tensor) -> Tensor:
-    """The targets of some sequences: (N,) for one answer a sequence, (T, N, ...) for one a step."""
+    """The targets of some sequences: (N,) with one answer per sequence, (T, N, ...) with one per step."""
     return targets[chosen] if head == "last" else targets[:, chosen]

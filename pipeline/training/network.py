@@ -1,17 +1,17 @@
 """A cell and a head as one trainable module: the fused kernel where torch has one, the step loop elsewhere."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Self
 
 import torch
 from torch import Generator, Tensor, nn
 
 from .. import cells, heads
-from ..artefacts import Arrays
 from ..cells import Cell
+from ..core.files import Arrays
+from ..core.records import Trial
 from ..heads import Head
 from .policies import POLICIES
-from .trial import Trial
 
 
 @dataclass(frozen=True)
@@ -24,21 +24,13 @@ class Network:
     @classmethod
     def of(cls, trial: Trial) -> Self:
         """The network that a trial describes."""
-        told = trial.output_size if POLICIES[trial.state].told else 0
-        cell = cells.get(trial.cell)(trial.input_size + told, trial.hidden_size, trial.init_scale)
-        return cls(cell, heads.get(trial.head)(cell.output_size, trial.output_size, trial.steps))
+        hyper, seen = trial.hyper_parameters, trial.output_size if POLICIES[trial.state].sees_targets else 0
+        cell = cells.get(trial.cell)(trial.input_size + seen, hyper.hidden_size, hyper.init_scale, **trial.options)  # type: ignore[arg-type]
+        return cls(cell, heads.get(hyper.head)(cell.output_size, trial.output_size, trial.steps))
 
     def init(self, generator: Generator) -> "Module":
         """A module with fresh parameters."""
         return Module(self, self.cell.init(generator), self.head.init(generator))
-
-    def load(self, weights: Arrays) -> "Module":
-        """A module with the parameters that `Module.weights` gave."""
-        parts: dict[str, dict[str, Tensor]] = {"cell": {}, "head": {}}
-        for name, value in weights.items():
-            part, _, key = name.partition(".")
-            parts[part][key] = torch.from_numpy(value)
-        return Module(self, parts["cell"], parts["head"])
 
 
 class Module(nn.Module):
@@ -51,7 +43,7 @@ class Module(nn.Module):
         self.head = nn.ParameterDict({n: nn.Parameter(p.clone()) for n, p in head.items()})
 
     def forward(self, inputs: Tensor, dropout: float = 0.0, generator: Generator | None = None) -> Tensor:
-        """The answer to inputs (T, B, I) from the zero state; `dropout` of the outputs, drawn anew at each step, are not read."""
+        """The answer to inputs (T, B, I) from the zero state; of the outputs a share `dropout`, drawn anew, is not read."""
         return self.read(self.cell(inputs)[0], dropout, generator)
 
     def run(self, inputs: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -111,6 +103,7 @@ def recurrence(cell: Cell, params: dict[str, Tensor]) -> nn.Module:
     """Inputs (T, B, I) -> outputs (T, B, H) and last state: torch's fused module for the cell, or the step loop."""
     if cell.torch_module is None:
         return StepLoop(cell, params)
-    twin = cell.torch_module(cell.input_size, cell.hidden_size)
+    options = {f.name: getattr(cell, f.name) for f in fields(cell)[3:]}  # which torch calls by the same names
+    twin = cell.torch_module(cell.input_size, cell.hidden_size, **options)
     twin.load_state_dict({f"{n}_l0": p for n, p in params.items()})
     return twin

@@ -1,6 +1,6 @@
-"""What becomes of the state between sequences, where these are a series cut up (after Xu et al. 2022).
+"""What happens to the state between sequences that are a series cut up (after Xu et al. 2022).
 
-A policy says which sequences make up a mini-batch and what state each of them starts from, whatever cell and head. No
+A policy says which sequences make up a mini-batch and from which state each of them starts, for any cell and head. No
 gradient flows from a sequence into the one before it.
 """
 
@@ -20,15 +20,15 @@ class Policy:
 
     Attributes:
         batches: number of sequences, mini-batch size, generator -> the sequences of each step of an epoch.
-        train: runs a mini-batch, given the last state of the one before (zero for an epoch's first).
+        train: runs a mini-batch, given the last state of the one before (zero for the first of an epoch).
         evaluate: runs a whole split in its order.
-        told: whether each step also sees the targets of the step before its sequence: I + O inputs.
+        sees_targets: whether each step also sees the targets of the step before its sequence: I + O inputs.
     """
 
     batches: Callable[[int, int, Generator], Sequence[Tensor]]
     train: Pass
     evaluate: Pass
-    told: bool = False
+    sees_targets: bool = False
 
 
 def shuffled(count: int, size: int, generator: Generator) -> Sequence[Tensor]:
@@ -51,17 +51,17 @@ def lanes(count: int, size: int, generator: Generator) -> Sequence[Tensor]:
 
 
 def from_zero(run: Run, inputs: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Every sequence from the zero state, whatever the state."""
+    """Run every sequence from the zero state."""
     return run(inputs, None)
 
 
 def lane_by_lane(run: Run, inputs: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Each sequence from the state that its lane was left in."""
+    """Run each sequence from the last state of its lane."""
     return run(inputs, None if state is None else state[: inputs.shape[1]].detach())
 
 
 def one_after_another(run: Run, inputs: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Each sequence from the state (1, S) that the one before it left."""
+    """Run each sequence from the last state (1, S) of the one before it."""
     outputs = []
     for sequence in inputs.split(1, dim=1):
         output, state = run(sequence, None if state is None else state.detach())
@@ -73,7 +73,7 @@ POLICIES = {
     "stateless": Policy(shuffled, from_zero, from_zero),
     "stateful": Policy(lanes, lane_by_lane, one_after_another),
     "ordered": Policy(consecutive, one_after_another, one_after_another),
-    "conditional": Policy(shuffled, from_zero, from_zero, told=True),
+    "conditional": Policy(shuffled, from_zero, from_zero, sees_targets=True),
 }
 
 
@@ -82,15 +82,15 @@ def previous(targets: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(targets[-1, :1]), targets[-1, :-1]])
 
 
-def tell(inputs: Tensor, before: Tensor) -> Tensor:
-    """Inputs (T, B, I + O), to each step of which (T, B, I) the sequence's `before` (B, O) is appended."""
+def append(inputs: Tensor, before: Tensor) -> Tensor:
+    """Inputs (T, B, I + O): `before` (B, O) appended to each step of inputs (T, B, I)."""
     return torch.cat([inputs, before.to(inputs).expand(len(inputs), -1, -1)], dim=-1)
 
 
-def self_told(answer: Callable[[Tensor], Tensor], inputs: Tensor, size: int) -> Tensor:
-    """Answers (T, N, O) to a series (T, N, I) where each sequence is told the last answer itself, O = `size` zeros at first."""
+def free_running(answer: Callable[[Tensor], Tensor], inputs: Tensor, size: int) -> Tensor:
+    """Answers (T, N, O) to a series (T, N, I), each sequence of which sees the last answer; O = `size` zeros at first."""
     before, answers = inputs.new_zeros(1, size), []
     for sequence in inputs.split(1, dim=1):
-        answers.append(answer(tell(sequence, before)))
+        answers.append(answer(append(sequence, before)))
         before = answers[-1][-1]
     return torch.cat(answers, dim=1)

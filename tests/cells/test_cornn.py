@@ -1,4 +1,4 @@
-"""coRNN: parity, the sum of its exponents, and oscillators that do not see one another."""
+"""The coRNN: parity, the sum of its exponents, and uncoupled oscillators."""
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ def reference(params, state, x):
 
 
 def test_sum_of_the_exponents_is_the_mean_log_determinant_of_the_velocities_map():
-    """y' = y + dt z' is a shear: what is left of det J is det((1 - dt epsilon) I + dt diag(tanh') V)."""
+    """The update y' = y + dt z' is a shear, so that det J = det((1 - dt epsilon) I + dt diag(tanh') V)."""
     cell = CoRNN(2, 4, 1.5)
     params, inputs, state = drawn(cell), noise(30, 3, 2), noise(3, 8)
     numbers, logs = {name: p.numpy() for name, p in params.items()}, []
@@ -34,7 +34,7 @@ def test_sum_of_the_exponents_is_the_mean_log_determinant_of_the_velocities_map(
 
 
 def test_without_weights_each_unit_is_a_damped_oscillator():
-    """Overdamped with the default stiffness and damping, so that both eigenvalues of its matrix are real."""
+    """The default stiffness and damping are overdamped, so that both eigenvalues of the matrix are real."""
     cell = CoRNN(2, 3, step_size=0.1)
     params = {name: torch.zeros_like(p) for name, p in drawn(cell).items()}
     dt, stiffness, damping = cell.step_size, cell.stiffness, cell.damping
@@ -44,5 +44,5 @@ def test_without_weights_each_unit_is_a_damped_oscillator():
     assert np.abs(moduli).min() / np.abs(moduli).max() < 0.7
     found = exponents(cell, params, torch.zeros(110, 1, 2), noise(1, 6), transient=90)
     expected = np.repeat(np.sort(np.log(np.abs(moduli)))[::-1], 3)
-    # misaligned by .7^90 = 1e-14; rounding of 20 logs
+    # misaligned by 0.7^90 = 1e-14; rounding of 20 logs
     assert_close(found[0], torch.from_numpy(expected), rtol=0, atol=1e-12)

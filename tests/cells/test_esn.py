@@ -1,4 +1,4 @@
-"""Echo state network: parity, its reservoir, what is trained, and its spectrum at rest."""
+"""Echo state network: parity, its reservoir, its trained parameters, and its spectrum at rest."""
 
 import numpy as np
 import oracles
@@ -22,7 +22,7 @@ def test_reservoir_has_the_given_spectral_radius_whatever_the_scale(radius):
     for scale in (0.01, 3.0):
         params = EchoState(2, 30, scale, spectral_radius=radius).init(seeded())
         found = np.abs(np.linalg.eigvals(params["weight_hh"].numpy())).max()
-        # float32 rounds each weight by up to 6e-8; an eigenvalue moves by some times that, as the matrix is not normal
+        # float32 rounds each weight by up to 6e-8; an eigenvalue of this non-normal matrix changes by several times as much
         assert found == pytest.approx(radius, rel=1e-5)
         assert params["weight_ih"].abs().max() <= scale
 
@@ -49,7 +49,7 @@ def test_spectrum_at_rest_is_that_of_the_reservoir():
     params = {name: torch.zeros_like(p) for name, p in drawn(cell).items()}
     params["weight_hh"] = oracles.symmetric(eigenvalues.tolist(), seeded())
     found = exponents(cell, params, torch.zeros(150, 1, 2), torch.zeros(1, 4).double(), transient=100)
-    assert_close(found[0], eigenvalues.abs().log(), rtol=0, atol=1e-13)  # misaligned by (.6 / .9)^100 = 2e-18; 50 logs
+    assert_close(found[0], eigenvalues.abs().log(), rtol=0, atol=1e-13)  # misaligned by (0.6 / 0.9)^100 = 2e-18; 50 logs
 
 
 def test_sum_at_rest_is_that_of_the_log_moduli_of_a_drawn_reservoirs_eigenvalues():

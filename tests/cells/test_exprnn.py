@@ -1,4 +1,4 @@
-"""expRNN against its equations in NumPy and SciPy, and what orthogonality implies."""
+"""The expRNN against its equations in NumPy and SciPy, and consequences of orthogonality."""
 
 import math
 
@@ -40,7 +40,7 @@ def test_determinant_is_one():
     assert_close(cell.weights(params)["weight_hh"].det().item(), 1.0, rtol=0, atol=1e-13)
 
 
-def test_first_rotations_are_by_all_angles():
+def test_initial_rotations_have_all_angles():
     cell = ExpRNN(2, 400)
     matrix = cell.weights({n: p.double() for n, p in cell.init(seeded()).items()})["weight_hh"]
     turns = torch.linalg.eigvals(matrix).angle().abs()
@@ -50,4 +50,4 @@ def test_first_rotations_are_by_all_angles():
 def test_biases_are_drawn_within_a_hundredth():
     bias = ExpRNN(2, 1000).init(seeded())["bias"]
     assert bias.abs().max() <= 0.01
-    assert abs(bias.mean().item()) < 5 * 0.01 / 3000**0.5  # 5 standard errors of uniform(-.01, .01)
+    assert abs(bias.mean().item()) < 5 * 0.01 / 3000**0.5  # 5 standard errors of uniform(-0.01, 0.01)

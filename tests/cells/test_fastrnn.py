@@ -2,9 +2,10 @@
 
 import numpy as np
 import torch
+from draws import noise, seeded
+from driven import drawn, exponents
 from torch.testing import assert_close
 
-from pipeline import lyapunov_spectrum
 from pipeline.cells.fastrnn import FastRNN
 
 
@@ -15,16 +16,14 @@ def reference(params, state, x):
 
 def test_without_recurrent_weights_every_direction_shrinks_by_the_share_that_is_kept():
     cell = FastRNN(2, 3, 0.5)
-    params = {n: p.double() for n, p in cell.init(torch.Generator().manual_seed(1)).items()}
-    params["weight_hh"] = torch.zeros(3, 3, dtype=torch.float64)
-    inputs = torch.randn(20, 2, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    found = lyapunov_spectrum(lambda s, x: cell.step(params, s, x), inputs, state=inputs.new_zeros(2, 3), every=1).exponents
-    expected = params["old"].sigmoid().log().expand(3)
-    assert_close(found, expected, rtol=0, atol=1e-14)  # the mean of 20 logs near .05
+    params = drawn(cell) | {"weight_hh": torch.zeros(3, 3, dtype=torch.float64)}
+    found = exponents(cell, params, noise(20, 2, 2), torch.zeros(2, 3).double())
+    expected = params["old"].sigmoid().log().expand(2, 3)
+    assert_close(found, expected, rtol=0, atol=1e-14)  # the mean of 20 logs near 0.05
 
 
 def test_it_starts_near_the_identity():
-    params = FastRNN(2, 3).init(torch.Generator().manual_seed(1))
+    params = FastRNN(2, 3).init(seeded())
     assert_close(
         params["new"].sigmoid() + params["old"].sigmoid(), torch.ones(1), rtol=0, atol=1e-7
     )  # sigmoid(-s) = 1 - sigmoid(s)

@@ -1,4 +1,4 @@
-"""IndRNN: parity, its start, and exponents unit by unit."""
+"""The IndRNN: parity, its initialisation, and the exponent of each unit."""
 
 import math
 
@@ -42,4 +42,4 @@ def test_with_relu_an_active_unit_has_the_log_of_its_weight_and_a_silent_one_min
     params["weight_ih"] = params["weight_ih"].abs()
     found = exponents(cell, params, noise(150, 2, 2).abs(), torch.zeros(2, 3).double(), transient=100)
     expected = exact(math.log(1.02), math.log(0.5), -math.inf)
-    assert_close(found, expected.expand(2, 3), rtol=0, atol=1e-13)  # misaligned by (.5 / 1.02)^100 = 1e-31; 50 logs
+    assert_close(found, expected.expand(2, 3), rtol=0, atol=1e-13)  # misaligned by (0.5 / 1.02)^100 = 1e-31; 50 logs

@@ -1,4 +1,4 @@
-"""IRNN: parity, its start, and exponents that are 0 as long as units stay active."""
+"""The IRNN: parity, its initialisation, and exponents of 0 as long as units stay active."""
 
 import math
 
@@ -19,7 +19,7 @@ def test_it_starts_with_the_identity_and_no_biases():
     params = IRNN(3, 5, 0.4).init(seeded())
     assert torch.equal(params["weight_hh"], torch.eye(5))
     assert not params["bias"].any()
-    assert 0.3 < params["weight_ih"].abs().max() <= 0.4  # 15 draws: below .3 with probability .75^15 = .013
+    assert 0.3 < params["weight_ih"].abs().max() <= 0.4  # 15 draws: below 0.3 with probability 0.75^15 = 0.013
 
 
 def positive(hidden=4):
@@ -32,11 +32,13 @@ def test_active_units_add_up_their_inputs_at_the_start():
     cell, params, inputs, state = positive()
     for x in inputs:
         state = cell.step(params, state, x)
-    assert_close(state, inputs.sum(0) @ params["weight_ih"].T, rtol=1e-14, atol=0)  # 60 roundings, up and down
+    assert_close(state, inputs.sum(0) @ params["weight_ih"].T, rtol=1e-14, atol=0)  # 60 roundings in both directions
 
 
 def test_all_exponents_are_zero_at_the_start_while_units_are_active():
-    assert_close(exponents(*positive()), torch.zeros(3, 4).double(), rtol=0, atol=1e-14)  # some eps of an orthonormal basis
+    assert_close(
+        exponents(*positive()), torch.zeros(3, 4).double(), rtol=0, atol=1e-14
+    )  # an orthonormal basis is accurate to some eps
 
 
 def test_a_silent_unit_has_the_exponent_minus_infinity():

@@ -16,7 +16,7 @@ def reference(params, state, x):
     return 0.5 * state + 0.5 * np.tanh(total)
 
 
-def test_without_memory_of_its_own_it_is_elmans_network():
+def test_with_leak_one_it_is_elmans_network():
     cell, module = Leaky(2, 4, leak=1.0), nn.RNN(2, 4).double()
     params = drawn(cell)
     module.load_state_dict({f"{name}_l0": p for name, p in params.items()})
@@ -24,7 +24,7 @@ def test_without_memory_of_its_own_it_is_elmans_network():
     expected = module(inputs)[1][0]
     for x in inputs:
         state = cell.step(params, state, x)
-    assert_close(state, expected, rtol=0, atol=1e-14)  # some roundings a step of numbers below 1, which it contracts
+    assert_close(state, expected, rtol=0, atol=1e-14)  # a few roundings per step of numbers below 1, in a contracting network
 
 
 def test_spectrum_at_rest_mixes_the_identity_with_the_recurrent_weights():
@@ -33,5 +33,5 @@ def test_spectrum_at_rest_mixes_the_identity_with_the_recurrent_weights():
     params = {name: torch.zeros_like(p) for name, p in drawn(cell).items()}
     params["weight_hh"] = oracles.symmetric(eigenvalues.tolist(), seeded())
     found = exponents(cell, params, torch.zeros(110, 1, 2), torch.zeros(1, 4).double(), transient=90)
-    # misaligned by (.7 / 1.1)^90 = 2e-18; rounding of 20 logs
+    # misaligned by (0.7 / 1.1)^90 = 2e-18; rounding of 20 logs
     assert_close(found[0], (0.5 + 0.5 * eigenvalues).log(), rtol=0, atol=1e-13)

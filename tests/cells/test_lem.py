@@ -1,4 +1,4 @@
-"""LEM: parity, and the sum of its exponents, which sees that y reads the new z."""
+"""LEM: parity, and the sum of its exponents, which depends on y reading the new z."""
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ def reference(params, state, x):
 
 
 def test_sum_of_the_exponents_is_that_of_two_triangular_steps():
-    """First z by itself, diag(1 - dz); then y at the new z: diag(1 - dy) + diag(dy (1 - dy) (tanh - y)) U_dy."""
+    """First z contributes diag(1 - dz), then y at the new z contributes diag(1 - dy) + diag(dy (1 - dy) (tanh - y)) U_dy."""
     cell = LEM(2, 3, 1.5)
     params, inputs, state = drawn(cell), noise(30, 2, 2), noise(2, 6)
     numbers, logs = {name: p.numpy() for name, p in params.items()}, []
@@ -45,7 +45,7 @@ def test_sum_of_the_exponents_is_that_of_two_triangular_steps():
 
 
 def test_y_reads_the_new_z():
-    """Gates wide open, z jumps to its target within the step; y then is the tanh of that, whatever z was."""
+    """With fully open gates, z jumps to its target within the step, and y becomes the tanh of that, whatever z was before."""
     cell = LEM(1, 1)
     params = {name: torch.zeros_like(p) for name, p in drawn(cell).items()}
     params |= {"bias_ih": exact(50, 50, 0.7, 0), "weight_hh": exact(0, 0, 0, 2)[:, None]}
@@ -55,8 +55,8 @@ def test_y_reads_the_new_z():
     assert cell.output(found).item() == found[0, 0].item()
 
 
-def test_without_weights_half_of_either_is_kept():
+def test_without_weights_both_states_decay_by_the_gates_at_a_half():
     cell = LEM(2, 2, step_size=0.6)
     params = {name: torch.zeros_like(p) for name, p in drawn(cell).items()}
     found = exponents(cell, params, noise(20, 1, 2), noise(1, 4))
-    assert_close(found, exact(0.7).log().expand(1, 4), rtol=0, atol=1e-13)  # 1 - .6 sigmoid(0); any basis shrinks alike
+    assert_close(found, exact(0.7).log().expand(1, 4), rtol=0, atol=1e-13)  # 1 - 0.6 sigmoid(0); all directions shrink alike

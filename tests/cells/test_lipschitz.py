@@ -18,7 +18,7 @@ def reference(params, state, x):
     return state + 0.05 * (state @ mixed(params["weight_linear"]).T + np.tanh(total))
 
 
-@pytest.mark.parametrize("skew", [0.0, 1.0])  # symmetric and antisymmetric: normal, so that each plane grows evenly
+@pytest.mark.parametrize("skew", [0.0, 1.0])  # symmetric or antisymmetric, hence normal: all directions of a plane grow alike
 def test_spectrum_at_the_origin_is_that_of_an_euler_step_of_both_linear_parts(skew):
     cell = LipschitzRNN(2, 4, 1.0, step_size=0.5, skew=skew, diffusion=0.1)
     params = drawn(cell, seed=10) | {"bias": torch.zeros(4).double()}

@@ -1,4 +1,4 @@
-"""LRU: parity with complex numbers, its start on a ring, and its exponents."""
+"""The LRU: parity with complex numbers, its initialisation on a ring, and its exponents."""
 
 import math
 
@@ -32,7 +32,7 @@ def test_exponents_are_the_log_moduli_each_twice():
     moduli = exact(0.99, 0.7, 0.4)
     params = drawn(cell) | {"nu": (-moduli.log()).log()}
     found = exponents(cell, params, noise(150, 2, 2), noise(2, 6), transient=100)
-    # misaligned by (.7 / .99)^100 = 9e-16; rounding of 50 logs
+    # misaligned by (0.7 / 0.99)^100 = 9e-16; rounding of 50 logs
     assert_close(found, moduli.log().repeat_interleave(2).expand(2, 6), rtol=0, atol=1e-13)
 
 
@@ -46,12 +46,12 @@ def test_eigenvalues_start_uniform_on_a_ring(inner, outer, phase):
         ordered = np.sort(share)
         # float32 rounds nu and theta; their logs are about 1
         assert -1e-5 < ordered[0] <= ordered[-1] < 1 + 1e-5
-        # Dvoretzky, Kiefer, Wolfowitz and Massart: farther off with probability 1e-6 at the most
+        # Dvoretzky, Kiefer, Wolfowitz and Massart: a larger distance has a probability of at most 1e-6
         distance = np.abs(ordered - (np.arange(size) + 0.5) / size).max() + 0.5 / size
         assert distance < (np.log(2 / 1e-6) / (2 * size)) ** 0.5
 
 
-def test_gamma_starts_where_white_noise_has_the_same_variance_whatever_the_modulus():
+def test_initial_gamma_gives_white_noise_the_same_variance_for_every_modulus():
     """The variance of h, gamma^2 |B|^2 / (1 - |lambda|^2), is then |B|^2."""
     params = drawn(LRU(2, 50))
     found = np.exp(2 * params["log_gamma"].numpy()) / (1 - np.abs(eigenvalues(numbers(params))) ** 2)

@@ -1,4 +1,4 @@
-"""minGRU: parity, and exponents unit by unit."""
+"""The minGRU: parity, and the exponent of each unit."""
 
 import numpy as np
 import torch

@@ -8,7 +8,7 @@ from torch.func import jacrev
 from torch.testing import assert_close
 
 from pipeline import lyapunov_spectrum
-from pipeline.cells._sbo import gradient
+from pipeline.cells.base.sbo import gradient
 from pipeline.cells.sbo_gradient import SBOGradient
 from pipeline.heads.last import Last
 from pipeline.training.network import Network
@@ -51,7 +51,7 @@ def test_exponents_are_just_below_zero():
     cell, weights = drawn()
     step = lambda s, x: cell.step(weights, s, x)  # noqa: E731
     found = lyapunov_spectrum(step, noise(200, 2, 2), state=noise(2, 6), transient=20, every=1).exponents
-    largest = (1 + torch.linalg.matrix_norm(weights["weight_hh"], 2)) ** 2  # of eta |M|^2 / eta
+    largest = (1 + torch.linalg.matrix_norm(weights["weight_hh"], 2)) ** 2  # bound of |M|^2
     assert found.max() <= 1e-14  # rounding of 180 logs near 0
     assert found.min() >= torch.log1p(-ETA * largest)
 
@@ -60,7 +60,7 @@ def test_exponents_are_just_below_zero():
 def test_rank_is_at_most_the_size(size, rank, expected):
     cell, weights = drawn(size, rank=rank)
     assert cell.shapes()["left"] == (size, expected)
-    # a rank of random factors shows in float64, less the identity's rounding
+    # the rank of random factors is visible in float64, up to the rounding of the identity
     assert torch.linalg.matrix_rank(weights["weight_hh"] - torch.eye(size).double(), tol=1e-9) == expected
 
 

@@ -27,7 +27,7 @@ def test_momentum_starts_at_a_half():
 
 
 def test_exponents_sum_to_the_mean_log_of_the_determinant():
-    """Det J = mu^n det(I - eta M M'), M from the activity along the trajectory."""
+    """The determinant is det J = mu^n det(I - eta M M'), with M from the activity along the trajectory."""
     cell = SBONesterov(2, 5, 0.8, step_size=0.1)
     weights = cell.weights({n: p.double() for n, p in cell.init(seeded()).items()})
     inputs, state, logs, one = noise(60, 1, 2), noise(1, 10), [], torch.eye(5).double()
@@ -38,4 +38,4 @@ def test_exponents_sum_to_the_mean_log_of_the_determinant():
         m = one - weights["weight_hh"].T * active
         logs.append(5 * math.log(0.5) + (one - 0.1 * m @ m.T).slogdet().logabsdet)
         state = step(state, x)
-    assert_close(found.sum(), torch.stack(logs[10:]).mean(), rtol=0, atol=1e-12)  # rounding of 10 logs a step
+    assert_close(found.sum(), torch.stack(logs[10:]).mean(), rtol=0, atol=1e-12)  # rounding of 10 logs per step

@@ -1,4 +1,4 @@
-"""scoRNN against its equations in NumPy, and what orthogonality and modReLU imply."""
+"""The scoRNN against its equations in NumPy, and consequences of orthogonality and modReLU."""
 
 import math
 
@@ -9,7 +9,7 @@ from draws import noise, seeded
 from torch.testing import assert_close
 
 from pipeline import lyapunov_spectrum
-from pipeline.cells._orthogonal import modrelu
+from pipeline.cells.base.orthogonal import modrelu
 from pipeline.cells.scornn import ScoRNN
 from pipeline.heads.last import Last
 from pipeline.training.network import Network
@@ -25,7 +25,7 @@ def reference(params, state, x):
 
 
 def drawn(size=8, bias=None, **options):
-    """A cell and its weights in float64, the skew-symmetric matrix full."""
+    """A cell and its weights in float64, with a full skew-symmetric matrix."""
     cell = ScoRNN(2, size, init_scale=1.0, **options)
     params = {n: p.double() for n, p in cell.init(seeded()).items()}
     params["skew"] = params["skew"] + 0.3 * noise(len(params["skew"]))
@@ -63,7 +63,7 @@ def test_determinant_has_the_sign_of_its_negative_entries(share, size):
 def test_first_rotations_are_by_angles_below_a_quarter_turn(size):
     cell = ScoRNN(2, size, negative_share=0.0)
     values = torch.linalg.eigvals(cell.weights({n: p.double() for n, p in cell.init(seeded()).items()})["weight_hh"])
-    turns = values.angle().abs().sort().values[size % 2 :]  # of a unit that is left over none
+    turns = values.angle().abs().sort().values[size % 2 :]  # a single remaining unit does not rotate
     assert (turns > 0).all()
     assert turns.max() < math.pi / 2
     assert_close(turns[::2], turns[1::2], rtol=0, atol=1e-12)  # pairs
@@ -81,8 +81,8 @@ def test_recurrent_weights_stay_orthogonal_and_keep_the_determinants_sign_over_5
         (module(inputs) - targets).square().mean().backward()
         optimiser.step()
     after = module.cell.step_of.weights(dict(module.cell.state_dict()))["weight_hh"]
-    assert (after - before).norm() > 0.1  # it did learn
-    # one solve, whatever the number of steps: a few eps = 6e-8 of entries below 1
+    assert (after - before).norm() > 0.1  # training has an effect
+    # a single solve, whatever the number of steps: a few eps = 6e-8 for entries below 1
     assert (after.T @ after - torch.eye(16)).abs().max() < 1e-6
     assert after.det().item() == pytest.approx(before.det().item(), abs=1e-5)
     assert before.det().item() == pytest.approx(-1.0, abs=1e-5)  # 5 entries of -1
@@ -112,7 +112,7 @@ def test_slope_of_modrelu_at_zero_is_finite_in_float32(bias, slope):
 
 
 def test_gradient_by_the_skew_symmetric_matrix_is_the_papers():
-    """dL/dA = S' - S with S = (I + A)^-T (dL/dW) (D + W') for W = (I + A)^-1 (I - A) D, which is Q' here."""
+    """The paper has dL/dA = S' - S, S = (I + A)^-T (dL/dW) (D + W'), for W = (I + A)^-1 (I - A) D, which is Q' here."""
     cell, size = ScoRNN(2, 5, negative_share=0.4), 5
     params = {n: p.double() for n, p in cell.init(seeded()).items()}
     params["skew"] = (params["skew"] + 0.3 * noise(10)).requires_grad_()
@@ -123,5 +123,5 @@ def test_gradient_by_the_skew_symmetric_matrix_is_the_papers():
     a, d = (lower - lower.T) / 2, np.diag(params["signs"].numpy())
     w = np.linalg.inv(np.eye(size) + a) @ (np.eye(size) - a) @ d
     s = np.linalg.inv(np.eye(size) + a).T @ target.numpy().T @ (d + w.T)
-    expected = (s.T - s)[np.tril_indices(size, -1)] / 2  # x of the triangle makes A[i, j] = x / 2 and A[j, i] = -x / 2
+    expected = (s.T - s)[np.tril_indices(size, -1)] / 2  # an entry x of the triangle makes A[i, j] = x / 2 and A[j, i] = -x / 2
     np.testing.assert_allclose(params["skew"].grad.numpy(), expected, rtol=0, atol=1e-13)

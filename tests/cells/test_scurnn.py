@@ -1,4 +1,4 @@
-"""scuRNN against its equations in NumPy's complex numbers, and what unitarity implies."""
+"""The scuRNN against its equations in NumPy's complex numbers, and consequences of unitarity."""
 
 import math
 
@@ -9,7 +9,7 @@ from draws import noise, seeded
 from torch.testing import assert_close
 
 from pipeline import lyapunov_spectrum
-from pipeline.cells._orthogonal import complex_modrelu
+from pipeline.cells.base.orthogonal import complex_modrelu
 from pipeline.cells.scurnn import ScuRNN
 from pipeline.heads.last import Last
 from pipeline.training.network import Network
@@ -57,8 +57,8 @@ def test_it_stays_unitary_over_500_steps_of_adam_in_float32():
         (module(inputs) - targets).square().mean().backward()
         optimiser.step()
     after = module.cell.step_of.weights(dict(module.cell.state_dict()))["weight_hh"]
-    assert (after - before).norm() > 0.1  # it did learn
-    assert (after.T @ after - torch.eye(16)).abs().max() < 1e-6  # one solve: a few eps = 6e-8 of entries below 1
+    assert (after - before).norm() > 0.1  # training has an effect
+    assert (after.T @ after - torch.eye(16)).abs().max() < 1e-6  # a single solve: a few eps = 6e-8 of entries below 1
 
 
 def exponents(cell, params):
@@ -81,7 +81,7 @@ def test_modrelu_scales_the_modulus_and_keeps_the_phase(bias):
     for angle in (0.0, 0.7, 3.0):
         z = torch.tensor([[0.5 * math.cos(angle), 0.5 * math.sin(angle)]]).double()
         found = complex_modrelu(z, torch.tensor([bias]).double())
-        assert_close(found, z / 0.5 * (0.5 + bias), rtol=0, atol=1e-5)  # |z| is off by up to 1e-5 / (2 * .5)
+        assert_close(found, z / 0.5 * (0.5 + bias), rtol=0, atol=1e-5)  # |z| is off by up to 1e-5 / (2 * 0.5)
 
 
 @pytest.mark.parametrize("bias", [-0.1, 0.0, 0.1])

@@ -1,4 +1,4 @@
-"""UnICORNN: parity, its start, volume, and the way back."""
+"""UnICORNN: parity, its initialisation, conservation of volume, and reversibility."""
 
 import numpy as np
 import pytest
@@ -39,13 +39,13 @@ def test_exponents_sum_to_zero_whatever_the_weights():
         assert_close(found, torch.zeros(3).double(), rtol=0, atol=1e-12)
 
 
-def test_exponents_come_in_pairs_for_units_do_not_see_one_another():
+def test_exponents_of_one_unit_are_a_pair_of_opposite_sign():
     cell = UnICORNN(2, 1)
     found = exponents(cell, drawn(cell), noise(60, 5, 2), noise(5, 2))
     assert_close(found[:, 0], -found[:, 1], rtol=0, atol=1e-12)  # one unit, determinant 1; rounding as above
 
 
-def test_its_steps_can_be_undone():
+def test_steps_can_be_reversed():
     cell = UnICORNN(2, 4)
     params, inputs, state = drawn(cell), noise(30, 3, 2), noise(3, 8)
     weights, numbers, start = cell.weights(params), {name: p.numpy() for name, p in params.items()}, state.numpy()

@@ -1,4 +1,4 @@
-"""Adding: which numbers are marked, their sums, and what the best constant loses."""
+"""Adding: which numbers are marked, their sums, and the loss of the best constant answer."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def test_target_is_the_sum_of_the_two_marked_numbers_one_in_each_half(prepared):
             assert total == pytest.approx(sequence[first][0] + sequence[second][0], rel=1e-6)  # float32
 
 
-def test_every_step_is_marked_as_often(prepared):
+def test_every_step_is_marked_equally_often(prepared):
     marks = prepared("adding").arrays["train_inputs"][..., 1].sum(1)
     deviation = (3500 * 0.05 * 0.95) ** 0.5  # binomial, one in twenty
     assert np.abs(marks - 3500 / 20).max() < 5 * deviation
@@ -29,7 +29,7 @@ def test_every_step_is_marked_as_often(prepared):
 
 def test_chance_is_the_loss_of_always_answering_one(prepared):
     standard_error = ((1 / 15 - 1 / 36) / 500) ** 0.5  # var (sum - 1)^2 of a sum of two uniforms, 500 sequences
-    assert prepared("adding").about["chance"] == pytest.approx(1 / 6, abs=4 * standard_error)
+    assert prepared("adding").info.chance == pytest.approx(1 / 6, abs=4 * standard_error)
     always_one = tasks.get("adding").loss(torch.ones(500, 1), torch.from_numpy(prepared("adding").arrays["test_targets"]))
     assert always_one.item() == pytest.approx(1 / 6, abs=4 * standard_error)
 

@@ -1,4 +1,4 @@
-"""The synthetic catchment: water is conserved, snow, soil and stores obey their laws, weather its statistics."""
+"""The synthetic catchment: conservation of water, the laws of snow, soil and stores, and the statistics of the weather."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def test_all_rain_is_in_a_store_or_has_left(century, flood):
     water = simulate(temperature, rain)
     left = water["evaporation"].cumsum() + water["streamflow"].cumsum()
     held = sum(water[name] for name in RESERVOIRS)
-    # rounding: some 10 operations a day on numbers below the total; of random signs they add up to its eps times sqrt(365,000)
+    # rounding: 10 operations per day on numbers below the total; random signs add up to eps of it times sqrt(365,000)
     np.testing.assert_allclose(left + held, rain.cumsum(), rtol=0, atol=rain.sum() * 2**-52 * 600)
 
 
@@ -45,7 +45,7 @@ def test_snow_melts_by_degrees_above_zero_until_it_is_gone():
     assert water["snow"].tolist() == [10, 20, 30, 40, 50, 50, 50, 40, 30, 20, 10, 0, 0]
 
 
-def test_full_soil_hands_on_what_it_cannot_hold():
+def test_full_soil_passes_on_the_water_that_exceeds_its_capacity():
     water = simulate(np.full(1, 0.0), np.array([1000.0]))
     assert water["soil"][0] == CAPACITY - 2  # a full soil gives 2 mm to the ground and at 0 C nothing to the air
     assert water["streamflow"][0] == pytest.approx(0.3 * (1000 - CAPACITY) + 0.02 * 2)
@@ -63,15 +63,15 @@ def test_without_water_the_fast_store_falls_geometrically_and_soil_by_the_square
 def test_weather_has_its_season_and_its_anomalies(century):
     years = century[0].reshape(100, 365)
     season = 7 - 12 * np.cos(2 * np.pi * np.arange(365) / 365)
-    # anomalies have deviation 3 and correlation .8 a day, hence effectively 36,500 / 9 independent ones
+    # anomalies have deviation 3 and correlation 0.8 per day, which makes 36,500 / 9 effectively independent ones
     assert (years - season).mean() == pytest.approx(0, abs=4 * 3 * (9 / 36500) ** 0.5)
     anomaly = (years - season).ravel()
-    # variance of a squared AR(1): correlation .64 a day, (1 + .64) / (1 - .64) = 4.6
+    # variance of a squared AR(1): correlation 0.64 per day, (1 + 0.64) / (1 - 0.64) = 4.6
     assert anomaly.var() == pytest.approx(9, abs=4 * 9 * (2 * 4.6 / 36500) ** 0.5)
     assert np.corrcoef(anomaly[1:], anomaly[:-1])[0, 1] == pytest.approx(0.8, abs=4 * (0.36 / 36500) ** 0.5)
 
 
-def test_wet_days_are_the_chain_that_they_are_said_to_be(century):
+def test_wet_days_follow_the_documented_markov_chain(century):
     wet = century[1] > 0
     for before, chance in ((True, 0.6), (False, 0.25)):
         follows = wet[1:][wet[:-1] == before]
@@ -98,7 +98,7 @@ def test_segments_are_the_series_end_to_end_standardised_by_the_training_years(s
 
 
 def test_stores_remember_longer_than_the_stream(century):
-    """Why streamflow is not asked for: what it will be in a month is hardly in what it is."""
+    """The reason why streamflow is not a target: its value says little about its value a month later."""
     water = simulate(*century)
     kept = {name: np.corrcoef(water[name][1825:-30], water[name][1855:])[0, 1] for name in ("soil", "snow", "streamflow")}
     assert min(kept["soil"], kept["snow"]) > 0.5

@@ -1,4 +1,4 @@
-"""Copying: what goes in and comes out, and what an answer without memory loses."""
+"""Copying: inputs, targets, and the loss of an answer without memory."""
 
 import itertools
 import math
@@ -23,7 +23,7 @@ def test_symbols_come_out_in_their_order_after_blanks_and_the_marker(prepared):
             assert asked == [*[0] * 15, *symbols]
 
 
-def test_as_many_sequences_as_there_are_give_each_once():
+def test_if_all_sequences_are_drawn_each_occurs_once():
     inputs, targets = copying.sequences(64, 2, 3, np.random.default_rng(0))
     every = sorted(itertools.product(range(1, 9), repeat=2))
     assert sorted(map(tuple, inputs[:2].T.tolist())) == every
@@ -31,11 +31,11 @@ def test_as_many_sequences_as_there_are_give_each_once():
 
 
 def test_chance_is_the_papers_baseline(prepared):
-    about = prepared("copying").about
-    assert about["notes"]["baseline"] == pytest.approx(5 * math.log(8) / 20, rel=1e-12)
-    # Its excess, relative: 15 blanks at ln(1 + 4 / 3500) each, .0016; frequencies known from 3,500 sequences, 7 / 7000 / ln 8,
-    # .0005; their logarithms' deviations, .05, over 2,500 symbols: within 4 * .001 / ln 8 = .002
-    assert 0 < about["chance"] / about["notes"]["baseline"] - 1 < 0.0042
+    info = prepared("copying").info
+    assert info.notes["baseline"] == pytest.approx(5 * math.log(8) / 20, rel=1e-12)
+    # Its excess, relative: 15 blanks at ln(1 + 4 / 3500) each, 0.0016; frequencies known from 3,500 sequences, 7 / 7000 / ln 8,
+    # 0.0005; their logarithms' deviations, 0.05, over 2,500 symbols: within 4 * 0.001 / ln 8 = 0.002
+    assert 0 < info.chance / info.notes["baseline"] - 1 < 0.0042
 
 
 def test_equal_logits_lose_the_log_of_nine(prepared):

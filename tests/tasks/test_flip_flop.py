@@ -1,4 +1,4 @@
-"""Flip-flop: the sign of the last pulse, and what answers without memory lose."""
+"""Flip-flop: the sign of the last pulse, and the loss of answers without memory."""
 
 import pytest
 import torch
@@ -36,15 +36,15 @@ def test_answering_the_pulse_loses_the_share_of_steps_without_one(prepared):
     pulses, signs = (torch.from_numpy(arrays[f"test_{k}"]) for k in ("inputs", "targets"))
     found = tasks.get("flip_flop").loss(pulses, signs).item()
     assert found == pytest.approx((pulses == 0).double().mean().item(), rel=1e-5)  # float32 mean of 45,000 numbers
-    # four in five of the steps but the first; 500 * 29 * 3 draws
+    # four in five of all steps but the first; 500 * 29 * 3 draws
     assert found == pytest.approx(0.8 * 29 / 30, abs=4 * (0.16 / 43_500) ** 0.5)
     assert tasks.get("flip_flop").metric(pulses, signs).item() == pytest.approx(1 - found, rel=1e-5)  # 0 is no sign
 
 
 def test_chance_is_the_variance_of_a_sign(prepared):
-    # 1 - 2 m v + m^2, m and v the mean signs of training and validation; were a sequence's signs all alike, their standard
-    # errors were 3500 ** -.5 = .017 and 500 ** -.5 = .045, so at four of each the answer is off by .03
-    assert prepared("flip_flop").about["chance"] == pytest.approx(1, abs=0.03)
+    # 1 - 2 m v + m^2 for mean signs m in training and v in validation; if all signs of a sequence were equal, their
+    # standard errors would be 3500 ** -0.5 = 0.017 and 500 ** -0.5 = 0.045, so that four of each change it by 0.03
+    assert prepared("flip_flop").info.chance == pytest.approx(1, abs=0.03)
 
 
 def test_full_form_has_a_pulse_at_every_other_of_64_steps(monkeypatch):

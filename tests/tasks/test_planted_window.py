@@ -1,4 +1,4 @@
-"""Planted window: the best there can be is known in closed form, inside the window and outside."""
+"""Planted window: the best possible accuracy is known in closed form, inside the window and outside."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def matched(signals, begin):
     return (WAVES @ signals[begin : begin + 10, :, 0].astype(float)).argmax(0)
 
 
-def test_comparing_the_window_with_the_waves_names_as_many_as_orthogonal_signals_allow(prepared):
+def test_comparing_the_window_with_the_waves_has_the_accuracy_of_orthogonal_signals(prepared):
     signals, classes = prepared("planted_window").split("train")
     distance = 5**0.5 / 0.5  # root of a wave's energy, ten steps of sin^2, over the noise's deviation
     best, _ = quad(lambda x: norm.pdf(x - distance) * norm.cdf(x) ** 3, -8, 16)
@@ -25,7 +25,7 @@ def test_comparing_the_window_with_the_waves_names_as_many_as_orthogonal_signals
 
 
 @pytest.mark.parametrize("begin", [0, 10, 30])
-def test_other_steps_tell_nothing(prepared, begin):
+def test_other_steps_carry_no_information(prepared, begin):
     signals, classes = prepared("planted_window").split("train")
     assert (matched(signals, begin) == classes).mean() == pytest.approx(0.25, abs=4 * (0.25 * 0.75 / 3500) ** 0.5)
 
@@ -41,9 +41,9 @@ def test_signal_is_its_classs_wave_and_noise_of_deviation_a_half(prepared):
 
 
 def test_chance_is_the_log_of_four(prepared):
-    # frequencies from 3,500: deviations of their logarithms .03, so over 500 sequences 4 * .03 / 500 ** .5 = .005,
-    # and their error costs 3 / (2 * 3500), .0004 in the mean
-    assert prepared("planted_window").about["chance"] == pytest.approx(np.log(4), abs=0.007)
+    # frequencies from 3,500: deviations of their logarithms 0.03, so over 500 sequences 4 * 0.03 / 500 ** 0.5 = 0.005,
+    # and their error costs 3 / (2 * 3500), 0.0004 in the mean
+    assert prepared("planted_window").info.chance == pytest.approx(np.log(4), abs=0.007)
 
 
 def test_full_form_has_sixty_steps_with_the_wave_at_20_to_29(monkeypatch):
@@ -52,4 +52,4 @@ def test_full_form_has_sixty_steps_with_the_wave_at_20_to_29(monkeypatch):
     signals, classes = splits.arrays["train_inputs"], splits.arrays["train_targets"]
     assert signals.shape == (60, 300, 1)
     assert splits.notes["window"] == [20, 30]
-    assert (matched(signals, 20) == classes).mean() > 0.98  # .997 with deviation .003
+    assert (matched(signals, 20) == classes).mean() > 0.98  # 0.997 with deviation 0.003

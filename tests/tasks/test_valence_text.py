@@ -1,4 +1,4 @@
-"""Valence text: labels from words, padding, and that bag of words solves it."""
+"""Valence text: labels from words, padding, and the solution by bag of words."""
 
 import math
 
@@ -14,12 +14,12 @@ SPLITS = ("train", "validation", "test")
 
 
 def valence(word):
-    """Words 1 to 20 are good, 21 to 40 bad, 41 to 100 neutral, 0 is none."""
+    """The valence of a word: 1 to 20 are positive, 21 to 40 negative, 41 to 100 neutral, and 0 is padding."""
     return 1 if 1 <= word <= 20 else -1 if 21 <= word <= 40 else 0
 
 
 def bags(words):
-    """How often each of 100 words occurs in each text, (N, 100)."""
+    """The number of times that each of 100 words occurs in each text, (N, 100)."""
     return np.stack([np.bincount(text, minlength=101)[1:] for text in words.T])
 
 
@@ -33,11 +33,11 @@ def test_label_is_the_sign_of_the_sum_of_valences_which_is_never_zero(prepared):
 
 
 def test_notes_hold_the_valence_of_each_encoded_word(prepared):
-    about = prepared("valence_text").about
-    assert about["notes"]["valences"] == [valence(word) for word in range(1, 101)]
+    info = prepared("valence_text").info
+    assert info.notes["valences"] == [valence(word) for word in range(1, 101)]
     words = torch.tensor([[1, 40], [100, 0]], dtype=torch.uint8)
-    encoded = tasks.get("valence_text").encode(words, about["input_size"])
-    summed = encoded.sum(0) @ torch.tensor(about["notes"]["valences"]).float()
+    encoded = tasks.get("valence_text").encode(words, info.input_size)
+    summed = encoded.sum(0) @ torch.tensor(info.notes["valences"]).float()
     assert summed.tolist() == [1, -1]
     assert encoded.sum(2).tolist() == [[1, 1], [1, 0]]  # no word, no input
 
@@ -46,20 +46,20 @@ def test_bag_of_words_solves_it(prepared):
     arrays = prepared("valence_text").arrays
     model = LogisticRegression(max_iter=1000).fit(bags(arrays["train_inputs"]), arrays["train_targets"])
     share = model.score(bags(arrays["test_inputs"]), arrays["test_targets"])
-    assert share > 0.98  # all, with ten seeds; one in 500 is .002
+    assert share > 0.98  # 1.0 for each of ten seeds; one error in 500 is 0.002
 
 
 def test_chance_is_the_entropy_of_a_coin(prepared):
-    # ln 2 + 2 d^2 - 4 d e for shares of good texts .5 + d in training and .5 + e in validation; at four standard errors
-    # d = 4 * .5 / 3500 ** .5 = .034 and e = .09
-    assert prepared("valence_text").about["chance"] == pytest.approx(math.log(2), abs=0.015)
+    # ln 2 + 2 d^2 - 4 d e for shares of good texts 0.5 + d in training and 0.5 + e in validation; at four standard errors
+    # d = 4 * 0.5 / 3500 ** 0.5 = 0.034 and e = 0.09
+    assert prepared("valence_text").info.chance == pytest.approx(math.log(2), abs=0.015)
 
 
 def test_shorter_texts_begin_later_and_all_lengths_occur():
     words, _ = valence_text.sequences(4000, 10, 50, np.random.default_rng(1))
     lengths = (words > 0).sum(0)
     assert all((text[50 - length :] > 0).all() for text, length in zip(words.T, lengths, strict=True))
-    # 41 lengths, of which ties take at most .3 (of ten words): each then has more than .7 / 41 of 4,000, 68 with deviation 8
+    # 41 lengths, and ties remove at most a share of 0.3 (at ten words): each has at least 0.7 / 41 of 4,000, 68 with deviation 8
     assert np.bincount(lengths, minlength=51)[10:].min() > 68 - 4 * 8
     assert (lengths.min(), lengths.max()) == (10, 50)
 

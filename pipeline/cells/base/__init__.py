@@ -1,0 +1,1 @@
+"""Code that the cells share: the interface, stacks of layers, option checks and helpers of several cells."""

@@ -1,0 +1,244 @@
+"""params.yaml as frozen models; the only reader of it.
+
+Every key is required, so that the file shows all there is; a key that is unknown, missing, mistyped or out of
+range raises ConfigError with its full path, what was found and what would be right.
+"""
+
+import difflib
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from ruamel.yaml import YAML, YAMLError
+
+from . import registry
+from .errors import ConfigError
+from .hyper_parameters import DECLARED, Count, Positive, Range, Value, check_heads
+
+PARAMS, PROFILES = Path("params.yaml"), Path("profiles")
+Options = dict[str, dict[str, Range | Annotated[tuple[Value, ...], Field(min_length=1)]]]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Prepare(_Section):
+    """Which form of the datasets."""
+
+    size: Literal["packaged", "full"]
+
+
+class TrainBase(_Section):
+    """The trials of one task and cell, without the hyper-parameters, which `Train` adds as they are declared."""
+
+    trials: Count
+    epochs: Count
+    early_epoch: Count
+    state: Literal["stateless", "stateful", "ordered", "conditional"]
+    options: Options
+
+    @model_validator(mode="after")
+    def _early_before_the_end(self) -> Self:
+        if self.early_epoch > self.epochs:
+            raise ValueError(f"early_epoch ({self.early_epoch}) should not exceed epochs ({self.epochs})")
+        return self
+
+    def drawn(self, hyper_parameter: str) -> Any:
+        """The setting of a hyper-parameter: a `Range` or a tuple of choices."""
+        return getattr(self, hyper_parameter)
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Self:
+        check_heads(self.drawn("head"))
+        there = registry.names("cells")
+        for cell in self.options:
+            if cell not in there:
+                raise ValueError(f"options: there is no cell {cell!r}; there are {', '.join(there)}")
+        return self
+
+
+if TYPE_CHECKING:
+    Train = TrainBase
+else:
+    Train = create_model("Train", __base__=TrainBase, **{name: (d.setting, ...) for name, d in DECLARED.items()})
+
+
+class SpectrumSettings(_Section):
+    """The data that drive a spectrum: `sequences` stretches of `transient + steps` steps of the validation data."""
+
+    sequences: Annotated[int, Field(ge=2)]  # fewer give no spread
+    transient: Annotated[int, Field(ge=0)]
+    steps: Annotated[int, Field(ge=8)]
+
+
+class FixedPointsSettings(_Section):
+    """The search for the fixed points of the best trial of each task and cell."""
+
+    seeds: Count
+    tolerance: Positive
+    iterations: Count
+
+
+class Success(_Section):
+    """What counts as a success."""
+
+    threshold: Annotated[float, Field(gt=0, lt=1)]
+
+
+class PredictorSettings(_Section):
+    """How the predictor is chosen and judged."""
+
+    outer_folds: Annotated[int, Field(ge=2)]
+    inner_folds: Annotated[int, Field(ge=2)]
+    trees: Count
+    bootstrap: Annotated[int, Field(ge=100)]
+
+
+class Config(_Section):
+    """All of params.yaml."""
+
+    study: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    device: Literal["auto", "cpu", "cuda"]
+    processes: Literal["auto"] | Count
+    tasks: Annotated[tuple[str, ...], Field(min_length=1)]
+    cells: Annotated[tuple[str, ...], Field(min_length=1)]
+    prepare: Prepare
+    train: Train
+    spectrum: SpectrumSettings
+    fixed_points: FixedPointsSettings
+    success: Success
+    predictor: PredictorSettings
+
+    @model_validator(mode="after")
+    def _names_exist_once(self) -> Self:
+        for key, listed in (("tasks", self.tasks), ("cells", self.cells)):
+            there = registry.names(key)
+            for name in listed:
+                if name not in there:
+                    raise ValueError(f"{key}: there is no {key[:-1]} {name!r}; there are {', '.join(there)}")
+            if len(set(listed)) < len(listed):
+                raise ValueError(f"{key}: names should not repeat, found {', '.join(listed)}")
+        return self
+
+
+def load(*sections: str, path: str | Path = PARAMS, profile: Path | None = None) -> Config:
+    """The checked contents of params.yaml; ConfigError names every key that is wrong.
+
+    Args:
+        *sections: top-level keys that the caller needs, such as "seed" or "train"; it gets no others, so that what a
+            stage reads and what it declares in dvc.yaml cannot differ. All of them by default.
+        path: the file.
+        profile: an overlay that names only what differs.
+    """
+    raw = _read(path)
+    if profile is not None:
+        raw = merged(raw, _read(profile))
+    try:
+        config = Config.model_validate_json(_json(path, raw))  # JSON mode: strict, yet lists become tuples
+    except ValidationError as error:
+        raise ConfigError("\n".join(_sentence(path, item) for item in error.errors())) from None
+    return Config.model_construct(**{name: getattr(config, name) for name in sections}) if sections else config
+
+
+def merged(base: Any, overlay: Mapping[str, Any]) -> Any:
+    """`base` with what an overlay names replaced, section by section; options and ranges are replaced whole."""
+    for key, value in overlay.items():
+        if isinstance(value, Mapping) and isinstance(base.get(key), Mapping) and not {"low", "high"} & set(value):
+            merged(base[key], value)
+        else:
+            base[key] = value
+    return base
+
+
+def take_profile(name: str, path: Path = PARAMS) -> None:
+    """Write params.yaml as the committed one with a profile laid over it; "default" restores the committed one.
+
+    Raises:
+        ConfigError: there is no such profile, or params.yaml holds changes of its own, which would be lost.
+    """
+    names = ["default", *sorted(p.stem for p in PROFILES.glob("*.yaml"))]
+    if name not in names:
+        raise ConfigError(f"there is no {PROFILES}/{name}.yaml; there are {', '.join(names)}")
+    base = subprocess.run(["git", "show", f"HEAD:./{path}"], capture_output=True, text=True, check=True).stdout
+    if path.read_text("utf-8") not in [_with_profile(base, known) for known in names]:
+        raise ConfigError(f"{path} has changes of its own that PROFILE would overwrite; commit them or save them elsewhere")
+    path.write_text(_with_profile(base, name), "utf-8")
+
+
+def _with_profile(base: str, name: str) -> str:
+    """The text of params.yaml with a profile laid over it; comments stay."""
+    if name == "default":
+        return base
+    yaml, out = YAML(), io.StringIO()
+    yaml.width = 120
+    yaml.dump(merged(yaml.load(base), YAML(typ="safe", pure=True).load((PROFILES / f"{name}.yaml").read_text("utf-8"))), out)
+    return out.getvalue()
+
+
+def _read(path: str | Path) -> Any:
+    try:
+        content = YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))  # YAML 1.2: 1e-05 is a number
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}; run from the folder that holds it") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not text in UTF-8: {error.reason} at byte {error.start}") from None
+    except YAMLError as error:
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or " ".join(str(error).split())
+        line = f" in line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path} is not valid YAML: {problem}{line}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} should be a mapping of keys to values, found {type(content).__name__}")
+    return content
+
+
+def _json(path: str | Path, raw: dict[str, Any]) -> str:
+    try:
+        return json.dumps(raw, default=str)
+    except (TypeError, ValueError) as error:  # a date as a key, an alias to itself
+        raise ConfigError(f"{path} holds what no setting can be: {error}") from None
+
+
+def _sentence(path: str | Path, item: Any) -> str:
+    """One pydantic error as one sentence."""
+    where = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "missing":
+        return f"{path}: {where} is missing; {_choices(item['loc'][:-1])}"
+    if item["type"] == "extra_forbidden":
+        return f"{path}: {where} is unknown; {_choices(item['loc'][:-1], str(item['loc'][-1]))}"
+    where = ".".join(str(part) for part in item["loc"] if isinstance(part, int) or part.isidentifier())
+    message = item["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
+    if item["type"] == "value_error":
+        return f"{path}: {where + ': ' if where else ''}{message}"
+    return f"{path}: {where} is {item['input']!r}; {message}"
+
+
+def _choices(section: tuple[int | str, ...], typed: str = "") -> str:
+    """The keys that a section has, the likeliest first if one was mistyped."""
+    model: Any = Config
+    for part in section:
+        model = model.model_fields[part].annotation
+    keys = list(model.model_fields)
+    close = difflib.get_close_matches(typed, keys, n=1)
+    guess = f"did you mean {close[0]}? " if close else ""
+    return f"{guess}{'.'.join(map(str, section)) or 'the file'} has the keys {', '.join(keys)}"
+
+
+def main(words: list[str]) -> None:
+    """`python -m pipeline.core.config [PROFILE]`: lay a profile over params.yaml, if one is named, and check the file."""
+    try:
+        for name in words:
+            take_profile(name)
+        load()
+    except ConfigError as error:
+        raise SystemExit(f"ERROR: {error}") from None
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

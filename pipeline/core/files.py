@@ -1,0 +1,198 @@
+"""Files between stages: checked when they are read, replaced in one step when they are written.
+
+Arrays lie in safetensors files, whose header holds the rest as JSON and a checksum of every part; no pickle anywhere.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from .errors import ArtefactError
+
+if TYPE_CHECKING:  # a quarter of a second to import, and most stages have no table
+    import pandas as pd
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class ArrayFile:
+    """An array file of which parts are read, and checked, when they are asked for.
+
+    Attributes:
+        path: of the file.
+        header: the JSON text that was saved with the arrays.
+        names: of the arrays.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the header; ArtefactError if the file is missing or damaged."""
+        self.path = path
+        self._sums: dict[str, str]
+        with self._open() as file:
+            try:
+                text, checksum = file.metadata()["content"].rsplit(" ", 1)
+                self.header, self._sums = json.loads(text)
+                self.names: list[str] = list(file.keys())
+            except (KeyError, TypeError, ValueError):
+                raise ArtefactError(_damaged(path, "its header")) from None
+        if checksum != _checksum(text.encode()) or set(self._sums) != set(self.names):
+            raise ArtefactError(_damaged(path, "its header"))
+
+    def read(self, *names: str) -> Arrays:
+        """The arrays of these names; ArtefactError if one of them is damaged."""
+        with self._open() as file:
+            arrays: Arrays = {name: file.get_tensor(name) for name in names}
+        for name, array in arrays.items():
+            if array_checksum(array) != self._sums[name]:
+                raise ArtefactError(_damaged(self.path, name))
+        return arrays
+
+    @contextmanager
+    def _open(self) -> Iterator[Any]:
+        try:
+            with safe_open(self.path, framework="numpy") as file:
+                yield file
+        except OSError as error:
+            raise ArtefactError(_missing(self.path, error)) from None
+        except (SafetensorError, UnicodeDecodeError):
+            raise ArtefactError(_damaged(self.path, "its content")) from None
+
+
+def save_arrays(path: Path, arrays: Arrays, header: str) -> None:
+    """Write arrays with a JSON text, atomically, and a checksum of each."""
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    text = json.dumps([header, {name: array_checksum(array) for name, array in whole.items()}])
+    with replacing(path) as temporary:
+        save_file(whole, temporary, metadata={"content": f"{text} {_checksum(text.encode())}"})  # one entry: they have no order
+
+
+def array_checksum(array: NDArray[Any]) -> str:
+    """Checksum (16 hex digits) of an array's type, shape and values."""
+    array = np.ascontiguousarray(array)
+    return _checksum(f"{array.dtype.str}{array.shape}".encode() + array.tobytes())
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with an array file, or None if all of it can be read."""
+    try:
+        file = ArrayFile(path)
+        file.read(*file.names)
+    except ArtefactError as error:
+        return str(error)
+    return None
+
+
+def array_files(folder: Path) -> list[Path]:
+    """The array files of a folder, sorted by name; ArtefactError if there are none."""
+    paths = sorted(folder.glob("*.safetensors"))
+    if not paths:
+        raise ArtefactError(f"{folder} holds no results; run `dvc repro` to make them")
+    return paths
+
+
+def keep_only(folder: Path, wanted: Iterable[Path]) -> None:
+    """Remove the files of a folder that are not wanted: results of other settings, and half-written ones."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in set(folder.iterdir()) - set(wanted):
+        if not path.is_dir():
+            path.unlink(missing_ok=True)
+
+
+def save_json(path: Path, content: Any) -> None:
+    """Write JSON, atomically; NaN and infinities are refused, since JSON has none."""
+    save_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def load_json(path: Path) -> Any:
+    """Read JSON; ArtefactError if the file is missing or damaged."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ArtefactError(_missing(path, error)) from None
+    except ValueError:
+        raise ArtefactError(_damaged(path, "its content")) from None
+
+
+def save_text(path: Path, text: str) -> None:
+    """Write text, atomically."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, "utf-8")
+
+
+def save_bytes(path: Path, content: bytes) -> None:
+    """Write bytes, atomically."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def save_table(path: Path, table: "pd.DataFrame") -> None:
+    """Write a table in the format of the file's suffix, .parquet or .csv."""
+    with replacing(path) as temporary:
+        if path.suffix == ".parquet":
+            table.to_parquet(temporary, index=False)
+        else:
+            table.to_csv(temporary, index=False)
+
+
+def load_table(path: Path) -> "pd.DataFrame":
+    """Read a Parquet table; ArtefactError if it is missing or damaged."""
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(path)
+    except OSError as error:
+        raise ArtefactError(_missing(path, error)) from None
+    except ValueError:
+        raise ArtefactError(_damaged(path, "its content")) from None
+
+
+def digest(*paths: Path) -> str:
+    """Hash (12 hex digits) of the contents of files, in the order given."""
+    total = hashlib.sha256()
+    for path in paths:
+        try:
+            total.update(hashlib.sha256(path.read_bytes()).digest())
+        except OSError as error:
+            raise ArtefactError(_missing(path, error)) from None
+    return total.hexdigest()[:12]
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` that takes its place when the block ends well."""
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise ArtefactError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _checksum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _missing(path: Path, error: OSError) -> str:
+    return f"cannot read {path}: {error.strerror or error}; run `dvc repro` to make it again"
+
+
+def _damaged(path: Path, part: str) -> str:
+    return f"{path} is damaged ({part}); delete it and run `dvc repro` to make it again"

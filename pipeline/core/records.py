@@ -1,0 +1,420 @@
+"""What passes between stages: one typed, frozen record per file.
+
+Nothing here needs torch, so that the stages after `spectrum` start without it.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .config import FixedPointsSettings, SpectrumSettings
+from .errors import ArtefactError
+from .files import ArrayFile, Arrays, array_checksum, array_files
+from .hyper_parameters import HyperParameters, Value
+from .stored import ArrayRecord, JsonRecord
+
+CHECKPOINTS = ("initial", "early", "final")
+CONSTANT_INPUTS = ("zero", "mean")  # x = 0, and the mean of the inputs that drive the network
+CURVES = ("train_loss", "validation_loss", "validation_metric", "gradient_norm", "gradient_norm_max")
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """A task as `prepare` wrote it.
+
+    Attributes:
+        task: name of the task.
+        title, description, metric: human-readable.
+        head: name of the task's own head.
+        batch_size: sequences per mini-batch.
+        ordered: whether the sequences are a series cut up.
+        size: "packaged" or "full".
+        input_size, output_size, steps: I, O, and T of a training sequence.
+        sequences: split -> number of sequences.
+        chance: loss on the validation split of the best constant answer.
+        source, licence: of the data.
+        hash: sha256 of the arrays.
+        notes: further facts about the data.
+    """
+
+    task: str
+    title: str
+    description: str
+    metric: str
+    head: str
+    batch_size: int
+    ordered: bool
+    size: str
+    input_size: int
+    output_size: int
+    steps: int
+    sequences: dict[str, int]
+    chance: float
+    source: str
+    licence: str
+    hash: str
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def summary(self) -> str:
+        """Human-readable summary of the data."""
+        uses = zip(("train", "validate", "test"), self.sequences.values(), strict=True)
+        sizes = ", ".join(f"{count} to {use}" for use, count in uses)
+        return (
+            f"{self.task} ({self.size}): sequences of {self.steps} steps, {sizes}; {self.input_size} inputs, "
+            f"{self.output_size} outputs; loss by chance {self.chance:.4f}\n"
+            f"  source: {self.source}\n  licence: {self.licence}\n  sha256: {self.hash}"
+        )
+
+
+@dataclass(frozen=True)
+class TaskData(ArrayRecord):
+    """The sequences of one task.
+
+    Attributes:
+        arrays: `{train,validation,test}_{inputs,targets}`; inputs (T, N, I) float32 or (T, N) token numbers,
+            targets (N,) classes, (T, N) tokens or (T, N, O) values.
+        info: what they are.
+    """
+
+    arrays: Arrays = field(repr=False)
+    info: TaskInfo
+
+    @staticmethod
+    def info_of(path: Path) -> TaskInfo:
+        """What the data in a file are, without reading the sequences."""
+        return ArrayRecord.header(TaskData, ArrayFile(path))["info"]
+
+    def split(self, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Inputs and targets of "train", "validation" or "test"."""
+        return self.arrays[f"{name}_inputs"], self.arrays[f"{name}_targets"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One network with its hyper-parameters and its seed: everything that determines what a trial gives.
+
+    Attributes:
+        task, cell: names of their files.
+        index: place in the draws of this task and cell.
+        seed: of the trial's own generator.
+        hyper_parameters: as drawn.
+        options: the cell's own options that differ from its defaults.
+        state: what happens to the state between sequences, a name of `training.policies`.
+        batch_size: sequences per mini-batch.
+        epochs, early_epoch: length of the training, and of its part up to the early checkpoint.
+        input_size, output_size, steps: I, O, and T of a training sequence.
+        chance: loss of the best constant answer.
+        device: "cpu" or "cuda".
+        torch: version of torch.
+        data_hash: of the task's sequences.
+        code_hash: of the library's files that take part.
+    """
+
+    task: str
+    cell: str
+    index: int
+    seed: int
+    hyper_parameters: HyperParameters
+    options: dict[str, Value]
+    state: str
+    batch_size: int
+    epochs: int
+    early_epoch: int
+    input_size: int
+    output_size: int
+    steps: int
+    chance: float
+    device: str
+    torch: str
+    data_hash: str
+    code_hash: str
+
+    @property
+    def id(self) -> str:
+        """16 hex digits that differ between trials that could give different results."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def name(self) -> str:
+        """Human-readable name."""
+        return f"{self.task} {self.cell} {self.index:02d}"
+
+    def path(self, folder: Path) -> Path:
+        """The file of its results in a folder."""
+        return folder / f"{self.cell}-{self.id}.safetensors"
+
+    def epoch_of(self, checkpoint: str) -> int:
+        """Epochs trained at a checkpoint."""
+        return {"initial": 0, "early": self.early_epoch, "final": self.epochs}[checkpoint]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a trial.
+
+    Attributes:
+        diverged: whether a loss or gradient was not finite.
+        seconds: wall time of the training.
+        test_loss, test_metric: at the end; None where not finite.
+        parameter_count: trained numbers of the whole network.
+    """
+
+    diverged: bool
+    seconds: float
+    test_loss: float | None
+    test_metric: float | None
+    parameter_count: int
+
+
+@dataclass(frozen=True)
+class TrialResult(ArrayRecord):
+    """One finished trial.
+
+    Attributes:
+        trial: what was trained.
+        outcome: what became of it.
+        curves: name in CURVES -> (epochs + 1,) float64, entry 0 before training; NaN where not measured.
+        weights: checkpoint in CHECKPOINTS -> parameter name -> float32 array. Those of a file are read, and checked,
+            each time that a checkpoint is asked for.
+    """
+
+    trial: Trial
+    outcome: Outcome
+    curves: Arrays
+    weights: Mapping[str, Arrays] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if set(self.curves) != set(CURVES) or set(self.weights) != set(CHECKPOINTS):
+            raise ArtefactError("lacks curves or checkpoints")
+
+    def cell_weights(self, checkpoint: str) -> Arrays:
+        """The parameters of the cell at a checkpoint."""
+        return {n.removeprefix("cell."): w for n, w in self.weights[checkpoint].items() if n.startswith("cell.")}
+
+    def weights_checksum(self) -> str:
+        """Checksum (16 hex digits) of all weights, whatever else the file holds."""
+        sums = {f"{c}/{n}": array_checksum(w) for c in CHECKPOINTS for n, w in self.weights[c].items()}
+        return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class TrialSpectra(ArrayRecord):
+    """The spectra of one trial at its checkpoints.
+
+    Attributes:
+        trial: whose they are.
+        settings: what drove them.
+        seconds: wall time of the measurement.
+        exponents: (3, B, S) float64, nats per step, for each sequence, sorted by their mean over sequences; -inf
+            for a direction that is lost, NaN for a sequence whose state is not finite.
+        standard_error: (3, S) of the mean over sequences.
+        rounding_error: (3, S) estimate of what rounding added to it.
+        history: (3, T) running estimate of the largest exponent.
+    """
+
+    trial: Trial
+    settings: SpectrumSettings
+    seconds: float
+    exponents: NDArray[np.float64]
+    standard_error: NDArray[np.float64]
+    rounding_error: NDArray[np.float64]
+    history: NDArray[np.float64]
+
+    @property
+    def diverged(self) -> bool:
+        """Whether no sequence stayed finite at some checkpoint."""
+        return any(np.isnan(rows).any(axis=1).all() for rows in self.exponents)
+
+    def mean(self, checkpoint: str, *, floor: float = -np.inf) -> NDArray[np.float64]:
+        """Exponents (S,) at a checkpoint, the mean over the sequences that stayed finite; NaN if none did.
+
+        Exponents of a sequence below the floor count as the floor.
+        """
+        return finite_mean(self.exponents[CHECKPOINTS.index(checkpoint)], floor=floor)
+
+
+def finite_mean(per_sequence: NDArray[np.float64], *, floor: float = -np.inf) -> NDArray[np.float64]:
+    """Mean (S,) of exponents (B, S) over the sequences without NaN; NaN if there are none.
+
+    Exponents below the floor count as the floor.
+    """
+    rows = np.maximum(per_sequence, floor)
+    rows = rows[~np.isnan(rows).any(axis=1)]
+    return rows.mean(axis=0) if len(rows) else np.full(per_sequence.shape[1], np.nan)
+
+
+@dataclass(frozen=True)
+class PointCounts:
+    """What was found of a network's fixed points under one constant input.
+
+    Attributes:
+        fixed_points: number of points.
+        stable: number of those without a growing direction.
+        by_unstable_directions: number of points by their number of growing directions.
+        slowest_time_constant: steps, the largest over all points; None if there is none or it is infinite.
+        median_q, natural_q: |F(h) - h|^2 / 2, its median over the visited states and its natural scale.
+        seeds_that_found: share of the seeds whose search ended at a point.
+        outliers: points far outside the states that the network visits.
+        index: sum over the points of the sign of det(I - J).
+    """
+
+    fixed_points: int
+    stable: int
+    by_unstable_directions: list[int]
+    slowest_time_constant: float | None
+    median_q: float | None
+    natural_q: float | None
+    seeds_that_found: float
+    outliers: int
+    index: int | None
+
+
+@dataclass(frozen=True)
+class TrialFixedPoints(ArrayRecord):
+    """The fixed points of one trial's network at the end of training, under constant inputs.
+
+    Attributes:
+        trial: whose they are.
+        settings: of the search.
+        counts: constant input, a name in CONSTANT_INPUTS -> what was found.
+        trajectories: (T + 1, B, S) float32, states on validation data.
+        points: constant input -> (N, S) float64, states that the network keeps.
+        moduli: constant input -> (N, S) float64, moduli of the eigenvalues of the Jacobian there, largest first.
+    """
+
+    trial: Trial
+    settings: FixedPointsSettings
+    counts: dict[str, PointCounts]
+    trajectories: NDArray[np.float32]
+    points: Arrays
+    moduli: Arrays
+
+    def unstable(self, constant_input: str) -> NDArray[np.int64]:
+        """(N,) number of growing directions of each point under a constant input."""
+        return (self.moduli[constant_input] > 1).sum(axis=1)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % interval; None where the data do not define it."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """How well one set of inputs answers for trials that were held out.
+
+    Attributes:
+        split: how they were held out.
+        inputs: name of the set.
+        trials: number of answers.
+        measures: name of a measure -> its estimate.
+        by_group: part that was left out -> name of a measure -> its value; empty for the split over trials.
+        models: kinds of models that were chosen.
+    """
+
+    split: str
+    inputs: str
+    trials: int
+    measures: dict[str, Estimate]
+    by_group: dict[str, dict[str, float | None]]
+    models: list[str]
+
+
+@dataclass(frozen=True)
+class Gain:
+    """The difference in R2 between two sets of inputs, on the same trials."""
+
+    split: str
+    without: str
+    with_: str
+    r2: Estimate
+
+    @property
+    def beats(self) -> bool:
+        """Whether the interval lies above 0."""
+        return (self.r2.low or 0.0) > 0
+
+
+@dataclass(frozen=True)
+class Reliance:
+    """Fall of R2 on held-out trials when a family of inputs is shuffled: mean and standard deviation over folds."""
+
+    family: str
+    drop: float
+    spread: float
+
+
+@dataclass(frozen=True)
+class Judgement(JsonRecord):
+    """All evidence about the predictor.
+
+    Attributes:
+        champion: what all inputs gain over the best set without spectra, over trials.
+        gains: what spectra add to what else is known, by split.
+        relies_on: what the predictor with all inputs looks at.
+        evidence: every set of inputs under every split.
+    """
+
+    champion: Gain
+    gains: list[Gain]
+    relies_on: list[Reliance]
+    evidence: list[Evidence]
+
+    def of(self, split: str, inputs: str) -> Evidence | None:
+        """The evidence of a set of inputs under a split."""
+        return next((e for e in self.evidence if (e.split, e.inputs) == (split, inputs)), None)
+
+
+@dataclass(frozen=True)
+class StageRecord(JsonRecord):
+    """What the last run of a stage instance left.
+
+    Attributes:
+        stage, words: which instance.
+        began: seconds since 1970.
+        seconds: wall time, tracking included; 0 while a stage of many trials runs, and after it was interrupted.
+        tracking_seconds: of that, spent on tracking.
+        settings: sections of params.yaml that the stage read.
+        origin: commit, user and so on, as tags of MLflow.
+    """
+
+    stage: str
+    words: list[str]
+    began: float
+    seconds: float
+    tracking_seconds: float
+    settings: dict[str, Any]
+    origin: dict[str, str]
+
+
+def trials_in(folder: Path) -> list[TrialResult]:
+    """All trials of a folder, sorted by cell and index, without their weights; ArtefactError if there are none."""
+    return sorted(map(TrialResult.load, array_files(folder)), key=lambda r: (r.trial.cell, r.trial.index))
+
+
+def spectra_in(folder: Path) -> list[TrialSpectra]:
+    """All spectra of a folder, sorted by their trial's cell and index; ArtefactError if there are none."""
+    return sorted(map(TrialSpectra.load, array_files(folder)), key=lambda r: (r.trial.cell, r.trial.index))
+
+
+def by_cell(results: Sequence[TrialResult]) -> dict[str, list[TrialResult]]:
+    """Cell -> its trials."""
+    groups: dict[str, list[TrialResult]] = {}
+    for result in results:
+        groups.setdefault(result.trial.cell, []).append(result)
+    return groups
+
+
+def finite_or_none(value: float) -> float | None:
+    """The number, or None where JSON could not hold it."""
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,27 @@
+"""How cells, tasks and heads are found: the folder is the registry, and the name of the file is the name."""
+
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+
+from .errors import ConfigError
+
+LIBRARY = Path(__file__).parent.parent
+
+
+def names(room: str) -> list[str]:
+    """Names of the modules in a room ("cells", "tasks" or "heads"), sorted; nothing is imported. Sub-packages are not listed."""
+    return sorted(module.name for module in iter_modules([str(LIBRARY / room)]) if not module.ispkg)
+
+
+def get(room: str, name: str, base: type) -> type:
+    """The one subclass of `base` that `room/name.py` defines; ConfigError with the names there are otherwise."""
+    if name not in names(room):
+        raise ConfigError(f"there is no {room[:-1]} {name!r} in pipeline/{room}; there are {', '.join(names(room))}")
+    module = import_module(f"...{room}.{name}", __name__)
+    classes = [
+        c for c in vars(module).values() if isinstance(c, type) and issubclass(c, base) and c.__module__ == module.__name__
+    ]
+    if len(classes) != 1:
+        raise ConfigError(f"pipeline/{room}/{name}.py defines {len(classes)} subclasses of {base.__name__}; it should define one")
+    return classes[0]

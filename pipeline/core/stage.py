@@ -1,0 +1,124 @@
+"""Shared behaviour of all stage scripts: arguments, settings, one-line error messages, one thread per process, tracking."""
+
+import argparse
+import errno
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # read when torch and NumPy load; workers inherit it
+os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")  # its lines after an interrupted sweep
+
+from . import config, execution, layout, provenance
+from .errors import PipelineError, TrackingError
+from .records import StageRecord
+
+LIVE = 120.0  # seconds between two updates of MLflow while a study runs
+MARKER = layout.RECORDS / ".tracked"  # its time is that of the last update
+
+
+class Run:
+    """One run of a stage instance.
+
+    Attributes:
+        stage, words: which instance.
+        settings: the sections of params.yaml that the stage declares, and no others.
+    """
+
+    def __init__(self, stage: str, words: tuple[str, ...], settings: config.Config) -> None:
+        self.stage, self.words, self.settings = stage, words, settings
+        self._began = time.time()
+        self._tracking_seconds = 0.0
+        self._resources = ExitStack()
+
+    def executor(self) -> execution.Executor:
+        """Where jobs run, as long as the stage does."""
+        processes = execution.process_count(config.load("processes").processes)
+        return self._resources.enter_context(execution.executor(processes))
+
+    def complete(self, jobs: Sequence[execution.Job], failed: Callable[[Path], bool] = lambda path: False) -> None:
+        """Run the jobs whose file is not there yet; meanwhile MLflow is brought up to date every LIVE seconds."""
+        label = " ".join((self.stage, *self.words))
+        replace(self._record(), seconds=0.0).save(layout.record(self.stage, *self.words))  # it has not ended
+        execution.complete(jobs, self.executor(), label=label, failed=failed, after_each=self._track_live)
+
+    def close(self) -> None:
+        """Write the record of this run and bring MLflow up to date, if this is due; the last stage of a study always does."""
+        self._resources.close()
+        self._record().save(layout.record(self.stage, *self.words))
+        if self.stage == layout.STAGES[-1] or _due():
+            self._track()
+            self._record().save(layout.record(self.stage, *self.words))  # with the time that this took
+
+    def _record(self) -> StageRecord:
+        return StageRecord(
+            stage=self.stage,
+            words=list(self.words),
+            began=self._began,
+            seconds=time.time() - self._began,
+            tracking_seconds=self._tracking_seconds,
+            settings=self.settings.model_dump(mode="json"),
+            origin=provenance.origin(),
+        )
+
+    def _track_live(self) -> None:
+        if _due():
+            self._track()
+
+    def _track(self) -> None:
+        """Bring MLflow up to date; a store that cannot be used costs no result and stops no study."""
+        from .. import tracking  # a second to import; nothing else in this room knows of it
+
+        begin = time.time()
+        try:
+            print(tracking.sync(self.stage, *self.words), flush=True)
+        except TrackingError as error:
+            print(f"WARNING: {error}. No result is lost; run `make track` when the store is back.", file=sys.stderr, flush=True)
+        MARKER.touch()
+        self._tracking_seconds += time.time() - begin
+
+
+def _due() -> bool:
+    return not MARKER.exists() or time.time() - MARKER.stat().st_mtime > LIVE
+
+
+def main(stage: Callable[..., None], *, sections: tuple[str, ...], words: tuple[str, ...] = ()) -> None:
+    """Run a stage with the words of the command line.
+
+    Exit codes: 1 for wrong input or a store that cannot be used, 2 for a wrong command line, 130 for Ctrl-C.
+
+    Args:
+        stage: called with a `Run` and the words.
+        sections: top-level keys of params.yaml that the stage reads; its `params` in dvc.yaml.
+        words: names of the words, such as "task".
+    """
+    name = Path(sys.argv[0]).stem
+    parser = argparse.ArgumentParser(prog=f"python -m stages.{name}", description=sys.modules["__main__"].__doc__)
+    for word in words:
+        parser.add_argument(word)
+    given = tuple(vars(parser.parse_args()).values())
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        run = Run(name, given, config.load(*sections))
+        stage(run, *given)
+        run.close()
+    except PipelineError as error:
+        _stop(f"{name}: {error}", 1)
+    except KeyboardInterrupt:
+        _stop(f"{name}: interrupted; what had finished is kept, run the same command again to go on", 130)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.ENOENT):
+            raise
+        _stop(f"{name}: {error.strerror}: {error.filename or 'writing'}; make room or allow it, then run again", 1)
+
+
+def _stop(sentence: str, code: int) -> None:
+    """Print the sentence and end at once: workers end with this process."""
+    print(f"ERROR: {sentence}", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(code)

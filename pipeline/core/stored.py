@@ -1,0 +1,119 @@
+"""Dataclasses that lie in files: how they are written, read and checked."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Self, cast, get_type_hints
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from .errors import ArtefactError
+from .files import ArrayFile, Arrays, load_json, save_arrays, save_json
+
+_adapter = cast(Callable[[Any], TypeAdapter[Any]], cache(TypeAdapter))
+_types = cast(Callable[[Any], dict[str, Any]], cache(get_type_hints))
+
+
+class JsonRecord:
+    """A dataclass that lies in a JSON file."""
+
+    def save(self, path: Path) -> None:
+        """Write to `path`."""
+        save_json(path, _adapter(type(self)).dump_python(self, mode="json"))
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read `path`; ArtefactError if it is missing, damaged or of another version."""
+        try:
+            return _adapter(cls).validate_python(load_json(path))
+        except ValidationError:
+            raise ArtefactError(_other_version(path, cls)) from None
+
+
+class ArrayRecord:
+    """A dataclass whose arrays lie in a safetensors file and whose other fields lie in its header.
+
+    A field may be an array, a dict of arrays, or a mapping of dicts of arrays; the dicts of such a mapping are read, and
+    checked, each time that they are asked for.
+    """
+
+    def save(self, path: Path) -> None:
+        """Write to `path`."""
+        arrays: Arrays = {}
+        header = {}
+        for name in _types(type(self)):
+            value = getattr(self, name)
+            if isinstance(value, np.ndarray | Mapping) and (parts := _flat(name, value)):
+                arrays |= parts
+            else:
+                header[name] = _adapter(_types(type(self))[name]).dump_python(value, mode="json")
+        save_arrays(path, arrays, json.dumps(header, allow_nan=False))
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read `path`; ArtefactError if it is missing, damaged or of another kind or version."""
+        file = ArrayFile(path)
+        values = ArrayRecord.header(cls, file)
+        for name in {n.partition("/")[0] for n in file.names}:
+            values[name] = _nested(file, name)
+        try:
+            return cls(**values)
+        except (TypeError, ArtefactError) as error:
+            reason = f" ({error})" if isinstance(error, ArtefactError) else ""
+            raise ArtefactError(_other_version(path, cls) + reason) from None
+
+    @staticmethod
+    def header(kind: type, file: ArrayFile) -> dict[str, Any]:
+        """The fields of a record of some kind that are no arrays."""
+        types = _types(kind)
+        try:
+            return {name: _adapter(types[name]).validate_python(value) for name, value in json.loads(file.header).items()}
+        except (KeyError, ValidationError):
+            raise ArtefactError(_other_version(file.path, kind)) from None
+
+
+def _flat(name: str, value: Any) -> Arrays:
+    """The arrays of a field by their full names; nothing if it holds other things."""
+    if isinstance(value, np.ndarray):
+        return {name: value}
+    parts = [_flat(f"{name}/{key}", part) for key, part in value.items() if isinstance(part, np.ndarray | Mapping)]
+    return {full: array for part in parts for full, array in part.items()}
+
+
+def _nested(file: ArrayFile, name: str) -> Any:
+    """The field of a file's arrays that has this name."""
+    if name in file.names:
+        return file.read(name)[name]
+    names = [n for n in file.names if n.startswith(f"{name}/")]
+    if all(n.count("/") == 1 for n in names):
+        return {n.partition("/")[2]: array for n, array in file.read(*names).items()}
+    return _Lazy(file, name, list(dict.fromkeys(n.split("/")[1] for n in names)))
+
+
+@dataclass(frozen=True)
+class _Lazy(Mapping[str, Arrays]):
+    """Dicts of arrays that are read when they are asked for."""
+
+    file: ArrayFile
+    name: str
+    keys_: list[str]
+
+    def __getitem__(self, key: str) -> Arrays:
+        if key not in self.keys_:
+            raise KeyError(key)
+        prefix = f"{self.name}/{key}/"
+        arrays = self.file.read(*(n for n in self.file.names if n.startswith(prefix)))
+        return {n.removeprefix(prefix): array for n, array in arrays.items()}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys_)
+
+    def __len__(self) -> int:
+        return len(self.keys_)
+
+
+def _other_version(path: Path, kind: type) -> str:
+    return f"{path} is no {kind.__name__} of this version; delete it and run `dvc repro` to make it again"

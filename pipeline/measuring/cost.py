@@ -1,0 +1,140 @@
+"""The time that a study would take: `python -m pipeline.measuring.cost [PROFILE]` times a few steps of each part."""
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from .. import tasks
+from ..core import config, execution
+from ..core.config import Config
+from ..core.errors import PipelineError
+from ..core.records import TaskData, Trial
+from ..training import device as choose
+from ..training import draw
+from ..training.loop import train
+from .spectra import measure
+
+BATCHES = 10  # mini-batches that are timed
+STEPS = 48  # steps of a spectrum that are timed: three of its longest intervals
+FORWARD = 1 / 3  # share of a training step that evaluating a batch takes: no backward pass, which is twice the forward one
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the trials of one task, cell and size take on this device, one after the other.
+
+    Attributes:
+        task, cell: names.
+        hidden_size: H.
+        trials: of that size, H being drawn in equal shares.
+        batches: mini-batches that one trial trains on.
+        evaluated: mini-batches that one trial evaluates.
+        batch_seconds: of one training step.
+        steps: of one trial's spectra.
+        step_seconds: of one step of the spectra of all checkpoints.
+    """
+
+    task: str
+    cell: str
+    hidden_size: int
+    trials: float
+    batches: int
+    evaluated: int
+    batch_seconds: float
+    steps: int
+    step_seconds: float
+
+    @property
+    def train_hours(self) -> float:
+        """Of stage `train`."""
+        return self.trials * (self.batches + FORWARD * self.evaluated) * self.batch_seconds / 3600
+
+    @property
+    def spectrum_hours(self) -> float:
+        """Of stage `spectrum`."""
+        return self.trials * self.steps * self.step_seconds / 3600
+
+
+def costs(settings: Config) -> Iterator[Cost]:
+    """The cost of each task, cell and size; downloads what `prepare.size` asks for and trains and measures a little of each."""
+    device = choose(settings.device)
+    for task in settings.tasks:
+        data = tasks.get(task).prepare(task, settings.prepare.size, settings.seed)
+        first = {trial.cell: trial for trial in draw(settings, data.info, device) if trial.index == 0}
+        for cell in settings.cells:
+            for hidden_size in settings.train.drawn("hidden_size"):
+                hyper = replace(first[cell].hyper_parameters, hidden_size=hidden_size)
+                yield cost(settings, data, replace(first[cell], hyper_parameters=hyper))
+
+
+def cost(settings: Config, data: TaskData, trial: Trial) -> Cost:
+    """The cost of the trials of a sweep that are of one trial's size."""
+    size = trial.hyper_parameters.hidden_size
+    tame = replace(trial.hyper_parameters, init_scale=size**-0.5, learning_rate=1e-4)  # divergence would end it early
+    trial = replace(trial, hyper_parameters=tame, epochs=1, early_epoch=1)
+    part = thin(data, trial.batch_size * BATCHES, trial.batch_size)
+    short = settings.spectrum.model_copy(update={"transient": 0, "steps": STEPS})
+    with tempfile.TemporaryDirectory() as name:
+        data.save(Path(name) / "data")
+        for _ in range(2):  # the first time libraries load and kernels are chosen
+            result = train(trial, part)
+        for _ in range(2):
+            spectra = measure(result, Path(name) / "data", short, trial.device)
+    sequences, epochs = data.info.sequences, settings.train.epochs
+    return Cost(
+        task=trial.task,
+        cell=trial.cell,
+        hidden_size=size,
+        trials=settings.train.trials / len(settings.train.drawn("hidden_size")),
+        batches=epochs * -(-sequences["train"] // trial.batch_size),
+        evaluated=((epochs + 1) * sequences["validation"] + sequences["test"]) // trial.batch_size,
+        batch_seconds=result.outcome.seconds / (BATCHES + 3 * FORWARD),  # three evaluations of a batch: validation twice, test
+        steps=settings.spectrum.transient + settings.spectrum.steps,
+        step_seconds=spectra.seconds / STEPS,
+    )
+
+
+def thin(data: TaskData, train: int, rest: int) -> TaskData:
+    """The task with so many sequences to train, and to validate and test."""
+    arrays = {}
+    for name, array in data.arrays.items():
+        count = train if name.startswith("train") else rest
+        one_answer = name.endswith("targets") and data.info.head == "last"
+        arrays[name] = array[:count] if one_answer else array[:, :count]
+    return TaskData(arrays, data.info)
+
+
+def report(found: list[Cost], processes: int, device: str) -> str:
+    """The costs as a table for a terminal."""
+    lines = [f"{'task':20} {'cell':16} {'H':>5} {'ms a batch':>11} {'train, h':>9} {'ms a step':>10} {'spectrum, h':>12}"]
+    lines += [
+        f"{c.task:20} {c.cell:16} {c.hidden_size:5d} {1000 * c.batch_seconds:11.2f} {c.train_hours:9.2f} "
+        f"{1000 * c.step_seconds:10.2f} {c.spectrum_hours:12.2f}"
+        for c in found
+    ]
+    train_hours, spectrum_hours = sum(c.train_hours for c in found), sum(c.spectrum_hours for c in found)
+    total = train_hours + spectrum_hours
+    lines += [
+        f"{sum(c.trials for c in found):.0f} trials on {device}, one after the other: {train_hours:.2f} hours of training, "
+        f"{spectrum_hours:.2f} hours of spectra; {total:.2f} hours together",
+        f"in {processes} processes {total / processes:.2f} hours at the best; they share what memory and GPU there is",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main(profile: str = "") -> None:
+    """Print the time that the study of params.yaml, or of a profile laid over it, would take."""
+    settings = config.load(profile=config.PROFILES / f"{profile}.yaml" if profile else None)
+    torch.set_num_threads(1)  # as the stages do
+    sys.stdout.write(report(list(costs(settings)), execution.process_count(settings.processes), choose(settings.device)))
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:2])
+    except PipelineError as error:
+        raise SystemExit(f"ERROR: {error}") from None

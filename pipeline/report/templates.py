@@ -1,0 +1,45 @@
+"""Fills the templates of this folder: they hold the prose, and ask `findings` and `tables` for what it depends on."""
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from ..core.tables import Table, number, signed, with_interval
+from ..predictor.evidence import verdict
+from . import findings, tables
+from .study import Study
+
+
+def render(name: str, study: Study, **further: Any) -> str:
+    """A template filled with a study and further values; text of the data is escaped in a name.html.j2."""
+    judgement = study.judgement
+    known = {"study": study, "settings": study.settings, "judgement": judgement, "champion": judgement.champion}
+    modules = {"findings": findings, "tables": tables}
+    template = environment(html=name.endswith(".html.j2")).get_template(name)
+    return template.render(verdict=verdict(judgement.champion), **known, **modules, **further)
+
+
+def environment(*, html: bool) -> jinja2.Environment:
+    """The templates, with the filters that print numbers and tables."""
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    made = jinja2.Environment(
+        loader=loader,
+        autoescape=html,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters |= {"number": number, "signed": signed, "with_interval": with_interval, "signed_interval": _signed_interval}
+    made.filters |= {"html": _html, "markdown": Table.markdown}
+    return made
+
+
+def _html(table: Table) -> Markup:
+    return Markup(table.html())  # which escapes what is in it
+
+
+def _signed_interval(estimate: Any, digits: int = 2) -> str:
+    return with_interval(estimate, digits, signed)

@@ -1,0 +1,387 @@
+"""What MLflow shows of a study's records: pure functions, which read and write nothing but the hashes of files."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..core import layout
+from ..core.files import digest
+from ..core.records import CHECKPOINTS, CURVES, Judgement, StageRecord, TaskInfo, TrialFixedPoints, TrialResult, TrialSpectra
+from ..core.tables import Table, number, signed, with_interval
+from ..predictor.features import FLOOR, spectrum_features
+from .views import STAGES, TRIALS
+
+# Metrics of each trial by their names in the feature table: one value per checkpoint, and one per trial.
+SUMMARIES = ("exponent_1", "exponent_2", "exponents_mean", "positive_sum", "kaplan_yorke_dimension", "lost_count")
+ANSWERS = ("score", "success", "expected_score", "probability_of_success")
+VOLATILE = ("seconds", "spectrum_seconds", "stage_seconds")  # wall times, which differ between clones of one study
+
+Series = dict[int, float]  # step -> value
+Point = tuple[str, float | None, int]  # name, value, step
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Data that a run used: name, hash, origin, and as JSON its columns and its size."""
+
+    name: str
+    digest: str
+    source: str
+    schema: str | None = None
+    profile: str | None = None
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A stage instance.
+
+    Attributes:
+        stage, words: its name.
+        written: when its results were written, in milliseconds since 1970.
+        record: what its last run left; None in a clone, to which DVC brings results alone.
+    """
+
+    stage: str
+    words: tuple[str, ...] = ()
+    written: int = 0
+    record: StageRecord | None = None
+
+    @property
+    def name(self) -> str:
+        """The name, such as "train mnist_rows"."""
+        return " ".join((self.stage, *self.words))
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags of its run and of the runs below it."""
+        dvc = "@".join(filter(None, [self.stage, "-".join(self.words)]))
+        source = {"mlflow.source.name": f"stages.{self.stage}", "mlflow.source.type": "LOCAL"}
+        return {"stage": self.stage, "dvc.stage": dvc, **source, **dict(zip(("task",), self.words, strict=False))}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What one run shows.
+
+    Attributes:
+        experiment: TRIALS or STAGES.
+        key: identity of the run, the same for the same results.
+        name: human-readable.
+        metrics: by name; finite numbers only.
+        params, tags, note: as text; the note is Markdown.
+        datasets: used.
+        files: artifact folder -> files to log.
+        tables: artifact file (.json) -> table.
+        begin, end: milliseconds since 1970.
+        settings: parameters that the record of a run on this machine adds.
+        origin: tags that the same record adds.
+    """
+
+    experiment: str
+    key: str
+    name: str
+    metrics: dict[str, Series]
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    note: str = ""
+    datasets: Sequence[Dataset] = ()
+    files: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    begin: int = 0
+    end: int = 0
+    settings: dict[str, str] = field(default_factory=dict)
+    origin: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def hash(self) -> str:
+        """Hash of all that is shown, without what differs between clones of one study: wall times, settings, origin."""
+        metrics = [(name, self._digest(series)) for name, series in self.metrics.items() if name not in VOLATILE]
+        files = [(folder, path.name, digest(path)) for folder, paths in self.files.items() for path in paths]
+        tables = [(name, table.to_json(double_precision=9)) for name, table in self.tables.items()]
+        datasets = [asdict(dataset) for dataset in self.datasets]
+        return hashed([metrics, self.params, self.tags, self.note, datasets, files, tables])
+
+    @cached_property
+    def series(self) -> dict[str, str]:
+        """Hashes of the metrics with more than one point, of which a list of runs shows the last point alone."""
+        return {name: self._digest(series)[:8] for name, series in self.metrics.items() if len(series) > 1}
+
+    @staticmethod
+    def _digest(series: Series) -> str:
+        return hashed([(step, f"{value:.9g}") for step, value in series.items()])  # processors differ in the last bits
+
+
+def hashed(content: Any) -> str:
+    """16 hex digits that differ between contents."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def series(points: Iterable[Point]) -> dict[str, Series]:
+    """The points that are finite numbers, by name: a store holds no others."""
+    grouped: dict[str, Series] = {}
+    for name, value, step in points:
+        if value is not None and math.isfinite(value):
+            grouped.setdefault(name, {})[step] = float(value)
+    return grouped
+
+
+def trial(
+    instance: Instance, result: TrialResult, spectra: TrialSpectra | None = None, answers: Mapping[str, float] | None = None
+) -> Shown:
+    """A trial's hyper-parameters, curves by epoch and outcome, and what else is known of it.
+
+    Args:
+        instance: the stage instance that trained it.
+        result: the trial.
+        spectra: of its network.
+        answers: the columns ANSWERS of the predictor that had not seen it.
+    """
+    own, outcome = result.trial, result.outcome
+    fields = asdict(own)
+    hashes = {"data.hash": fields.pop("data_hash"), "code.hash": fields.pop("code_hash")}
+    params = fields.pop("hyper_parameters") | {f"option.{name}": value for name, value in fields.pop("options").items()} | fields
+    points: list[Point] = [(curve, value, epoch) for curve in CURVES for epoch, value in enumerate(result.curves[curve])]
+    points += [(name, value, 0) for name, value in asdict(outcome).items()]
+    points += _spectra_points(result, spectra) if spectra else []
+    points += [(name, value, 0) for name, value in (answers or {}).items()]
+    return Shown(
+        experiment=TRIALS,
+        key=own.id,
+        name=own.name,
+        metrics=series(points),
+        params=_text(params),
+        tags=instance.tags | hashes | {"cell": own.cell, "diverged": "yes" if outcome.diverged else "no"},
+        note="\n\n".join([_training_note(result), *([_spectra_note(result, spectra)] if spectra else [])]),
+        begin=instance.written - round(1000 * outcome.seconds),
+        end=instance.written,
+        origin=instance.record.origin if instance.record else {},
+    )
+
+
+def prepared(instance: Instance, info: TaskInfo) -> Shown:
+    """A task's data: sizes, chance, source, licence."""
+    sizes = {f"{split}_sequences": count for split, count in info.sequences.items()}
+    sizes |= {name: getattr(info, name) for name in ("steps", "input_size", "output_size")}
+    return _stage(
+        instance,
+        [info.hash],
+        {**sizes, "chance": info.chance},
+        note=f"**{info.title}.** {info.description}\n\n```\n{info.summary()}\n```",
+        tags={"source": info.source, "licence": info.licence, "data.hash": info.hash},
+        datasets=[Dataset(info.task, info.hash[:12], info.source, profile=json.dumps(sizes))],
+    )
+
+
+def trained(instance: Instance, results: Sequence[TrialResult]) -> Shown:
+    """A sweep: how many trials diverged, and the losses of the others, in all and by cell."""
+    rows = [
+        (r.trial.cell, r.outcome.diverged, {"validation_loss": r.curves["validation_loss"][-1]})
+        for r in sorted(results, key=lambda r: r.trial.id)
+    ]
+    first = results[0].trial
+    data = Dataset(first.task, first.data_hash[:12], layout.data(first.task).as_posix())
+    return _sweep(instance, sorted(r.trial.id for r in results), rows, datasets=[data])
+
+
+def measured(instance: Instance, spectra: Mapping[str, TrialSpectra]) -> Shown:
+    """The spectra of a sweep, by the name of their file: how many states were not finite, and the largest exponents."""
+    rows = [
+        (s.trial.cell, s.diverged, {f"exponent_1_{c}": s.mean(c, floor=FLOOR).max() for c in CHECKPOINTS})
+        for _, s in sorted(spectra.items())
+    ]
+    return _sweep(instance, sorted(spectra), rows)
+
+
+def located(instance: Instance, points: Mapping[Path, TrialFixedPoints], portraits: Sequence[Path]) -> Shown:
+    """The fixed points of the best trial of each cell, by their file, and their pictures."""
+    metrics, rows = dict[str, float | None](), []
+    for record in points.values():
+        for constant_input, counts in record.counts.items():
+            numbers = {name: value for name, value in asdict(counts).items() if not isinstance(value, list)}
+            metrics |= {f"{record.trial.cell}/{constant_input}/{name}": value for name, value in numbers.items()}
+            rows.append([record.trial.cell, f"`{record.trial.id}`", constant_input, counts.fixed_points, counts.stable])
+    table = Table(["cell", "trial", "constant input", "fixed points", "stable"], rows)
+    return _stage(
+        instance,
+        [[r.trial.id, r.settings.model_dump()] for r in points.values()],
+        metrics,
+        note="Fixed points of the best trial of each cell under constant inputs.\n\n" + table.markdown(),
+        files={"": list(points), "figures": portraits},
+    )
+
+
+def tabulated(instance: Instance, table: pd.DataFrame, files: Sequence[Path]) -> Shown:
+    """The feature table, the first of its files: how many trials succeeded and diverged, by task and cell."""
+    trials = table[table["checkpoint"] == "final"]
+    counts = trials.groupby(["task", "cell"]).agg(
+        trials=("trial", "size"), diverged=("diverged", "sum"), successes=("success", "sum"), best_loss=("final_loss", "min")
+    )
+    metrics = {f"success_share/{task}": float(part["success"].mean()) for task, part in trials.groupby("task")}
+    metrics |= {"trials": len(trials), "successes": int(trials["success"].sum()), "diverged": int(trials["diverged"].sum())}
+    data = _table_dataset(table, files[0])
+    note = _markdown(counts.reset_index())
+    return _stage(instance, [data.digest], metrics, note=note, datasets=[data], files={"": files})
+
+
+def judged(instance: Instance, judgement: Judgement, identity: str, features: pd.DataFrame, files: Sequence[Path]) -> Shown:
+    """The predictor's evidence: its measures beside those of the best set of inputs without spectra.
+
+    Args:
+        instance: the stage.
+        judgement: the evidence.
+        identity: hash of the predictor.
+        features: the feature table.
+        files: to log.
+    """
+    champion, rows, metrics = judgement.champion, [], dict[str, float | None]()
+    for evidence in judgement.evidence:
+        ending = {champion.with_: "", champion.without: "_without_spectra"}.get(evidence.inputs)
+        row: dict[str, Any] = {"split": evidence.split, "inputs": evidence.inputs, "trials": evidence.trials}
+        for name, estimate in evidence.measures.items():
+            row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+            if ending is not None:
+                metrics[f"{evidence.split.replace(' ', '_')}/{name}{ending}"] = estimate.value
+        rows.append(row)
+    metrics |= {"gain_r2": champion.r2.value, "gain_r2_low": champion.r2.low, "gain_r2_high": champion.r2.high}
+    return _stage(
+        instance,
+        [identity],
+        metrics | {"beats_rival": champion.beats},
+        note=_evidence_note(judgement),
+        tags={"rival": champion.without, "champion": "yes" if champion.beats else "no"},
+        datasets=[_table_dataset(features, layout.FEATURES)],
+        files={"": files},
+        tables={"evidence.json": pd.DataFrame(rows)},
+    )
+
+
+def reported(instance: Instance, page: Path, figures: Sequence[Path]) -> Shown:
+    """The study's page and its figures."""
+    note = f"The whole study on one page: the artifact `{page.name}`."
+    return _stage(instance, [digest(page)], {}, note=note, files={"": [page], "figures": figures})
+
+
+def _stage(
+    instance: Instance, identity: Sequence[Any], metrics: Mapping[str, float | None], *, tags: Any = None, **content: Any
+) -> Shown:
+    """The run of a stage instance with results of an identity."""
+    record = instance.record
+    points = [(name, value, 0) for name, value in metrics.items()] + ([("stage_seconds", record.seconds, 0)] if record else [])
+    began, end = (record.began, record.began + record.seconds) if record else (instance.written / 1000,) * 2
+    return Shown(
+        experiment=STAGES,
+        key=hashed([instance.name, identity]),
+        name=instance.name,
+        metrics=series(points),
+        tags=instance.tags | (tags or {}),
+        begin=round(1000 * began),
+        end=round(1000 * end),
+        settings=_text(_flat(record.settings)) if record else {},
+        origin=record.origin if record else {},
+        **content,
+    )
+
+
+def _sweep(instance: Instance, identity: Sequence[str], rows: Sequence[tuple[Any, ...]], **content: Any) -> Shown:
+    """Counts, medians and best losses over trials, of which rows hold cell, whether it diverged, and measures."""
+    table = pd.DataFrame([{"cell": cell, "diverged": diverged} | measures for cell, diverged, measures in rows])
+    table.loc[table["diverged"], table.columns[2:]] = math.nan
+    metrics = _summary(table)
+    cells = {str(cell): _summary(part) for cell, part in table.groupby("cell")}
+    metrics |= {f"{cell}/{name}": value for cell, summary in cells.items() for name, value in summary.items()}
+    note = Table(["cell", *_summary(table)], [[cell, *summary.values()] for cell, summary in cells.items()]).markdown()
+    text = f"{len(table)} trials, {int(table['diverged'].sum())} of them diverged.\n\n{note}"
+    return _stage(instance, identity, metrics, note=text, **content)
+
+
+def _summary(table: pd.DataFrame) -> dict[str, float]:
+    counts = {"trials": len(table), "diverged": int(table["diverged"].sum())}
+    measures = table.columns[2:]
+    medians = {f"median_{name}": float(table[name].median()) for name in measures}
+    return counts | medians | {f"best_{name}": float(table[name].min()) for name in measures if name.endswith("loss")}
+
+
+def _spectra_points(result: TrialResult, spectra: TrialSpectra) -> list[Point]:
+    """Whole spectra by the number of the exponent, and summaries by epoch; -inf is FLOOR, and counted."""
+    points: list[Point] = []
+    for place, checkpoint in enumerate(CHECKPOINTS):
+        exponents = spectra.mean(checkpoint, floor=FLOOR)
+        points += [(f"spectrum/{checkpoint}", exponent, rank) for rank, exponent in enumerate(exponents, start=1)]
+        features = spectrum_features(spectra.exponents[place], float(spectra.standard_error[place, 0]), result.trial.steps)
+        points += [(name, features[name], result.trial.epoch_of(checkpoint)) for name in SUMMARIES]
+    points.append(("spectrum_seconds", spectra.seconds, 0))
+    points.append(("spectrum_rounding_error", float(np.median(spectra.rounding_error)), 0))
+    return points
+
+
+def _training_note(result: TrialResult) -> str:
+    trial, outcome = result.trial, result.outcome
+    hyper = ", ".join(f"{name} {value}" for name, value in asdict(trial.hyper_parameters).items())
+    if outcome.diverged:
+        return f"{trial.cell} on {trial.task}: {hyper}.\n\n**Diverged**: a loss or gradient was not finite."
+    loss = result.curves["validation_loss"][-1]
+    return (
+        f"{trial.cell} on {trial.task}: {hyper}.\n\nValidation loss after {trial.epochs} epochs **{loss:.4g}**, "
+        f"{loss / trial.chance:.0%} of chance ({trial.chance:.4g})."
+    )
+
+
+def _spectra_note(result: TrialResult, spectra: TrialSpectra) -> str:
+    """One line, since the UI folds the fourth."""
+    means = [spectra.mean(checkpoint) for checkpoint in CHECKPOINTS]
+    largest = ", ".join("not finite" if np.isnan(x).any() else f"**{number(x.max(), 4)}**" for x in means)
+    positive = ", ".join(str(int((x > 0).sum())) for x in means)
+    epochs = ", ".join(str(result.trial.epoch_of(checkpoint)) for checkpoint in CHECKPOINTS)
+    return f"Largest of {len(means[0])} exponents after epochs {epochs}: {largest} nats per step; positive: {positive}."
+
+
+def _evidence_note(judgement: Judgement) -> str:
+    champion = judgement.champion
+    splits = list(dict.fromkeys(evidence.split for evidence in judgement.evidence))
+    rows = []
+    for inputs in dict.fromkeys(evidence.inputs for evidence in judgement.evidence):
+        cells = [judgement.of(split, inputs) for split in splits]
+        rows.append([inputs, *(with_interval(e.measures["r2"]) if e else "" for e in cells)])
+    gains = [[g.split, g.without, g.with_, with_interval(g.r2, 3, signed)] for g in judgement.gains]
+    verb = "beat" if champion.beats else "do not beat"
+    return "\n\n".join(
+        [
+            f"All inputs {verb} {champion.without!r}, the best set without spectra: R2 {champion.split} changes by "
+            f"{with_interval(champion.r2, 3, signed)}.",
+            "R2 of the score on held-out trials, with 95 % intervals:",
+            Table(["inputs of the predictor", *splits], rows).markdown(),
+            "What additional inputs add to R2, with 95 % intervals:",
+            Table(["split", "without", "with", "gain of R2"], gains).markdown(),
+        ]
+    )
+
+
+def _table_dataset(table: pd.DataFrame, path: Path) -> Dataset:
+    schema = {str(column): str(kind) for column, kind in table.dtypes.items()}
+    profile = json.dumps({"rows": len(table), "columns": table.shape[1]})
+    return Dataset(path.stem, digest(path), path.as_posix(), json.dumps(schema), profile)
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    return Table(list(table.columns), table.to_numpy().tolist()).markdown()
+
+
+def _flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """The leaves of nested mappings by their full path."""
+    leaves: dict[str, Any] = {}
+    for key, value in values.items():
+        leaves |= _flat(value, f"{path}{key}.") if isinstance(value, Mapping) else {f"{path}{key}": value}
+    return leaves
+
+
+def _text(values: Mapping[str, Any]) -> dict[str, str]:
+    """Values as parameters of MLflow, which hold 6000 characters."""
+    return {name: str(value)[:6000] for name, value in values.items()}

@@ -1,0 +1,108 @@
+"""Draws the trials of a study: hyper-parameters by one scrambled Sobol sequence over the settings of params.yaml."""
+
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import cells, heads
+from ..core.code import code_hash
+from ..core.config import Config
+from ..core.errors import ConfigError
+from ..core.hyper_parameters import DECLARED, DIMENSIONS, FIRST_OPTION, HyperParameters, Value, pick
+from ..core.records import TaskInfo, Trial
+
+_FIRST = 4  # dimensions that are scrambled together; the others follow with a scrambling of their own
+
+
+def draw(settings: Config, info: TaskInfo, device: str) -> list[Trial]:
+    """All trials of a task, the most expensive first.
+
+    The sequence (Owen 1998 scrambling) of a cell depends on the seed, the task and the cell alone, and every
+    hyper-parameter and option has its own dimension of it: other cells, tasks and hyper-parameters do not change it,
+    and more trials extend it.
+
+    Args:
+        settings: sections `seed`, `cells` and `train` of params.yaml.
+        info: of the task.
+        device: "cpu" or "cuda".
+    """
+    trials = [trial for cell in settings.cells for trial in _trials(settings, info, cell, device)]
+    return sorted(trials, key=_cost, reverse=True)
+
+
+def _cost(trial: Trial) -> tuple[bool, int]:
+    """A key that orders trials of one task by their cost: torch's fused kernels are faster than a step loop."""
+    return cells.get(trial.cell).torch_module is None, trial.hyper_parameters.hidden_size
+
+
+def _trials(settings: Config, info: TaskInfo, cell: str, device: str) -> list[Trial]:
+    train = settings.train
+    seeds = np.random.SeedSequence([settings.seed, zlib.crc32(f"{info.task} {cell}".encode())])
+    drawn: dict[str, Any] = {name: train.drawn(name) for name in DECLARED} | {"head": fitting_heads(train.drawn("head"), info)}
+    files = [f"cells/{cell}.py", f"tasks/{info.task}.py", *(f"heads/{head}.py" for head in drawn["head"])]
+    code = code_hash("training/loop.py", *files)
+    return [
+        Trial(
+            task=info.task,
+            cell=cell,
+            index=index,
+            seed=int(source.generate_state(1)[0]),
+            hyper_parameters=HyperParameters(**{n: pick(drawn[n], point[d.dimension]) for n, d in DECLARED.items()}),
+            options=_options(cell, train.options.get(cell, {}), point),
+            state=train.state if info.ordered else "stateless",
+            batch_size=info.batch_size,
+            epochs=train.epochs,
+            early_epoch=train.early_epoch,
+            input_size=info.input_size,
+            output_size=info.output_size,
+            steps=info.steps,
+            chance=info.chance,
+            device=device,
+            torch=version("torch").partition("+")[0],
+            data_hash=info.hash,
+            code_hash=code,
+        )
+        for index, (point, source) in enumerate(zip(_sobol(train.trials, seeds), seeds.spawn(train.trials), strict=True))
+    ]
+
+
+def _sobol(count: int, seeds: np.random.SeedSequence) -> NDArray[np.float64]:
+    """`count` points (count, DIMENSIONS) of the unit cube.
+
+    Scrambling acts on each dimension alone, so that the first dimensions and the others may be scrambled apart.
+    """
+    from scipy.stats import qmc  # half a second to import, which the workers need not spend
+
+    size = math.ceil(math.log2(count))
+    rest = np.random.default_rng(np.random.SeedSequence(seeds.entropy, spawn_key=(_FIRST, DIMENSIONS)))
+    first = qmc.Sobol(_FIRST, scramble=True, rng=np.random.default_rng(seeds)).random_base2(size)
+    others = qmc.Sobol(DIMENSIONS, scramble=True, rng=rest).random_base2(size)
+    return np.hstack([first, others[:, _FIRST:]])[:count]
+
+
+def fitting_heads(names: Sequence[str], info: TaskInfo) -> tuple[str, ...]:
+    """The heads of a study that answer as often as a task asks; the task's own if none of them does."""
+    every_step = heads.get(info.head).every_step
+    resolved = dict.fromkeys(info.head if name == "default" else name for name in names)
+    return tuple(name for name in resolved if heads.get(name).every_step == every_step) or (info.head,)
+
+
+def _options(cell: str, settings: Mapping[str, Any], point: NDArray[np.float64]) -> dict[str, Value]:
+    """A cell's own options as drawn; the n-th option of a cell has the dimension FIRST_OPTION + n."""
+    declared = options_of(cell)
+    unknown = set(settings) - set(declared)
+    if unknown:
+        known = f"it has {', '.join(declared)}" if declared else "it has none"
+        raise ConfigError(f"params.yaml: train.options.{cell}: there is no option {sorted(unknown)[0]!r}; {known}")
+    return {name: pick(setting, point[FIRST_OPTION + declared.index(name)]) for name, setting in settings.items()}
+
+
+def options_of(cell: str) -> list[str]:
+    """Names of a cell's own options: its fields beyond the sizes and the scale of the initial weights."""
+    return [f.name for f in fields(cells.get(cell)) if f.name not in ("input_size", "hidden_size", "init_scale")]
