@@ -1,5 +1,9 @@
 """What all tests share: one thread, and small settings."""
 
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when NumPy loads: tests run in parallel processes
+
 from functools import cache
 from pathlib import Path
 

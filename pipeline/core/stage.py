@@ -84,7 +84,10 @@ class Run:
 
 
 def _due() -> bool:
-    return not MARKER.exists() or time.time() - MARKER.stat().st_mtime > LIVE
+    """Whether LIVE seconds have passed since the last update, or since the first stage ended."""
+    if not MARKER.exists():
+        MARKER.touch()
+    return time.time() - MARKER.stat().st_mtime > LIVE
 
 
 def main(stage: Callable[..., None], *, sections: tuple[str, ...], words: tuple[str, ...] = ()) -> None:
