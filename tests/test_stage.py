@@ -75,7 +75,10 @@ def test_mlflow_is_brought_up_to_date_from_time_to_time_and_at_the_end_of_a_stud
 
 
 def test_a_store_that_cannot_be_used_is_a_warning_and_stops_nothing(tmp_path):
-    body = "def sync(*instance):\n    raise TrackingError('the store is down')\ntracking.sync = sync\ndef main(run):\n    run.stage = 'report'"
+    body = (
+        "def sync(*instance):\n    raise TrackingError('the store is down')\ntracking.sync = sync\n"
+        "def main(run):\n    run.stage = 'report'"
+    )
     code, _, err = outcome(start(tmp_path, body))
     assert code == 0
     assert err == "WARNING: the store is down. No result is lost; run `make track` when the store is back.\n"

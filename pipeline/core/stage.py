@@ -18,7 +18,7 @@ from . import config, execution, layout, provenance
 from .errors import PipelineError, TrackingError
 from .records import StageRecord
 
-LIVE = 120.0  # seconds between two updates of MLflow while a study runs
+LIVE = 180.0  # seconds between two updates of MLflow while a study runs
 MARKER = layout.RECORDS / ".tracked"  # its time is that of the last update
 
 
