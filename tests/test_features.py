@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from conftest import ROOT
-from study import result, spectra, study
+from study import HYPER_PARAMETERS, result, spectra, study
 
 from pipeline.core.dimension import kaplan_yorke_dimension
 from pipeline.core.errors import ArtefactError
@@ -132,7 +132,7 @@ def test_progress_is_that_of_the_checkpoints_epoch():
 
 
 def test_hyper_parameters_and_options_are_the_trials():
-    drawn = {"init_scale": 0.7, "learning_rate": 0.02, "hidden_size": 9, "clip_norm": 1.5, "dropout": 0.25, "head": "neuroview"}
+    drawn = HYPER_PARAMETERS | {"init_scale": 0.7, "hidden_size": 9, "dropout": 0.25, "head": "neuroview"}
     assert drawn.keys() == DECLARED.keys() == set(features.HYPER_PARAMETERS) - {"parameter_count", "state_size", "steps"}
     changes = drawn | {"options": {"leak": 0.3, "gain": 2}}
     table = features.table([result(**changes)], [spectra(MANY, **changes)], 0.8)
