@@ -4,18 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.core.config import Config, Train
-from pipeline.core.hyper_parameters import Range
+from pipeline.core.hyper_parameters import DECLARED, Range
 from pipeline.core.records import TaskInfo, Trial
 from pipeline.training import draw
 
-DEFAULTS: dict[str, Any] = {
-    "clip_norm": (1.0,),
-    "dropout": (0.0,),
-    "head": ("default",),
-    "early_epoch": 1,
-    "state": "stateless",
-    "options": {},
-}
+DEFAULTS: dict[str, Any] = {name: (d.default,) for name, d in DECLARED.items() if d.default is not None}
+DEFAULTS |= {"clip_norm": (1.0,), "head": ("default",), "early_epoch": 1, "state": "stateless", "options": {}}
 
 
 def exactly(value: float) -> Range:
@@ -31,8 +25,7 @@ def trials(info: TaskInfo, cells: Sequence[str], seed: int, **train: Any) -> lis
 
 def trial(info: TaskInfo, cell: str, seed: int, *, epochs: int, **hyper_parameters: Any) -> Trial:
     """One trial with these hyper-parameters; `early_epoch` may be among them."""
-    for name in ("init_scale", "learning_rate"):
-        hyper_parameters[name] = exactly(hyper_parameters[name])
-    for name in {"hidden_size", "clip_norm", "dropout"} & set(hyper_parameters):
-        hyper_parameters[name] = (hyper_parameters[name],)
+    for name in set(DECLARED) & set(hyper_parameters):
+        value = hyper_parameters[name]
+        hyper_parameters[name] = exactly(value) if DECLARED[name].setting is Range else (value,)
     return trials(info, [cell], seed, trials=1, epochs=epochs, **hyper_parameters)[0]
