@@ -121,6 +121,16 @@ def test_first_step_of_adam_moves_each_weight_by_the_learning_rate_against_its_g
         assert_close(moved[clear], -0.02 * gradient[clear].sign(), rtol=0, atol=0.02 * 1e-3 + 1e-6)
 
 
+def test_weight_decay_shrinks_the_weights_beside_the_step_of_adam(images):
+    step = {"learning_rate": 0.02, "batch_size": 60, "epochs": 1}
+    plain, decayed = (train(trial_of(images, weight_decay=decay, **step), images) for decay in (0.0, 0.5))
+    for name, begin in plain.weights["initial"].items():
+        # AdamW (Loshchilov and Hutter 2019): w (1 - rate decay) less Adam's step, which is the same; float32 rounding
+        expected = plain.weights["final"][name] - 0.02 * 0.5 * begin
+        np.testing.assert_allclose(decayed.weights["final"][name], expected, rtol=0, atol=4 * 2**-24)
+    assert any(np.abs(decayed.weights["final"][n] - w).max() > 1e-4 for n, w in plain.weights["final"].items())
+
+
 def test_clipping_limits_the_step(images):
     clip = 1e-12
     step = {"learning_rate": 0.1, "batch_size": 60, "epochs": 1}

@@ -75,7 +75,7 @@ class HyperParameters:
         "p of uniform(-p, p), from which a cell draws its parameters, or only its input weights where its recurrent "
         "weights have an initialisation of their own",
     )  # fmt: skip
-    learning_rate: float = _declare(Range, 1, "log", "learning rate of Adam")
+    learning_rate: float = _declare(Range, 1, "log", "learning rate of AdamW")
     hidden_size: int = _declare(_choices(Count), 2, "log", "H", unit="units")
     clip_norm: float = _declare(_choices(NotNegative), 3, "linear", "largest norm of a gradient, 0 for no clipping", default=0.0)
     dropout: float = _declare(
@@ -84,6 +84,7 @@ class HyperParameters:
     head: str = _declare(
         _choices(str), 5, "category", "what reads the outputs of the cell, a file of `pipeline/heads`", default="another"
     )
+    weight_decay: float = _declare(_choices(NotNegative), 6, "linear", "decoupled weight decay of AdamW, 0 for none", default=0.0)
 
 
 DECLARED: dict[str, Declaration] = {f.name: f.metadata["declaration"] for f in fields(HyperParameters)}

@@ -15,14 +15,15 @@ from .policies import POLICIES, append, previous
 def train(trial: Trial, data: TaskData) -> TrialResult:
     """Train a trial.
 
-    Adam (Kingma and Ba 2015) on mini-batches drawn by the trial's policy, shuffled unless the state is carried over. A
-    loss or gradient that is not finite ends the training: the trial has then `diverged`, the curves are NaN from the next
-    epoch on, and the weights are those at hand.
+    AdamW (Kingma and Ba 2015; Loshchilov and Hutter 2019) on mini-batches drawn by the trial's policy, shuffled unless the
+    state is carried over. A loss or gradient that is not finite ends the training: the trial has then `diverged`, the curves
+    are NaN from the next epoch on, and the weights are those at hand.
     """
     begin = time.perf_counter()
     generator = torch.Generator().manual_seed(trial.seed)
     module = Network.of(trial).init(generator).to(trial.device)
-    optimiser = torch.optim.Adam(module.groups(trial.hyper_parameters.learning_rate), fused=True)
+    hyper = trial.hyper_parameters
+    optimiser = torch.optim.AdamW(module.groups(hyper.learning_rate), weight_decay=hyper.weight_decay, fused=True)
     curves = {name: np.full(trial.epochs + 1, np.nan) for name in CURVES}
     curves["validation_loss"][0], curves["validation_metric"][0] = _evaluate(module, trial, data, "validation")
     weights = {"initial": module.weights()}
