@@ -274,8 +274,8 @@ def test_a_profile_is_valid_and_named_like_its_study_and_names_only_what_differs
     def same(overlay, base):
         for key, value in overlay.items():
             if isinstance(value, dict) and "low" not in value:
-                yield from same(value, base[key])
-            elif value == base[key]:
+                yield from same(value, base.get(key, {}))
+            elif value == base.get(key):
                 yield key
 
     base = YAML_1_2.load((ROOT / "params.yaml").read_text())
