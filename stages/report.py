@@ -14,7 +14,16 @@ if __name__ == "__main__":
     stage.main(
         main,
         sections=(
-            *("study", "seed", "device", "tasks", "cells", "prepare", "train"),
-            *("spectrum", "fixed_points", "success", "predictor"),
+            "study",
+            "seed",
+            "device",
+            "tasks",
+            "cells",
+            "prepare",
+            "train",
+            "spectrum",
+            "fixed_points",
+            "success",
+            "predictor",
         ),
     )

@@ -133,7 +133,7 @@ def test_each_mistake_gets_a_sentence(small_params):
 def test_unknown_cell_or_task_is_named_with_those_there_are(small_params, key, name):
     there = {"cells": "elman, gru, lstm", "tasks": "english_characters, fulda_runoff, mnist_rows"}[key]
     found = message(small_params({key: [name]}))
-    assert f"{key}: there is no {key[:-1]} '{name}'; there are" in found
+    assert f"there is no {key[:-1]} '{name}'; there are" in found
     assert all(n in found for n in there.split(", "))
 
 
@@ -260,6 +260,28 @@ def test_options_of_cells_are_lists_or_ranges_of_cells_that_exist(small_params):
     assert "train.options.leaky.leak" in message(small_params({"train.options": {"leaky": {"leak": 0.3}}}))
 
 
+@pytest.mark.parametrize(
+    "value", [0.3, [], [True], {"low": 0.1}, {"low": 1.0, "high": 0.5}, {"low": 0.1, "high": 1.0, "middle": 0.5}]
+)
+def test_a_wrong_option_is_one_sentence(small_params, value):
+    path = small_params({"train.options": {"leaky": {"leak": value}}})
+    (sentence,) = message(path).split("\n")
+    assert sentence.startswith(f"{path}: train.options.leaky.leak should be a ")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("processes", 0, "processes is 0; it should be 'auto' or greater than or equal to 1"),
+        ("study", "My Study", "study is 'My Study'; it should be lower-case letters, digits and underscores, a letter first"),
+        ("train.hidden_size", [16.5], "train.hidden_size.0 is 16.5; it should be a valid integer"),
+    ],
+)
+def test_a_wrong_value_is_one_sentence(small_params, key, value, sentence):
+    path = small_params({key: value})
+    assert message(path) == f"{path}: {sentence}"
+
+
 # Profiles
 
 
@@ -318,3 +340,27 @@ def test_a_profile_overwrites_no_changes_of_ones_own(workspace):
 def test_a_profile_that_does_not_exist_is_named_with_those_that_do(workspace):
     with pytest.raises(SystemExit, match=r"ERROR: there is no profiles/wild.yaml; there are default, paper, paper_small, wide"):
         config.main(["wild"])
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "profiles/mine.yaml should be a mapping"),
+        ("a: [", "profiles/mine.yaml is not valid YAML"),
+        ("train: {trails: 3}", "params.yaml with profiles/mine.yaml: train.trails is unknown; did you mean trials?"),
+    ],
+)
+def test_a_wrong_profile_is_one_sentence_and_changes_nothing(workspace, text, sentence):
+    (workspace / "profiles/mine.yaml").write_text(text)
+    before = (workspace / "params.yaml").read_text()
+    with pytest.raises(SystemExit, match=sentence):
+        config.main(["mine"])
+    assert (workspace / "params.yaml").read_text() == before
+
+
+def test_a_profile_needs_a_committed_file(tmp_path, monkeypatch):
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copytree(ROOT / "profiles", tmp_path / "profiles")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=r"a profile is laid over the committed params.yaml; commit it"):
+        config.main(["wide"])

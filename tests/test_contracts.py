@@ -53,6 +53,21 @@ def example(name, hidden=5):
     return cell, params, state, noise(30, 4, 3, seed=3)
 
 
+@pytest.mark.parametrize("name", cells.names())
+@pytest.mark.parametrize("spoilt", ["state", "input", "weights"])
+def test_nan_stays_nan(name, spoilt):
+    """A network that has diverged must not look like one that stands still."""
+    cell, params, state, inputs = example(name)
+    x = inputs[0]
+    if spoilt == "weights":
+        params = {n: torch.full_like(p, torch.nan) for n, p in params.items()}
+    elif spoilt == "input":
+        x = torch.full_like(x, torch.nan)
+    else:
+        state = torch.full_like(state, torch.nan)
+    assert cell.step(cell.weights(params), state, x).isnan().any(-1).all()
+
+
 def empirical_distance(values, low, high):
     """The largest distance of the empirical distribution from uniform(low, high)."""
     ordered = np.sort((values - low) / (high - low))

@@ -170,10 +170,13 @@ def test_a_trial_carries_what_prepare_wrote(drawn):
     assert trial.torch == torch.__version__.partition("+")[0]
 
 
-def test_the_code_of_a_trial_is_that_of_its_loop_cell_and_task_and_of_the_heads_of_the_study(drawn, monkeypatch):
+def test_the_code_of_a_trial_is_that_of_its_loop_cell_task_and_head(drawn, monkeypatch):
     monkeypatch.setattr(MODULE, "code_hash", lambda *paths: " ".join(sorted(paths)))
-    (code,) = {trial.code_hash for trial in drawn(cell="gru", head=["neuroview", "default", "every"])}
-    assert code == "cells/gru.py heads/last.py heads/neuroview.py tasks/mnist_rows.py training/loop.py"
+    trials = drawn(cell="gru", trials=8, head=["neuroview", "default", "every"])
+    assert len({trial.hyper_parameters.head for trial in trials}) == 2
+    for trial in trials:
+        head = trial.hyper_parameters.head
+        assert trial.code_hash == f"cells/gru.py heads/{head}.py tasks/mnist_rows.py training/loop.py"
 
 
 # Heads
@@ -222,6 +225,19 @@ def test_options_change_no_other_draw_and_touch_no_other_cell(drawn):
     plain, optioned = drawn(cell="leaky"), drawn(cell="leaky", options=options)
     assert [replace(trial, options={}) for trial in optioned] == plain
     assert drawn(options=options) == drawn()
+
+
+def test_an_option_at_its_default_is_none(drawn):
+    plain = drawn(cell="leaky")
+    assert drawn(cell="leaky", options={"leaky": {"leak": [0.5]}}) == plain
+    whole, real = (drawn(cell="leaky", options={"leaky": {"leak": [value]}}) for value in (1, 1.0))
+    assert [trial.id for trial in whole] == [trial.id for trial in real] != [trial.id for trial in plain]
+
+
+@pytest.mark.parametrize("value", [3.0, "half"])
+def test_a_wrong_option_is_refused_before_anything_is_trained(drawn, value):
+    with pytest.raises(ConfigError, match=r"^params.yaml: train.options.leaky: cell .*: leak is .*; it should be in \(0, 1\]$"):
+        drawn(cell="leaky", trials=8, options={"leaky": {"leak": [0.3, value]}})
 
 
 def test_each_option_of_a_cell_is_drawn_on_its_own(drawn):

@@ -103,7 +103,10 @@ def test_jobs_search_at_the_best_trial_of_each_cell(prepared, settings, data_fil
             trial = replace(good.trial, cell=cell, index=index)
             replace(good, trial=trial, curves=curves).save(trial.path(layout.trials(TASK)))
     jobs = fixed_points.jobs(settings, TASK)
-    assert [job.path for job in jobs] == [layout.fixed_points(TASK) / f"{cell}.safetensors" for cell in ("elman", "gru")]
+    assert [job.path.parent for job in jobs] == [layout.fixed_points(TASK)] * 2
+    assert [job.path.name.partition("-")[0] for job in jobs] == ["elman", "gru"]
+    fewer = settings.model_copy(update={"fixed_points": settings.fixed_points.model_copy(update={"seeds": 5})})
+    assert not {job.path for job in jobs} & {job.path for job in fixed_points.jobs(fewer, TASK)}  # a name tells settings apart
     assert {job.data for job in jobs} == {layout.data(TASK)}
     job = replace(jobs[1], data=data_file)
     job.run()

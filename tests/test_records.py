@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import study
 from safetensors.numpy import save_file
@@ -411,3 +412,19 @@ def test_a_judgement_and_the_record_of_a_stage_come_back(tmp_path):
     (tmp_path / "record.json").write_text("{}")
     with pytest.raises(ArtefactError, match=r"record\.json is no StageRecord of this version"):
         records.StageRecord.load(tmp_path / "record.json")
+
+
+def test_a_flipped_bit_in_a_table_is_noticed_or_changes_nothing(tmp_path):
+    table = pd.DataFrame({"trial": [f"t{i}" for i in range(50)], "score": np.linspace(0, 1, 50)})
+    path = tmp_path / "a.parquet"
+    files.save_table(path, table)
+    content = path.read_bytes()
+    assert files.load_table(path).equals(table)
+    silent = 0
+    for place in np.random.default_rng(0).integers(4, len(content) - 8, 150).tolist():
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        try:
+            silent += not files.load_table(path).equals(table)
+        except ArtefactError as error:
+            assert f"{path} is damaged" in str(error)  # noqa: PT017
+    assert silent <= 4  # names and statistics in the metadata, which have no checksum

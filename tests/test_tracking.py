@@ -41,24 +41,25 @@ def blank(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def shared(blank, tmp_path_factory):
+    return shutil.copy(blank, tmp_path_factory.mktemp("shared") / "mlflow.db")
+
+
 @pytest.fixture(autouse=True)
-def here(blank, tmp_path, monkeypatch):
+def here(shared, tmp_path, monkeypatch):
     """An empty working folder, and a store that all tests share, each for a task of its own."""
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{blank}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{shared}")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
-def own_store(blank, tmp_path, monkeypatch):
+def own_store(blank, here, monkeypatch):
     """A store that no other test uses, whose registry is empty."""
-    shutil.copy(blank, tmp_path / "mlflow.db")
-    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
-        moved = (blank.parent.as_uri(), tmp_path.as_uri())
-        database.execute("UPDATE experiments SET artifact_location = replace(artifact_location, ?, ?)", moved)
-        database.commit()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    shutil.copy(blank, here / "mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{here}/mlflow.db")
     return store.connect()
 
 
@@ -140,22 +141,18 @@ def everything(where):
 # Trials
 
 
-def test_a_trials_run_has_its_curves_by_epoch_without_what_was_not_measured(task):
-    sweep(task, 1)
-    run = synced(task)
-    assert points(run, "validation_loss") == [(0, 2.0), (1, 1.5), (2, 1.0), (3, 0.5)]
-    assert points(run, "gradient_norm") == [(1, 0.1), (2, 0.2), (3, 0.3)]
-    assert set(CURVES) <= set(run.data.metrics)
-
-
-def test_a_trials_run_has_its_hyper_parameters_options_and_outcome(task):
-    sweep(task, 1, learning_rate=0.0125, hidden_size=7, options={"leak": 0.5})
+def test_a_trials_run_has_its_hyper_parameters_curves_outcome_and_what_the_predictor_that_had_not_seen_it_expected(task):
+    saved_answers(sweep(task, 1, learning_rate=0.0125, hidden_size=7, options={"leak": 0.5}))
     run = synced(task)
     assert set(DECLARED) | {"seed", "epochs", "state", "torch", "chance"} <= set(run.data.params)
     assert [run.data.params[name] for name in ("learning_rate", "hidden_size", "option.leak")] == ["0.0125", "7", "0.5"]
     assert not [name for name in run.data.params if "hash" in name]
+    assert points(run, "validation_loss") == [(0, 2.0), (1, 1.5), (2, 1.0), (3, 0.5)]
+    assert points(run, "gradient_norm") == [(1, 0.1), (2, 0.2), (3, 0.3)]  # not measured before training
+    assert set(CURVES) <= set(run.data.metrics)
     outcome = {"diverged": 0, "seconds": 1, "test_loss": 0.6, "test_metric": 0.7, "parameter_count": 37}
-    assert {name: run.data.metrics[name] for name in outcome} == outcome
+    answers = {"score": 0.5, "success": 0, "expected_score": 0.25, "probability_of_success": 0.125}
+    assert (outcome | answers).items() <= run.data.metrics.items()
 
 
 def test_a_trials_run_names_its_trial_its_data_its_code_its_commit_and_its_sweep(task):
@@ -181,36 +178,24 @@ def test_no_number_in_the_store_is_nan_or_infinite(task):
         assert not database.execute("SELECT key FROM metrics WHERE is_nan OR ABS(value) > 1e300").fetchall()
 
 
-def test_whole_spectra_are_metrics_by_number_and_their_summaries_by_epoch(task):
+@pytest.mark.parametrize(
+    ("exponents", "expected"),
+    [
+        (
+            [0.5, -0.25, -1.0, -np.inf],  # Kaplan-Yorke dimension 2 + (0.5 - 0.25) / 1
+            {"exponent_1": 0.5, "positive_sum": 0.5, "kaplan_yorke_dimension": 2.25, "lost_count": 1},
+        ),
+        (np.linspace(0, -3, 400), {"exponent_1": 0.0, "lost_count": 0}),  # more points than MLflow takes at once
+    ],
+)
+def test_whole_spectra_are_metrics_by_number_and_their_summaries_by_epoch(task, exponents, expected):
     sweep(task, 1)
-    saved_spectra(task)
+    study.spectra(np.tile(exponents, (3, 2, 1)), task=task).save(layout.spectra(task) / "0.safetensors")
     run = synced(task)
     for checkpoint in CHECKPOINTS:
-        assert points(run, f"spectrum/{checkpoint}") == [(1, 0.5), (2, -0.25), (3, -1.0), (4, -2.0)]
-    assert points(run, "exponent_1") == points(run, "positive_sum") == [(0, 0.5), (1, 0.5), (3, 0.5)]
-    assert points(run, "kaplan_yorke_dimension") == [(0, 2.25), (1, 2.25), (3, 2.25)]  # 2 + (0.5 - 0.25) / 1
-
-
-def test_exponents_of_minus_infinity_are_clipped_and_counted(task):
-    sweep(task, 1)
-    saved_spectra(task, lowest=-np.inf)
-    run = synced(task)
-    assert points(run, "spectrum/early")[-1] == (4, features.FLOOR)
-    assert points(run, "lost_count") == [(0, 1), (1, 1), (3, 1)]
-
-
-def test_more_points_than_mlflow_takes_at_once_are_shown_all(task):
-    sweep(task, 1)
-    exponents = np.tile(np.linspace(0, -3, 400), (3, 2, 1))
-    study.spectra(exponents, task=task).save(layout.spectra(task) / "0.safetensors")
-    run = synced(task)
-    assert [len(points(run, f"spectrum/{checkpoint}")) for checkpoint in CHECKPOINTS] == [400] * 3
-
-
-def test_a_trials_run_shows_what_the_predictor_that_had_not_seen_it_expected(task):
-    saved_answers(sweep(task, 1))
-    answers = {"score": 0.5, "success": 0, "expected_score": 0.25, "probability_of_success": 0.125}
-    assert answers.items() <= synced(task).data.metrics.items()
+        ranked = list(enumerate(np.maximum(exponents, features.FLOOR), start=1))
+        assert points(run, f"spectrum/{checkpoint}") == [(rank, pytest.approx(value, rel=1e-12)) for rank, value in ranked]
+    assert {name: points(run, name) for name in expected} == {name: [(t, x) for t in (0, 1, 3)] for name, x in expected.items()}
 
 
 # Once and only once
@@ -230,65 +215,63 @@ def test_updating_twice_changes_nothing_and_writes_nothing(task, monkeypatch):
     assert everything(f"tags.task = '{task}'") == before
 
 
-def test_what_becomes_known_later_completes_the_runs_that_are_there(task):
-    results = sweep(task, 1)
-    first = synced(task).info.run_id
-    saved_spectra(task)
-    assert synced(task).data.metrics["exponent_1"] == 0.5
-    saved_answers(results)
-    run = synced(task)
-    assert (run.info.run_id, run.data.metrics["expected_score"]) == (first, 0.25)
-    assert len(points(run, "validation_loss")) == 4
+SPECTRUM = [(1, 0.5), (2, -0.25), (3, -1.0), (4, -3.0)]
+MORE, FEWER = (*shown.SUMMARIES, "share_positive"), ("exponent_1",)
 
 
-def test_a_metric_that_is_added_to_the_code_reaches_the_runs_that_are_there(task, monkeypatch):
-    sweep(task)
-    saved_spectra(task)
-    before = synced(task)
-    monkeypatch.setattr(shown, "SUMMARIES", (*shown.SUMMARIES, "share_positive"))
-    for _ in range(2):
-        run = synced(task)
-        assert run.info.run_id == before.info.run_id
-        assert points(run, "share_positive") == [(0, 0.25), (1, 0.25), (3, 0.25)]
-        assert points(run, "exponent_1") == [(0, 0.5), (1, 0.5), (3, 0.5)]
-    assert len(runs(f"tags.task = '{task}'")) == 3
+def trained_to(task, *losses):
+    saved(study.result(losses=losses, task=task, index=1))
 
 
-def test_a_metric_that_is_removed_from_the_code_leaves_the_runs(task, monkeypatch):
-    sweep(task, 1)
-    saved_spectra(task)
-    synced(task)
-    monkeypatch.setattr(shown, "SUMMARIES", ("exponent_1",))
-    assert "exponent_2" not in synced(task).data.metrics
-
-
-@pytest.mark.parametrize("losses", [(2.0, 1.5, 1.0, 0.25), (2.0, 1.5, 0.75, 0.5)])  # the last point, and one before it
-def test_a_trial_whose_result_changed_replaces_its_run_and_keeps_its_origin(task, losses):
-    sweep(task)
+@pytest.mark.parametrize(
+    ("index", "change", "kept", "metric", "expected"),
+    [
+        (1, lambda task, *_: saved_spectra(task, 1), True, "exponent_1", [(0, 0.5), (1, 0.5), (3, 0.5)]),
+        (1, lambda task, results, _: saved_answers(results), True, "expected_score", [(0, 0.25)]),
+        (0, lambda task, results, patch: patch(MORE), True, "share_positive", [(0, 0.25), (1, 0.25), (3, 0.25)]),
+        (0, lambda task, results, patch: patch(FEWER), False, "exponent_2", []),  # none is left
+        (0, lambda task, *_: saved_spectra(task, lowest=-3.0), False, "spectrum/final", SPECTRUM),
+        (0, lambda task, results, _: saved_answers(results[:1], expected_score=0.75), False, "expected_score", [(0, 0.75)]),
+        (1, lambda task, *_: trained_to(task, 2.0, 1.5, 1.0, 0.25), False, "validation_loss", [(3, 0.25)]),
+        (1, lambda task, *_: trained_to(task, 2.0, 1.5, 0.75, 0.5), False, "validation_loss", [(2, 0.75), (3, 0.5)]),
+    ],
+)
+def test_what_is_added_completes_its_run_and_what_is_changed_replaces_it(
+    task, monkeypatch, index, change, kept, metric, expected
+):
+    """Trial 0 has spectra and answers, trial 1 has none at first."""
+    results = sweep(task, 2)
+    saved_spectra(task, 0)
+    saved_answers(results[:1])
     saved_record("train", task)
-    tracking.sync()
-    before = {run.data.tags["trial.id"]: run.info.run_id for run in runs(f"tags.task = '{task}'")}
-    changed = saved(study.result(losses=losses, task=task, index=1))
+    before = [synced(task, 0), synced(task, 1)]
     shutil.rmtree(layout.RECORDS)
-    run = synced(task, 1)
-    assert points(run, "validation_loss") == list(enumerate(losses))
-    assert run.data.tags[COMMIT] == "a" * 40
-    after = {run.data.tags["trial.id"]: run.info.run_id for run in runs(f"tags.task = '{task}'")}
-    assert {trial for trial in before if before[trial] != after[trial]} == {changed.trial.id}
+    change(task, results, lambda names: monkeypatch.setattr(shown, "SUMMARIES", names))
+    tracking.sync()
+    once = everything(f"tags.task = '{task}'")
+    after = [synced(task, 0), synced(task, 1)]
+    assert everything(f"tags.task = '{task}'") == once
+    found = points(after[index], metric)
+    assert (found[-len(expected) :] if expected else found) == expected
+    assert len(points(after[index], "validation_loss")) == 4
+    assert after[index].data.tags[COMMIT] == "a" * 40
+    same = [old.info.run_id == new.info.run_id for old, new in zip(before, after, strict=True)]
+    assert (same[index], same[1 - index]) == (kept, True)
 
 
-def test_other_spectra_or_answers_replace_the_run(task):
-    results = sweep(task, 1)
+def test_an_update_that_was_interrupted_doubles_nothing(task, monkeypatch):
+    sweep(task, 1)
+    tracking.sync()
     saved_spectra(task)
-    saved_answers(results)
-    first = synced(task)
+    client, calls = type(store.connect().client), []
+    with monkeypatch.context() as broke:
+        log = client.log_batch
+        broke.setattr(client, "log_batch", lambda *words, **tags: broken() if tags else calls.append(log(*words)))
+        with pytest.raises(TrackingError):
+            tracking.sync()
+    assert calls  # the metrics of the spectra, without the tags that say so
     saved_spectra(task, lowest=-3.0)
-    second = synced(task)
-    saved_answers(results, expected_score=0.75)
-    third = synced(task)
-    assert len({run.info.run_id for run in (first, second, third)}) == 3
-    assert points(third, "spectrum/final")[-1] == (4, -3.0)
-    assert points(third, "expected_score") == [(0, 0.75)]
+    assert points(synced(task), "spectrum/final")[3:] == [(4, -3.0)]
 
 
 def test_runs_that_are_half_made_or_double_are_made_whole_and_single(task):
@@ -302,11 +285,16 @@ def test_runs_that_are_half_made_or_double_are_made_whole_and_single(task):
     assert len(runs(f"tags.task = '{task}'")) == 2
 
 
-def test_clones_of_one_study_leave_each_others_runs_alone(task, monkeypatch):
+def test_clones_of_one_study_leave_each_others_runs_alone_but_for_settings_that_they_lack(task):
     """A clone has no records, other wall times and other times of files."""
     results = sweep(task)
+    tracking.sync()
+    first = only(f"tags.task = '{task}'", views.STAGES)
     saved_record("train", task, train={"epochs": 3})
     tracking.sync()
+    run = only(f"tags.task = '{task}'", views.STAGES)
+    assert (run.info.run_id, run.data.params) == (first.info.run_id, {"train.epochs": "3"})
+    assert run.data.metrics["stage_seconds"] == 20
     before = everything(f"tags.task = '{task}'")
     shutil.rmtree(layout.RECORDS)
     for result in results:
@@ -315,36 +303,20 @@ def test_clones_of_one_study_leave_each_others_runs_alone(task, monkeypatch):
     assert everything(f"tags.task = '{task}'") == before
 
 
-def test_the_settings_of_a_stage_are_added_to_a_run_that_a_clone_made(task):
-    sweep(task)
-    tracking.sync()
-    before = only(f"tags.task = '{task}'", views.STAGES)
-    saved_record("train", task, train={"epochs": 3})
-    tracking.sync()
-    run = only(f"tags.task = '{task}'", views.STAGES)
-    assert run.info.run_id == before.info.run_id
-    assert (run.data.params, run.data.metrics["stage_seconds"]) == ({"train.epochs": "3"}, 20)
-
-
-def test_a_sweep_that_was_killed_and_run_again_has_each_trial_once_below_one_run(task):
+def test_a_sweep_that_was_killed_and_run_again_and_made_longer_has_each_trial_once_below_its_last_run(task):
     sweep(task, 2)
     saved_record("train", task, seconds=0.0)
     early = synced(task)
     assert not runs(f"tags.task = '{task}'", views.STAGES)
-    sweep(task, 3)
-    saved_record("train", task)
-    assert synced(task).info.run_id == early.info.run_id
-    parent = only(f"tags.task = '{task}'", views.STAGES).info.run_id
-    assert [run.data.tags["mlflow.parentRunId"] for run in runs(f"tags.task = '{task}'")] == [parent] * 3
-
-
-def test_a_longer_sweep_takes_over_the_trials_of_the_shorter_one(task):
-    sweep(task, 2)
-    first = synced(task).data.tags["mlflow.parentRunId"]
-    sweep(task, 3)
-    tracking.sync()
-    (parent,) = {run.data.tags["mlflow.parentRunId"] for run in runs(f"tags.task = '{task}'")}
-    assert {run.info.run_id for run in runs(f"tags.task = '{task}'", views.STAGES)} == {first, parent}
+    parents = set()
+    for number in (3, 4):
+        sweep(task, number)
+        saved_record("train", task)
+        assert synced(task).info.run_id == early.info.run_id
+        trials = runs(f"tags.task = '{task}'")
+        (parent,) = {run.data.tags["mlflow.parentRunId"] for run in trials}
+        parents.add(parent)
+        assert (len(trials), {run.info.run_id for run in runs(f"tags.task = '{task}'", views.STAGES)}) == (number, parents)
 
 
 def test_a_damaged_file_is_named_and_the_others_are_shown(task):
@@ -499,16 +471,16 @@ def test_a_registration_that_was_interrupted_is_completed(own_store, fitted, mon
     assert str(own_store.client.get_model_version_by_alias(views.MODEL, registry.CHAMPION).version) == "1"
 
 
-@pytest.mark.parametrize("uri", ["models:/rnn-stability/9", "models:/another/1", "runs:/none/model"])
-def test_a_model_that_is_not_there_is_refused_with_those_that_are(own_store, fitted, uri):
-    show_predictor(fitted)
-    with pytest.raises(TrackingError, match=f"there is no model {uri} in .*: there are versions 1; models:/rnn-stability/latest"):
-        StabilityPredictor.load(uri)
-
-
-def test_a_store_without_a_model_or_no_store_at_all_is_refused_and_not_made(own_store, here, monkeypatch):
+def test_a_model_that_is_not_there_is_refused_with_those_that_are_and_no_store_is_made_for_it(
+    own_store, fitted, here, monkeypatch
+):
     with pytest.raises(TrackingError, match="no rnn-stability is registered; run `dvc repro` to make one"):
         tracking.fetch_model("models:/rnn-stability/1")
+    show_predictor(fitted)
+    for uri in ("models:/rnn-stability/9", "models:/another/1", "runs:/none/model"):
+        sentence = f"there is no model {uri} in .*: there are versions 1; models:/rnn-stability/latest"
+        with pytest.raises(TrackingError, match=sentence):
+            StabilityPredictor.load(uri)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{here}/none.db")
     with pytest.raises(TrackingError, match="there is no MLflow store at"):
         tracking.fetch_model("models:/rnn-stability/1")
@@ -554,15 +526,20 @@ def test_the_model_loads_without_torch_and_beside_another_package_named_pipeline
 
 
 @pytest.mark.slow
-def test_a_server_gets_runs_artifacts_and_the_registered_model(own_store, fitted, here, monkeypatch, task):
+def test_a_server_gets_runs_artifacts_and_the_registered_model(blank, fitted, here, monkeypatch, task):
+    shutil.copy(blank, here / "mlflow.db")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    options = ["--backend-store-uri", own_store.address, "--artifacts-destination", str(here / "served"), "--workers", "1"]
+    options = [
+        "--backend-store-uri",
+        f"sqlite:///{here}/mlflow.db",
+        "--artifacts-destination",
+        str(here / "served"),
+        "--workers",
+        "1",
+    ]
     command = [sys.executable, "-m", "mlflow", "server", *options, "--host", "127.0.0.1", "--port", str(port)]
-    with closing(sqlite3.connect(here / "mlflow.db")) as database:  # the experiments of a server begin there
-        database.execute("UPDATE experiments SET name = name || ' of files'")
-        database.commit()
     environment = os.environ | ui._SMALL
     with subprocess.Popen(command, cwd=here, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
@@ -603,38 +580,42 @@ def test_a_store_that_fails_midway_is_one_sentence_and_the_next_update_makes_up_
     assert [run.info.status for run in runs(f"tags.task = '{task}'")] == ["FINISHED"] * 3
 
 
+def of_revision(revision):
+    """Makes a database of another version of MLflow."""
+
+    def change(path, blank):
+        shutil.copy(blank, path)
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("UPDATE alembic_version SET version_num = ?", [revision])
+            database.commit()
+
+    return change
+
+
 @pytest.mark.parametrize(
-    ("content", "address", "sentence"),
+    ("make", "address", "sentence"),
     [
-        (b"no database at all" * 100, "store", "is corrupt or no MLflow database; move it away"),
-        (b"", "store", "is corrupt or no MLflow database; move it away"),
-        (b"", "store/mlflow.db", "cannot be written; allow it, or set MLFLOW_TRACKING_URI to another store"),
+        (
+            lambda path, blank: path.write_bytes(b"no database at all" * 100),
+            "sqlite:///store",
+            "is corrupt or no MLflow database",
+        ),
+        (lambda path, blank: path.touch(), "sqlite:///store", "is corrupt or no MLflow database; move it away"),
+        (
+            lambda path, blank: path.touch(),
+            "sqlite:///store/mlflow.db",
+            "cannot be written; allow it, or set MLFLOW_TRACKING_URI",
+        ),
+        (of_revision("451aebb31d03"), "sqlite:///store", "failed: .*451aebb31d03"),  # MLflow's first
+        (of_revision("0123456789ab"), "sqlite:///store", "failed: .*0123456789ab"),  # one that it does not know
+        (lambda path, blank: None, "http://127.0.0.1:9", "does not answer; start the server"),
     ],
 )
-def test_what_is_no_store_is_refused_in_one_sentence(here, monkeypatch, content, address, sentence):
-    (here / "store").write_bytes(content)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{here}/{address}")
+def test_a_store_that_cannot_be_used_is_one_sentence_within_seconds(blank, here, monkeypatch, make, address, sentence):
+    make(here / "store", blank)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    begin = time.monotonic()
     with pytest.raises(TrackingError, match=f"the MLflow store .* {sentence}"):
-        tracking.sync()
-
-
-@pytest.mark.parametrize("revision", ["451aebb31d03", "0123456789ab"])  # MLflow's first, and one that it does not know
-def test_a_database_of_another_version_of_mlflow_is_refused_with_what_mlflow_says(blank, here, monkeypatch, revision):
-    shutil.copy(blank, here / "old.db")
-    with closing(sqlite3.connect(here / "old.db")) as database:
-        database.execute("UPDATE alembic_version SET version_num = ?", [revision])
-        database.commit()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{here}/old.db")
-    begin = time.monotonic()
-    with pytest.raises(TrackingError, match=f"the MLflow store .* failed: .*{revision}"):
-        tracking.sync()
-    assert time.monotonic() - begin < 15
-
-
-def test_a_server_that_does_not_answer_is_reported_within_seconds(monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    begin = time.monotonic()
-    with pytest.raises(TrackingError, match=r"the MLflow store http://127.0.0.1:9 does not answer; start the server"):
         tracking.sync()
     assert time.monotonic() - begin < 15
 
@@ -666,7 +647,7 @@ def test_each_failure_says_what_is_wrong_even_inside_another(error, sentence):
 
 def test_a_database_that_another_process_holds_is_reported_as_locked(own_store, here, monkeypatch):
     monkeypatch.setattr(store, "PATIENCE", 0.1)
-    store._connect.cache_clear()
+    store._opened.cache_clear()
     with closing(sqlite3.connect(here / "mlflow.db")) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(TrackingError, match="is locked; end the process that holds it"):
@@ -704,12 +685,12 @@ def test_the_store_is_the_users_choice_or_lies_at_the_root_that_dvc_names_or_bes
         assert store.address() == address
 
 
-def test_artifacts_lie_beside_the_database_and_readers_do_not_wait_for_writers(blank):
+def test_artifacts_lie_beside_the_database_and_readers_do_not_wait_for_writers(shared):
     opened = store.connect()
     for name, number in opened.experiments.items():
         place = opened.client.get_experiment(number).artifact_location
-        assert place == (blank.parent / "mlartifacts" / name.replace(" ", "-")).as_uri()
-    with closing(sqlite3.connect(blank)) as database:
+        assert place == (shared.parent / "mlartifacts" / name.replace(" ", "-")).as_uri()
+    with closing(sqlite3.connect(shared)) as database:
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 

@@ -2,10 +2,12 @@
 
 import ast
 import hashlib
+import json
 from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from .registry import LIBRARY
 
@@ -19,6 +21,11 @@ def code_hash(*paths: str) -> str:
     Paths are relative to the library, such as "training/loop.py".
     """
     return hash_of((LIBRARY / path for path in paths), LIBRARY)
+
+
+def content_hash(content: Any) -> str:
+    """16 hex digits that differ between contents, which JSON can hold."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def hash_of(files: Iterable[Path], root: Path, *, without: Iterable[Path] = (CORE,)) -> str:

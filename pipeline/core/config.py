@@ -13,15 +13,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, create_model, model_validator
 from ruamel.yaml import YAML, YAMLError
 
 from . import registry
 from .errors import ConfigError
-from .hyper_parameters import DECLARED, Count, Positive, Range, Value, check_heads
+from .hyper_parameters import DECLARED, Count, Positive, Range, Value
 
 PARAMS, PROFILES = Path("params.yaml"), Path("profiles")
-Options = dict[str, dict[str, Range | Annotated[tuple[Value, ...], Field(min_length=1)]]]
+
+
+def _option(value: Any) -> Range | tuple[Value, ...]:
+    """The setting of a cell's own option: a list of choices, or a range."""
+    if isinstance(value, dict):
+        try:
+            return Range.model_validate(value)
+        except ValidationError:
+            raise ValueError(f"should be a range with 0 < low <= high, found {value}") from None
+    if isinstance(value, list) and value and all(isinstance(x, int | float | str) and not isinstance(x, bool) for x in value):
+        return tuple(value)
+    raise ValueError(f"should be a list such as [0.3, 0.5], or a range with low and high, found {value}")
+
+
+Options = dict[str, dict[str, Annotated[Any, PlainValidator(_option)]]]
 
 
 class _Section(BaseModel):
@@ -55,11 +69,8 @@ class TrainBase(_Section):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
-        check_heads(self.drawn("head"))
-        there = registry.names("cells")
-        for cell in self.options:
-            if cell not in there:
-                raise ValueError(f"options: there is no cell {cell!r}; there are {', '.join(there)}")
+        registry.check("heads", self.drawn("head"), also=["default"])
+        registry.check("cells", self.options)
         return self
 
 
@@ -119,10 +130,7 @@ class Config(_Section):
     @model_validator(mode="after")
     def _names_exist_once(self) -> Self:
         for key, listed in (("tasks", self.tasks), ("cells", self.cells)):
-            there = registry.names(key)
-            for name in listed:
-                if name not in there:
-                    raise ValueError(f"{key}: there is no {key[:-1]} {name!r}; there are {', '.join(there)}")
+            registry.check(key, listed)
             if len(set(listed)) < len(listed):
                 raise ValueError(f"{key}: names should not repeat, found {', '.join(listed)}")
         return self
@@ -137,13 +145,8 @@ def load(*sections: str, path: str | Path = PARAMS, profile: Path | None = None)
         path: the file.
         profile: an overlay that names only what differs.
     """
-    raw = _read(path)
-    if profile is not None:
-        raw = merged(raw, _read(profile))
-    try:
-        config = Config.model_validate_json(_json(path, raw))  # JSON mode: strict, yet lists become tuples
-    except ValidationError as error:
-        raise ConfigError("\n".join(_sentence(path, item) for item in error.errors())) from None
+    raw = _content(path, _text(path))
+    config = _checked(path, raw if profile is None else merged(raw, _content(profile, _text(profile))))
     return Config.model_construct(**{name: getattr(config, name) for name in sections}) if sections else config
 
 
@@ -161,34 +164,45 @@ def take_profile(name: str, path: Path = PARAMS) -> None:
     """Write params.yaml as the committed one with a profile laid over it; "default" restores the committed one.
 
     Raises:
-        ConfigError: there is no such profile, or params.yaml holds changes of its own, which would be lost.
+        ConfigError: there is no such profile, the result would be wrong, or params.yaml holds changes of its own, which
+            would be lost.
     """
     names = ["default", *sorted(p.stem for p in PROFILES.glob("*.yaml"))]
     if name not in names:
         raise ConfigError(f"there is no {PROFILES}/{name}.yaml; there are {', '.join(names)}")
-    base = subprocess.run(["git", "show", f"HEAD:./{path}"], capture_output=True, text=True, check=True).stdout
-    if path.read_text("utf-8") not in [_with_profile(base, known) for known in names]:
+    try:
+        base = subprocess.run(["git", "show", f"HEAD:./{path}"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        raise ConfigError(f"a profile is laid over the committed {path}; commit it to a git repository first") from None
+    text, written = _with_profile(base, name), _text(path)
+    _checked(f"{path} with {PROFILES}/{name}.yaml", _content(path, text))
+    if not any(written == _with_profile(base, known) for known in sorted(names, key=lambda known: known != name)):
         raise ConfigError(f"{path} has changes of its own that PROFILE would overwrite; commit them or save them elsewhere")
-    path.write_text(_with_profile(base, name), "utf-8")
+    path.write_text(text, "utf-8")
 
 
 def _with_profile(base: str, name: str) -> str:
     """The text of params.yaml with a profile laid over it; comments stay."""
     if name == "default":
         return base
-    yaml, out = YAML(), io.StringIO()
+    yaml, out, profile = YAML(), io.StringIO(), PROFILES / f"{name}.yaml"
     yaml.width = 120
-    yaml.dump(merged(yaml.load(base), YAML(typ="safe", pure=True).load((PROFILES / f"{name}.yaml").read_text("utf-8"))), out)
+    yaml.dump(merged(yaml.load(base), _content(profile, _text(profile))), out)
     return out.getvalue()
 
 
-def _read(path: str | Path) -> Any:
+def _text(path: str | Path) -> str:
     try:
-        content = YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))  # YAML 1.2: 1e-05 is a number
+        return Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}; run from the folder that holds it") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not text in UTF-8: {error.reason} at byte {error.start}") from None
+
+
+def _content(path: str | Path, text: str) -> Any:
+    try:
+        content = YAML(typ="safe", pure=True).load(text)  # YAML 1.2: 1e-05 is a number
     except YAMLError as error:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or " ".join(str(error).split())
         line = f" in line {mark.line + 1}" if mark else ""
@@ -198,6 +212,20 @@ def _read(path: str | Path) -> Any:
     return content
 
 
+def _checked(path: str | Path, content: dict[str, Any]) -> "Config":
+    try:
+        return Config.model_validate_json(_json(path, content))  # JSON mode: strict, yet lists become tuples
+    except ValidationError as error:
+        sentences: dict[str, str] = {}
+        for item in error.errors():
+            where, sentence = _sentence(path, item)
+            if where in sentences and "; " in sentences[where]:  # of several forms that a value may have
+                sentence = f"{sentences[where]} or {sentence.rpartition('; ')[2].removeprefix('it should be ')}"
+            sentences[where] = sentence
+        inner = [where for where in sentences if not any(other.startswith(f"{where}.") for other in sentences if where)]
+        raise ConfigError("\n".join(sentences[where] for where in inner)) from None
+
+
 def _json(path: str | Path, raw: dict[str, Any]) -> str:
     try:
         return json.dumps(raw, default=str)
@@ -205,18 +233,20 @@ def _json(path: str | Path, raw: dict[str, Any]) -> str:
         raise ConfigError(f"{path} holds what no setting can be: {error}") from None
 
 
-def _sentence(path: str | Path, item: Any) -> str:
-    """One pydantic error as one sentence."""
+def _sentence(path: str | Path, item: Any) -> tuple[str, str]:
+    """The key path of one pydantic error, and the error as one sentence."""
     where = ".".join(str(part) for part in item["loc"])
     if item["type"] == "missing":
-        return f"{path}: {where} is missing; {_choices(item['loc'][:-1])}"
+        return where, f"{path}: {where} is missing; {_choices(item['loc'][:-1])}"
     if item["type"] == "extra_forbidden":
-        return f"{path}: {where} is unknown; {_choices(item['loc'][:-1], str(item['loc'][-1]))}"
+        return where, f"{path}: {where} is unknown; {_choices(item['loc'][:-1], str(item['loc'][-1]))}"
     where = ".".join(str(part) for part in item["loc"] if isinstance(part, int) or part.isidentifier())
     message = item["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
     if item["type"] == "value_error":
-        return f"{path}: {where + ': ' if where else ''}{message}"
-    return f"{path}: {where} is {item['input']!r}; {message}"
+        return where, f"{path}: {where + (' ' if message.startswith('should') else ': ') if where else ''}{message}"
+    if item["type"] == "string_pattern_mismatch":
+        message = "it should be lower-case letters, digits and underscores, a letter first"
+    return where, f"{path}: {where} is {item['input']!r}; {message}"
 
 
 def _choices(section: tuple[int | str, ...], typed: str = "") -> str:
@@ -233,7 +263,7 @@ def _choices(section: tuple[int | str, ...], typed: str = "") -> str:
 def main(words: list[str]) -> None:
     """`python -m pipeline.core.config [PROFILE]`: lay a profile over params.yaml, if one is named, and check the file."""
     try:
-        for name in words:
+        for name in words[:1]:
             take_profile(name)
         load()
     except ConfigError as error:

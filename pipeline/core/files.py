@@ -139,7 +139,7 @@ def save_table(path: Path, table: "pd.DataFrame") -> None:
     """Write a table in the format of the file's suffix, .parquet or .csv."""
     with replacing(path) as temporary:
         if path.suffix == ".parquet":
-            table.to_parquet(temporary, index=False)
+            table.to_parquet(temporary, index=False, write_page_checksum=True)
         else:
             table.to_csv(temporary, index=False)
 
@@ -149,10 +149,11 @@ def load_table(path: Path) -> "pd.DataFrame":
     import pandas as pd
 
     try:
-        return pd.read_parquet(path)
-    except OSError as error:
+        path.stat()
+        return pd.read_parquet(path, page_checksum_verification=True)
+    except FileNotFoundError as error:
         raise ArtefactError(_missing(path, error)) from None
-    except ValueError:
+    except Exception:  # pyarrow raises errors of many kinds for a damaged file
         raise ArtefactError(_damaged(path, "its content")) from None
 
 

@@ -9,8 +9,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from . import registry
-
 DIMENSIONS = 32  # of the Sobol sequence
 FIRST_OPTION = 16  # dimension of a cell's first own option
 
@@ -100,11 +98,3 @@ def pick(setting: Any, share: float) -> Any:
     if isinstance(setting, Range):
         return float(f"{setting.low * (setting.high / setting.low) ** share:.6g}")
     return setting[min(int(share * len(setting)), len(setting) - 1)]
-
-
-def check_heads(heads: tuple[str, ...]) -> None:
-    """Refuse a head that does not exist."""
-    there = ["default", *registry.names("heads")]
-    for name in heads:
-        if name not in there:
-            raise ValueError(f"head: there is no head {name!r}; there are {', '.join(there)}")

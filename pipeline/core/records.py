@@ -192,6 +192,8 @@ class TrialResult(ArrayRecord):
     def __post_init__(self) -> None:
         if set(self.curves) != set(CURVES) or set(self.weights) != set(CHECKPOINTS):
             raise ArtefactError("lacks curves or checkpoints")
+        if {len(curve) for curve in self.curves.values()} != {self.trial.epochs + 1}:
+            raise ArtefactError("has curves of a wrong length")
 
     def cell_weights(self, checkpoint: str) -> Arrays:
         """The parameters of the cell at a checkpoint."""
@@ -225,6 +227,11 @@ class TrialSpectra(ArrayRecord):
     standard_error: NDArray[np.float64]
     rounding_error: NDArray[np.float64]
     history: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        arrays = (self.exponents, self.standard_error, self.rounding_error, self.history)
+        if {len(array) for array in arrays} != {len(CHECKPOINTS)}:
+            raise ArtefactError("lacks checkpoints")
 
     @property
     def diverged(self) -> bool:
@@ -399,12 +406,16 @@ class StageRecord(JsonRecord):
 
 def trials_in(folder: Path) -> list[TrialResult]:
     """All trials of a folder, sorted by cell and index, without their weights; ArtefactError if there are none."""
-    return sorted(map(TrialResult.load, array_files(folder)), key=lambda r: (r.trial.cell, r.trial.index))
+    return sorted(map(TrialResult.load, array_files(folder)), key=_place)
 
 
 def spectra_in(folder: Path) -> list[TrialSpectra]:
-    """All spectra of a folder, sorted by their trial's cell and index; ArtefactError if there are none."""
-    return sorted(map(TrialSpectra.load, array_files(folder)), key=lambda r: (r.trial.cell, r.trial.index))
+    """All spectra of a folder, sorted as the trials; ArtefactError if there are none."""
+    return sorted(map(TrialSpectra.load, array_files(folder)), key=_place)
+
+
+def _place(record: TrialResult | TrialSpectra) -> tuple[str, int]:
+    return record.trial.cell, record.trial.index
 
 
 def by_cell(results: Sequence[TrialResult]) -> dict[str, list[TrialResult]]:

@@ -115,7 +115,7 @@ def main(stage: Callable[..., None], *, sections: tuple[str, ...], words: tuple[
     except KeyboardInterrupt:
         _stop(f"{name}: interrupted; what had finished is kept, run the same command again to go on", 130)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.ENOENT):
+        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
             raise
         _stop(f"{name}: {error.strerror}: {error.filename or 'writing'}; make room or allow it, then run again", 1)
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ..core import layout
+from ..core.code import code_hash, content_hash
 from ..core.config import Config, FixedPointsSettings, SpectrumSettings
 from ..core.records import (
     CONSTANT_INPUTS,
@@ -50,19 +51,15 @@ class Search:
 
 def jobs(settings: Config, task: str) -> list[Search]:
     """One search per cell of a task; sections `seed`, `spectrum` and `fixed_points` of params.yaml."""
-    folder = layout.trials(task)
-    chosen = [best(results) for results in by_cell(trials_in(folder)).values()]
-    return [
-        Search(
-            result=result.trial.path(folder),
-            data=layout.data(task),
-            driving=settings.spectrum,
-            settings=settings.fixed_points,
-            seed=settings.seed,
-            path=layout.fixed_points(task) / f"{result.trial.cell}.safetensors",
-        )
-        for result in chosen
-    ]
+    folder, code = layout.trials(task), code_hash("measuring/fixed_points.py")
+    searches = []
+    for result in (best(results) for results in by_cell(trials_in(folder)).values()):
+        sections = [settings.spectrum.model_dump(), settings.fixed_points.model_dump(), settings.seed]
+        name = content_hash([result.trial.id, result.weights_checksum(), *sections, code])
+        path = layout.fixed_points(task) / f"{result.trial.cell}-{name}.safetensors"
+        files = {"result": result.trial.path(folder), "data": layout.data(task), "path": path}
+        searches.append(Search(**files, driving=settings.spectrum, settings=settings.fixed_points, seed=settings.seed))
+    return searches
 
 
 def best(trials: Sequence[TrialResult]) -> TrialResult:

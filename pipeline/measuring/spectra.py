@@ -1,7 +1,5 @@
 """The spectra of finished trials."""
 
-import hashlib
-import json
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,7 +13,7 @@ from torch import Tensor
 from .. import tasks
 from ..cells import Cell, Params
 from ..core import layout
-from ..core.code import code_hash
+from ..core.code import code_hash, content_hash
 from ..core.config import Config, SpectrumSettings
 from ..core.files import array_files
 from ..core.records import CHECKPOINTS, TaskData, Trial, TrialResult, TrialSpectra
@@ -58,8 +56,7 @@ def jobs(settings: Config, task: str) -> list[Measurement]:
     measurements = []
     for path in array_files(results):
         result = TrialResult.load(path)
-        content = [result.trial.id, result.weights_checksum(), settings.spectrum.model_dump(), chosen, code]
-        name = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+        name = content_hash([result.trial.id, result.weights_checksum(), settings.spectrum.model_dump(), chosen, code])
         target = layout.spectra(task) / f"{result.trial.cell}-{name}.safetensors"
         measurements.append(
             (Network.of(result.trial).cell.state_size, Measurement(path, layout.data(task), settings.spectrum, chosen, target))

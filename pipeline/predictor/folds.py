@@ -10,6 +10,7 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import StratifiedKFold
 
 from ..core.config import PredictorSettings
+from ..core.errors import ArtefactError
 from .inputs import EARLY, EARLY_LOSS, GRADIENTS, HYPER_PARAMETERS, INITIAL, SETS
 from .model import fit_score, fit_success, kind, predict
 
@@ -38,7 +39,13 @@ class Fold:
 
 
 def folds(rows: pd.DataFrame, settings: PredictorSettings, seed: int) -> list[Fold]:
-    """All fits that the evidence needs, of rows from `trial_inputs`; a split that leaves nothing to learn from is left out."""
+    """All fits that the evidence needs, of rows from `trial_inputs`; a split that leaves nothing to learn from is left out.
+
+    Raises:
+        ArtefactError: there are too few trials to hold any out.
+    """
+    if len(rows) < 4:
+        raise ArtefactError(f"the study has {len(rows)} trials; a predictor needs at least 4: raise train.trials in params.yaml")
     return [
         Fold(split, inputs, group, _seen(rows[~held], inputs), _seen(rows[held], inputs), settings, seed)
         for split in SPLITS

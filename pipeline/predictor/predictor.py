@@ -250,7 +250,7 @@ class StabilityPredictor:
 
 
 def _check_inputs(folder: Path, about: Mapping[str, Any]) -> None:
-    if about.get("sets") != {name: list(SETS[name]) for name in SERVED}:
+    if not isinstance(about, dict) or about.get("sets") != {name: list(SETS[name]) for name in SERVED}:
         raise ArtefactError(
             f"the predictor in {folder} was fitted to other inputs than this version of the library gives: fit it again "
             "(`dvc repro`), or ask it through mlflow.pyfunc.load_model, which brings the version that fitted it"

@@ -7,7 +7,7 @@ import pandas as pd
 
 from ..core import layout
 from ..core.config import Config
-from ..core.files import load_table
+from ..core.files import array_files, load_table
 from ..core.records import (
     Judgement,
     TaskData,
@@ -46,7 +46,7 @@ class Study:
     @classmethod
     def load(cls, settings: Config) -> Self:
         """Read the results that lie in the working directory; ArtefactError if one is missing or damaged."""
-        points = [layout.fixed_points(task) / f"{cell}.safetensors" for task in settings.tasks for cell in settings.cells]
+        points = [path for task in settings.tasks for path in array_files(layout.fixed_points(task))]
         return cls(
             settings=settings,
             tasks={task: TaskData.info_of(layout.data(task)) for task in settings.tasks},

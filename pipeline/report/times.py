@@ -2,10 +2,11 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 
 from ..core import config, layout
-from ..core.errors import PipelineError
+from ..core.errors import ArtefactError, PipelineError
 from ..core.records import StageRecord
 from ..core.tables import Table, duration
 
@@ -15,7 +16,10 @@ _PAUSE = 60.0  # seconds between two stages from which on they belong to differe
 
 def recorded(tasks: Sequence[str]) -> list[StageRecord]:
     """What the last run of each stage instance left; instances of other tasks are left out."""
-    records = map(StageRecord.load, sorted(layout.RECORDS.glob("*.json")))
+    records = []
+    for path in sorted(layout.RECORDS.glob("*.json")):
+        with suppress(ArtefactError):  # of another version: its stage has not run since
+            records.append(StageRecord.load(path))
     return [record for record in records if set(record.words) <= set(tasks)]
 
 
@@ -31,12 +35,13 @@ def table(records: Sequence[StageRecord]) -> Table:
     for stage, pairs in spent.items():
         if pairs:
             seconds, tracking = (sum(column) for column in zip(*pairs, strict=True))
-            rows.append([stage, len(pairs), duration(seconds), f"{100 * seconds / total:.1f} %", duration(tracking)])
+            instances = len(records) if stage == "sum" else "" if stage == BETWEEN else len(pairs)
+            rows.append([stage, instances, duration(seconds), f"{100 * seconds / total:.1f} %", duration(tracking)])
     return Table(["stage", "instances", "wall time", "share", "tracking"], rows, total=True)
 
 
 def _gaps(records: Sequence[StageRecord]) -> list[float]:
-    """Seconds between the end of one stage and the begin of the next, where both belong to one run."""
+    """Seconds between the end of one stage and the beginning of the next, where both belong to one run."""
     spans = sorted((r.began, r.began + r.seconds) for r in records)
     gaps = [begin - end for (_, end), (begin, _) in pairwise(spans)]
     return [gap for gap in gaps if 0 < gap < _PAUSE]

@@ -6,7 +6,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import mlflow
-import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelOutput
 from mlflow.models import Model, ModelSignature
@@ -26,23 +25,19 @@ DONE = "beats_rival"  # the last tag that registration sets
 _REQUIREMENTS = ("mlflow", "numpy", "pandas", "scipy", "scikit-learn", "skops", "pydantic", "ruamel.yaml", "safetensors")
 
 
-def register(opened: store.Store, run: str, judgement: Judgement) -> str:
-    """Register the predictor in layout.PREDICTOR as MODEL, unless it is there, and return its version.
+def register(opened: store.Store, run: str, judgement: Judgement) -> None:
+    """Register the predictor in layout.PREDICTOR as MODEL, as an output of the run with an id, unless it is there.
 
     The alias `champion` moves to it if all inputs beat the best set without spectra; otherwise it stays where it is.
-
-    Args:
-        opened: the store.
-        run: id of the run that it belongs to.
-        judgement: the evidence.
     """
+    from ..predictor.evidence import verdict
+
     mark = digest(layout.PREDICTOR / "about.json", layout.PREDICTIONS)  # not model.skops, which holds the time of writing
     client = opened.client
-    models = client.search_registered_models(f"name = '{MODEL}'")
     known = [v for v in client.search_model_versions(f"name = '{MODEL}'") if v.tags.get("digest") == mark]
     if known and DONE in known[0].tags:
-        return str(known[0].version)
-    if not models:
+        return
+    if not client.search_registered_models(f"name = '{MODEL}'"):
         purpose = "Predicts from Lyapunov spectra, measured early, whether a recurrent network's training will succeed."
         client.create_registered_model(MODEL, description=purpose)
     if not known:
@@ -53,9 +48,10 @@ def register(opened: store.Store, run: str, judgement: Judgement) -> str:
     number, beats = str(known[0].version), judgement.champion.beats
     if beats:
         client.set_registered_model_alias(MODEL, CHAMPION, number)
-    client.update_model_version(MODEL, number, _description(judgement, number, _champion(client)))
+    holder = _champion(client)
+    stays = f" The alias {CHAMPION} stays at version {holder}, the last one that did." if holder not in (None, number) else ""
+    client.update_model_version(MODEL, number, f"{verdict(judgement.champion)}{stays}")
     client.set_model_version_tag(MODEL, number, DONE, "yes" if beats else "no")
-    return number
 
 
 def fetch_model(uri: str) -> Path:
@@ -76,42 +72,20 @@ def fetch_model(uri: str) -> Path:
     raise TrackingError(f"{uri} is another model: it lacks {FILES[0]}; models:/{MODEL}/latest is this project's")
 
 
-def signature() -> ModelSignature:
-    """Columns in and out; all inputs are optional, since a predictor uses the best set of those it is given."""
-    from ..predictor import inputs
-
-    columns = dict.fromkeys(column for name in inputs.SERVED for column in inputs.SETS[name])
-    known = [ColSpec("string" if c in inputs.CATEGORIES else "double", c, required=False) for c in columns]
-    answer = [ColSpec("double", "expected_score"), ColSpec("double", "probability_of_success"), ColSpec("string", "based_on")]
-    return ModelSignature(Schema(known), Schema(answer))
-
-
 def _log(opened: store.Store, run: str) -> LoggedModel:
-    """Log the model as an output of the run.
+    """Log the predictor as an MLflow model that brings this package along, as an output of the run.
 
     `mlflow.pyfunc.log_model` would do it too, and load the model into this process to try it: 13 of 16 seconds.
     """
     from ..predictor import inputs
 
+    client, package = opened.client, Path(__file__).parent.parent
+    columns = _signature()
     example = inputs.trial_inputs(load_table(layout.FEATURES)).head(3)
-    client = opened.client
     model = client.create_logged_model(opened.experiments[STAGES], MODEL, run)
     with tempfile.TemporaryDirectory() as folder:
-        about = Model(artifact_path=model.artifact_location, model_uuid=model.model_id, run_id=run, model_id=model.model_id)
-        _save(Path(folder) / "model", example, about)
-        client.log_model_artifacts(model.model_id, str(Path(folder) / "model"))
-    client.finalize_logged_model(model.model_id, "READY")
-    client.log_outputs(run, [LoggedModelOutput(model.model_id, 0)])
-    return model
-
-
-def _save(target: Path, example: pd.DataFrame, about: Model) -> None:
-    """Write the predictor as an MLflow model that brings this package along."""
-    package = Path(__file__).parent.parent
-    with tempfile.TemporaryDirectory() as folder:
-        code = Path(folder) / PACKAGE
+        code, target = Path(folder) / PACKAGE, Path(folder) / "model"
         shutil.copytree(package, code, ignore=shutil.ignore_patterns("__pycache__"))
-        columns = signature()
         mlflow.pyfunc.save_model(
             target,
             python_model=str(package / "tracking" / "served.py"),
@@ -120,15 +94,22 @@ def _save(target: Path, example: pd.DataFrame, about: Model) -> None:
             signature=columns,
             input_example=example[columns.inputs.input_names()],
             pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
-            mlflow_model=about,
+            mlflow_model=Model(model.artifact_location, run, model_uuid=model.model_id, model_id=model.model_id),
         )
+        client.log_model_artifacts(model.model_id, str(target))
+    client.finalize_logged_model(model.model_id, "READY")
+    client.log_outputs(run, [LoggedModelOutput(model.model_id, 0)])
+    return model
 
 
-def _description(judgement: Judgement, number: str, holder: str | None) -> str:
-    from ..predictor.evidence import verdict
+def _signature() -> ModelSignature:
+    """Columns in and out; all inputs are optional, since a predictor uses the best set of those it is given."""
+    from ..predictor import inputs
 
-    stays = f" The alias {CHAMPION} stays at version {holder}, the last one that did." if holder not in (None, number) else ""
-    return f"{verdict(judgement.champion)}{stays}"
+    columns = dict.fromkeys(column for name in inputs.SERVED for column in inputs.SETS[name])
+    known = [ColSpec("string" if c in inputs.CATEGORIES else "double", c, required=False) for c in columns]
+    answer = [ColSpec("double", "expected_score"), ColSpec("double", "probability_of_success"), ColSpec("string", "based_on")]
+    return ModelSignature(Schema(known), Schema(answer))
 
 
 def _champion(client: MlflowClient) -> str | None:

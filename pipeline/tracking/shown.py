@@ -1,9 +1,9 @@
-"""What MLflow shows of a study's records: pure functions, which read and write nothing but the hashes of files."""
+"""What MLflow shows of a study's records: pure functions, which read no more of files than their hash."""
 
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from mlflow.entities import Dataset
 
 from ..core import layout
 from ..core.files import digest
@@ -22,21 +23,11 @@ from .views import STAGES, TRIALS
 # Metrics of each trial by their names in the feature table: one value per checkpoint, and one per trial.
 SUMMARIES = ("exponent_1", "exponent_2", "exponents_mean", "positive_sum", "kaplan_yorke_dimension", "lost_count")
 ANSWERS = ("score", "success", "expected_score", "probability_of_success")
+JUDGED = (layout.EVIDENCE, layout.PREDICTOR / "about.json", layout.PREDICTIONS)  # what the stage `predictor` wrote
 VOLATILE = ("seconds", "spectrum_seconds", "stage_seconds")  # wall times, which differ between clones of one study
 
 Series = dict[int, float]  # step -> value
 Point = tuple[str, float | None, int]  # name, value, step
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """Data that a run used: name, hash, origin, and as JSON its columns and its size."""
-
-    name: str
-    digest: str
-    source: str
-    schema: str | None = None
-    profile: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,9 +41,9 @@ class Instance:
     """
 
     stage: str
-    words: tuple[str, ...] = ()
-    written: int = 0
-    record: StageRecord | None = None
+    words: tuple[str, ...]
+    written: int
+    record: StageRecord | None
 
     @property
     def name(self) -> str:
@@ -62,7 +53,7 @@ class Instance:
     @property
     def tags(self) -> dict[str, str]:
         """The tags of its run and of the runs below it."""
-        dvc = "@".join(filter(None, [self.stage, "-".join(self.words)]))
+        dvc = "@".join((self.stage, *self.words))
         source = {"mlflow.source.name": f"stages.{self.stage}", "mlflow.source.type": "LOCAL"}
         return {"stage": self.stage, "dvc.stage": dvc, **source, **dict(zip(("task",), self.words, strict=False))}
 
@@ -76,47 +67,42 @@ class Shown:
         key: identity of the run, the same for the same results.
         name: human-readable.
         metrics: by name; finite numbers only.
-        params, tags, note: as text; the note is Markdown.
+        tags, note: as text; the note is Markdown.
+        begin, end: milliseconds since 1970.
+        params: as text; those of a stage come from its record.
+        origin: tags of a run that is made on this machine.
         datasets: used.
         files: artifact folder -> files to log.
         tables: artifact file (.json) -> table.
-        begin, end: milliseconds since 1970.
-        settings: parameters that the record of a run on this machine adds.
-        origin: tags that the same record adds.
     """
 
     experiment: str
     key: str
     name: str
     metrics: dict[str, Series]
-    params: dict[str, str] = field(default_factory=dict)
-    tags: dict[str, str] = field(default_factory=dict)
-    note: str = ""
+    tags: dict[str, str]
+    note: str
+    begin: int
+    end: int
+    params: dict[str, str]
+    origin: dict[str, str]
     datasets: Sequence[Dataset] = ()
     files: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
-    begin: int = 0
-    end: int = 0
-    settings: dict[str, str] = field(default_factory=dict)
-    origin: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def hash(self) -> str:
-        """Hash of all that is shown, without what differs between clones of one study: wall times, settings, origin."""
-        metrics = [(name, self._digest(series)) for name, series in self.metrics.items() if name not in VOLATILE]
+        """Hash of all that is shown, without what differs between clones of one study; it ends with that of all metrics."""
         files = [(folder, path.name, digest(path)) for folder, paths in self.files.items() for path in paths]
         tables = [(name, table.to_json(double_precision=9)) for name, table in self.tables.items()]
-        datasets = [asdict(dataset) for dataset in self.datasets]
-        return hashed([metrics, self.params, self.tags, self.note, datasets, files, tables])
+        datasets = [dict(dataset) for dataset in self.datasets]
+        return f"{hashed([self.name, self.tags, self.note, datasets, files, tables])} {self.metrics_hash(self.metrics)}"
 
-    @cached_property
-    def series(self) -> dict[str, str]:
-        """Hashes of the metrics with more than one point, of which a list of runs shows the last point alone."""
-        return {name: self._digest(series)[:8] for name, series in self.metrics.items() if len(series) > 1}
-
-    @staticmethod
-    def _digest(series: Series) -> str:
-        return hashed([(step, f"{value:.9g}") for step, value in series.items()])  # processors differ in the last bits
+    def metrics_hash(self, names: Container[str]) -> str:
+        """Hash of the points of these metrics, as far as they are shown, without VOLATILE."""
+        known = [item for item in self.metrics.items() if item[0] in names and item[0] not in VOLATILE]
+        # processors differ in the last bits
+        return hashed({name: [(step, f"{value:.9g}") for step, value in series.items()] for name, series in known})
 
 
 def hashed(content: Any) -> str:
@@ -136,18 +122,11 @@ def series(points: Iterable[Point]) -> dict[str, Series]:
 def trial(
     instance: Instance, result: TrialResult, spectra: TrialSpectra | None = None, answers: Mapping[str, float] | None = None
 ) -> Shown:
-    """A trial's hyper-parameters, curves by epoch and outcome, and what else is known of it.
-
-    Args:
-        instance: the stage instance that trained it.
-        result: the trial.
-        spectra: of its network.
-        answers: the columns ANSWERS of the predictor that had not seen it.
-    """
+    """A trial's hyper-parameters, curves by epoch, outcome, spectra, and ANSWERS of the predictor that had not seen it."""
     own, outcome = result.trial, result.outcome
     fields = asdict(own)
     hashes = {"data.hash": fields.pop("data_hash"), "code.hash": fields.pop("code_hash")}
-    params = fields.pop("hyper_parameters") | {f"option.{name}": value for name, value in fields.pop("options").items()} | fields
+    params = fields.pop("hyper_parameters") | {"option": fields.pop("options")} | fields
     points: list[Point] = [(curve, value, epoch) for curve in CURVES for epoch, value in enumerate(result.curves[curve])]
     points += [(name, value, 0) for name, value in asdict(outcome).items()]
     points += _spectra_points(result, spectra) if spectra else []
@@ -157,11 +136,11 @@ def trial(
         key=own.id,
         name=own.name,
         metrics=series(points),
-        params=_text(params),
         tags=instance.tags | hashes | {"cell": own.cell, "diverged": "yes" if outcome.diverged else "no"},
         note="\n\n".join([_training_note(result), *([_spectra_note(result, spectra)] if spectra else [])]),
         begin=instance.written - round(1000 * outcome.seconds),
         end=instance.written,
+        params=_text(params),
         origin=instance.record.origin if instance.record else {},
     )
 
@@ -176,31 +155,33 @@ def prepared(instance: Instance, info: TaskInfo) -> Shown:
         {**sizes, "chance": info.chance},
         note=f"**{info.title}.** {info.description}\n\n```\n{info.summary()}\n```",
         tags={"source": info.source, "licence": info.licence, "data.hash": info.hash},
-        datasets=[Dataset(info.task, info.hash[:12], info.source, profile=json.dumps(sizes))],
+        datasets=[Dataset(info.task, info.hash[:12], "local", info.source, profile=json.dumps(sizes))],
     )
 
 
 def trained(instance: Instance, results: Sequence[TrialResult]) -> Shown:
     """A sweep: how many trials diverged, and the losses of the others, in all and by cell."""
+    ordered = sorted(results, key=lambda r: r.trial.id)
     rows = [
-        (r.trial.cell, r.outcome.diverged, {"validation_loss": r.curves["validation_loss"][-1]})
-        for r in sorted(results, key=lambda r: r.trial.id)
+        {"cell": r.trial.cell, "diverged": r.outcome.diverged, "validation_loss": r.curves["validation_loss"][-1]}
+        for r in ordered
     ]
-    first = results[0].trial
-    data = Dataset(first.task, first.data_hash[:12], layout.data(first.task).as_posix())
-    return _sweep(instance, sorted(r.trial.id for r in results), rows, datasets=[data])
+    first = ordered[0].trial
+    data = Dataset(first.task, first.data_hash[:12], "local", layout.data(first.task).as_posix())
+    return _sweep(instance, [r.trial.id for r in ordered], rows, datasets=[data])
 
 
-def measured(instance: Instance, spectra: Mapping[str, TrialSpectra]) -> Shown:
-    """The spectra of a sweep, by the name of their file: how many states were not finite, and the largest exponents."""
+def measured(instance: Instance, spectra: Mapping[Path, TrialSpectra]) -> Shown:
+    """The spectra of a sweep, by their file: how many states were not finite, and the largest exponents."""
     rows = [
-        (s.trial.cell, s.diverged, {f"exponent_1_{c}": s.mean(c, floor=FLOOR).max() for c in CHECKPOINTS})
-        for _, s in sorted(spectra.items())
+        {"cell": s.trial.cell, "diverged": s.diverged}
+        | {f"exponent_1_{checkpoint}": s.mean(checkpoint, floor=FLOOR).max() for checkpoint in CHECKPOINTS}
+        for s in spectra.values()
     ]
-    return _sweep(instance, sorted(spectra), rows)
+    return _sweep(instance, [path.name for path in spectra], rows)
 
 
-def located(instance: Instance, points: Mapping[Path, TrialFixedPoints], portraits: Sequence[Path]) -> Shown:
+def located(instance: Instance, points: Mapping[Path, TrialFixedPoints]) -> Shown:
     """The fixed points of the best trial of each cell, by their file, and their pictures."""
     metrics, rows = dict[str, float | None](), []
     for record in points.values():
@@ -214,33 +195,26 @@ def located(instance: Instance, points: Mapping[Path, TrialFixedPoints], portrai
         [[r.trial.id, r.settings.model_dump()] for r in points.values()],
         metrics,
         note="Fixed points of the best trial of each cell under constant inputs.\n\n" + table.markdown(),
-        files={"": list(points), "figures": portraits},
+        files={"": list(points), "figures": _there(layout.portrait(r.trial.task, r.trial.cell) for r in points.values())},
     )
 
 
-def tabulated(instance: Instance, table: pd.DataFrame, files: Sequence[Path]) -> Shown:
-    """The feature table, the first of its files: how many trials succeeded and diverged, by task and cell."""
+def tabulated(instance: Instance, table: pd.DataFrame) -> Shown:
+    """The feature table: how many trials succeeded and diverged, by task and cell."""
     trials = table[table["checkpoint"] == "final"]
     counts = trials.groupby(["task", "cell"]).agg(
         trials=("trial", "size"), diverged=("diverged", "sum"), successes=("success", "sum"), best_loss=("final_loss", "min")
     )
     metrics = {f"success_share/{task}": float(part["success"].mean()) for task, part in trials.groupby("task")}
     metrics |= {"trials": len(trials), "successes": int(trials["success"].sum()), "diverged": int(trials["diverged"].sum())}
-    data = _table_dataset(table, files[0])
-    note = _markdown(counts.reset_index())
-    return _stage(instance, [data.digest], metrics, note=note, datasets=[data], files={"": files})
+    rows, data = counts.reset_index(), _features(table)
+    note = Table(list(rows.columns), rows.to_numpy().tolist()).markdown()
+    files = {"": _there([layout.FEATURES, layout.FEATURES_CSV])}
+    return _stage(instance, [data.digest], metrics, note=note, datasets=[data], files=files)
 
 
-def judged(instance: Instance, judgement: Judgement, identity: str, features: pd.DataFrame, files: Sequence[Path]) -> Shown:
-    """The predictor's evidence: its measures beside those of the best set of inputs without spectra.
-
-    Args:
-        instance: the stage.
-        judgement: the evidence.
-        identity: hash of the predictor.
-        features: the feature table.
-        files: to log.
-    """
+def judged(instance: Instance, judgement: Judgement, features: pd.DataFrame) -> Shown:
+    """The predictor's evidence from a feature table: its measures beside those of the best set of inputs without spectra."""
     champion, rows, metrics = judgement.champion, [], dict[str, float | None]()
     for evidence in judgement.evidence:
         ending = {champion.with_: "", champion.without: "_without_spectra"}.get(evidence.inputs)
@@ -253,20 +227,20 @@ def judged(instance: Instance, judgement: Judgement, identity: str, features: pd
     metrics |= {"gain_r2": champion.r2.value, "gain_r2_low": champion.r2.low, "gain_r2_high": champion.r2.high}
     return _stage(
         instance,
-        [identity],
+        [digest(*JUDGED[:2])],
         metrics | {"beats_rival": champion.beats},
         note=_evidence_note(judgement),
         tags={"rival": champion.without, "champion": "yes" if champion.beats else "no"},
-        datasets=[_table_dataset(features, layout.FEATURES)],
-        files={"": files},
+        datasets=[_features(features)],
+        files={"": [layout.PREDICTIONS]},
         tables={"evidence.json": pd.DataFrame(rows)},
     )
 
 
-def reported(instance: Instance, page: Path, figures: Sequence[Path]) -> Shown:
+def reported(instance: Instance, figures: Sequence[Path]) -> Shown:
     """The study's page and its figures."""
-    note = f"The whole study on one page: the artifact `{page.name}`."
-    return _stage(instance, [digest(page)], {}, note=note, files={"": [page], "figures": figures})
+    note = f"The whole study on one page: the artifact `{layout.PAGE.name}`."
+    return _stage(instance, [digest(layout.PAGE)], {}, note=note, files={"": [layout.PAGE], "figures": figures})
 
 
 def _stage(
@@ -281,25 +255,25 @@ def _stage(
         key=hashed([instance.name, identity]),
         name=instance.name,
         metrics=series(points),
-        tags=instance.tags | (tags or {}),
+        tags={**instance.tags, **(tags or {})},
         begin=round(1000 * began),
         end=round(1000 * end),
-        settings=_text(_flat(record.settings)) if record else {},
+        params=_text(record.settings) if record else {},
         origin=record.origin if record else {},
         **content,
     )
 
 
-def _sweep(instance: Instance, identity: Sequence[str], rows: Sequence[tuple[Any, ...]], **content: Any) -> Shown:
-    """Counts, medians and best losses over trials, of which rows hold cell, whether it diverged, and measures."""
-    table = pd.DataFrame([{"cell": cell, "diverged": diverged} | measures for cell, diverged, measures in rows])
+def _sweep(instance: Instance, identity: Sequence[str], rows: Sequence[dict[str, Any]], **content: Any) -> Shown:
+    """Counts, medians and best losses over trials, of which rows hold `cell`, `diverged`, and measures."""
+    table = pd.DataFrame(rows)
     table.loc[table["diverged"], table.columns[2:]] = math.nan
     metrics = _summary(table)
     cells = {str(cell): _summary(part) for cell, part in table.groupby("cell")}
+    summaries = Table(["cell", *metrics], [[cell, *summary.values()] for cell, summary in cells.items()])
+    note = f"{len(table)} trials, {metrics['diverged']} of them diverged.\n\n{summaries.markdown()}"
     metrics |= {f"{cell}/{name}": value for cell, summary in cells.items() for name, value in summary.items()}
-    note = Table(["cell", *_summary(table)], [[cell, *summary.values()] for cell, summary in cells.items()]).markdown()
-    text = f"{len(table)} trials, {int(table['diverged'].sum())} of them diverged.\n\n{note}"
-    return _stage(instance, identity, metrics, note=text, **content)
+    return _stage(instance, identity, metrics, note=note, **content)
 
 
 def _summary(table: pd.DataFrame) -> dict[str, float]:
@@ -364,24 +338,20 @@ def _evidence_note(judgement: Judgement) -> str:
     )
 
 
-def _table_dataset(table: pd.DataFrame, path: Path) -> Dataset:
+def _features(table: pd.DataFrame) -> Dataset:
     schema = {str(column): str(kind) for column, kind in table.dtypes.items()}
-    profile = json.dumps({"rows": len(table), "columns": table.shape[1]})
-    return Dataset(path.stem, digest(path), path.as_posix(), json.dumps(schema), profile)
+    profile = {"rows": len(table), "columns": table.shape[1]}
+    path = layout.FEATURES
+    return Dataset(path.stem, digest(path), "local", path.as_posix(), json.dumps(schema), json.dumps(profile))
 
 
-def _markdown(table: pd.DataFrame) -> str:
-    return Table(list(table.columns), table.to_numpy().tolist()).markdown()
+def _there(paths: Iterable[Path]) -> list[Path]:
+    return [path for path in paths if path.exists()]
 
 
-def _flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """The leaves of nested mappings by their full path."""
-    leaves: dict[str, Any] = {}
+def _text(values: Mapping[str, Any], path: str = "") -> dict[str, str]:
+    """The leaves of nested mappings by their full path, as parameters of MLflow, which hold 6000 characters."""
+    leaves: dict[str, str] = {}
     for key, value in values.items():
-        leaves |= _flat(value, f"{path}{key}.") if isinstance(value, Mapping) else {f"{path}{key}": value}
+        leaves |= _text(value, f"{path}{key}.") if isinstance(value, Mapping) else {f"{path}{key}": str(value)[:6000]}
     return leaves
-
-
-def _text(values: Mapping[str, Any]) -> dict[str, str]:
-    """Values as parameters of MLflow, which hold 6000 characters."""
-    return {name: str(value)[:6000] for name, value in values.items()}

@@ -11,7 +11,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,11 +22,8 @@ os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 from alembic.util.exc import CommandError
 from mlflow import MlflowClient
-from mlflow.entities import ExperimentTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-from requests import ConnectionError as NoConnection
-from requests import Timeout
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..core.errors import TrackingError
@@ -42,17 +39,17 @@ _SOON = {
 PATIENCE = 20.0  # seconds to wait for another program that writes to the database
 _ELSEWHERE = "or set MLFLOW_TRACKING_URI to another store"
 _CORRUPT = "is corrupt or no MLflow database; move it away and run `python -m stages.track` to fill a new one"
-_READ_ONLY = f"cannot be written; allow it, {_ELSEWHERE}"
-_FULL = f"is on a full disk; make room, {_ELSEWHERE}"
-_SILENT = "does not answer; start the server, or unset MLFLOW_TRACKING_URI to use mlflow.db"
-# Beginning of SQLite's name of an error, or the system's number of one -> what is wrong and what would be right.
-_SENTENCES: dict[str | int, str] = {
-    **dict.fromkeys(("SQLITE_NOTADB", "SQLITE_CORRUPT"), _CORRUPT),
-    **dict.fromkeys(
-        ("SQLITE_READONLY", "SQLITE_CANTOPEN", errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST), _READ_ONLY
+# How the name of an error begins, SQLite's, the system's or Python's -> what is wrong and what would be right.
+_SENTENCES = {
+    ("SQLITE_NOTADB", "SQLITE_CORRUPT"): _CORRUPT,
+    ("SQLITE_READONLY", "SQLITE_CANTOPEN", "EACCES", "EPERM", "EROFS", "ENOTDIR", "EEXIST"): (
+        f"cannot be written; allow it, {_ELSEWHERE}"
     ),
-    **dict.fromkeys(("SQLITE_FULL", errno.ENOSPC, errno.EDQUOT), _FULL),
-    **dict.fromkeys(("SQLITE_BUSY", "SQLITE_LOCKED"), "is locked; end the process that holds it, then run again"),
+    ("SQLITE_FULL", "ENOSPC", "EDQUOT"): f"is on a full disk; make room, {_ELSEWHERE}",
+    ("SQLITE_BUSY", "SQLITE_LOCKED"): "is locked; end the process that holds it, then run again",
+    ("ConnectionError", "ConnectTimeout", "ReadTimeout"): (
+        "does not answer; start the server, or unset MLFLOW_TRACKING_URI to use mlflow.db"
+    ),
 }
 
 
@@ -85,18 +82,22 @@ def root() -> Path:
     return Path(named).resolve() if named else next((p for p in (here, *here.parents) if (p / ".dvc").is_dir()), here)
 
 
-def connect() -> Store:
-    """The store, created if need be; TrackingError if it cannot be used."""
-    return _connect(address())
-
-
 @contextmanager
 def writing() -> Iterator[Store]:
-    """The store, for a block in which no other process of this library writes to it, if it is a file."""
-    store = connect()
-    path = database(store.address)
-    with failures(store.address), nullcontext() if path is None else _alone(path):
-        yield store
+    """The store, created if need be, for a block in which no other process of this library writes to it, if it is a file.
+
+    Raises:
+        TrackingError: it cannot be used.
+    """
+    uri = address()
+    with failures(uri), _alone(database(uri)):
+        yield _opened(uri)
+
+
+def connect() -> Store:
+    """The store, created if need be; TrackingError if it cannot be used."""
+    with writing() as store:
+        return store
 
 
 def links(base: str = "http://127.0.0.1:5000") -> str:
@@ -129,48 +130,47 @@ def database(uri: str) -> Path | None:
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
 
 
+def is_server(uri: str) -> bool:
+    """Whether a store is a server, which has its own place for artifacts and its own UI."""
+    return uri.startswith(("http://", "https://"))
+
+
 def artifacts(uri: str) -> Path:
     """The folder of the artifacts of a store that is no server."""
     path = database(uri)
     return (path.parent if path else root()) / "mlartifacts"
 
 
-@lru_cache
-def _connect(uri: str) -> Store:
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # it names every table that it makes
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints tracebacks of what becomes one sentence
-    with failures(uri):
-        path = database(uri)
-        if path is not None:
-            _create(path)
-            _check(path)
-        client = MlflowClient(uri)
-        return Store(uri, client, {name: _experiment(client, uri, name) for name in (views.TRIALS, views.STAGES)})
-
-
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def _alone(path: Path | None) -> Iterator[None]:
     """A block that one process at a time is in: two that create a database corrupt it, two that write double runs."""
+    if path is None:
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f"{path.name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
+@lru_cache
+def _opened(uri: str) -> Store:
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it names every table that it makes
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints tracebacks of what becomes one sentence
+    if path := database(uri):
+        if not path.exists():
+            _create(path)
+        _check(path)
+    client = MlflowClient(uri)
+    return Store(uri, client, {name: _experiment(client, uri, name) for name in (views.TRIALS, views.STAGES)})
+
+
 def _create(path: Path) -> None:
     """Create the database under another name, so that a process that is killed meanwhile leaves none."""
-    if path.exists():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=".mlflow-") as folder:
-        if path.exists():
-            return
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".mlflow-") as folder:
         draft = Path(folder) / path.name
-        store = SqlAlchemyStore(f"sqlite:///{draft}", str(path.parent / "mlartifacts"))
-        for name in (views.TRIALS, views.STAGES):
-            tags = [ExperimentTag(*item) for item in views.tags(name).items()]
-            store.create_experiment(name, _artifacts(f"sqlite:///{path}", name), tags)
-        store.engine.dispose()
+        SqlAlchemyStore(f"sqlite:///{draft}", str(path.parent / "mlartifacts")).engine.dispose()
         with closing(sqlite3.connect(draft)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")  # the UI reads while a stage writes
         draft.replace(path)
@@ -185,16 +185,10 @@ def _check(path: Path) -> None:
         connection.rollback()
 
 
-def _artifacts(uri: str, experiment: str) -> str | None:
-    """Where an experiment's artifacts lie; a server has its own place."""
-    if urlsplit(uri).scheme in ("http", "https"):
-        return None
-    return (artifacts(uri) / experiment.replace(" ", "-")).as_uri()
-
-
 def _experiment(client: MlflowClient, uri: str, name: str) -> str:
     """The experiment's id; it is created, and given its description and views, if need be."""
-    known = client.get_experiment_by_name(name) or client.get_experiment(client.create_experiment(name, _artifacts(uri, name)))
+    place = None if is_server(uri) else (artifacts(uri) / name.replace(" ", "-")).as_uri()
+    known = client.get_experiment_by_name(name) or client.get_experiment(client.create_experiment(name, place))
     number = str(known.experiment_id)
     if known.lifecycle_stage != "active":
         raise TrackingError(f"the MLflow experiment {name!r} was deleted; run `mlflow experiments restore -x {number}`")
@@ -205,16 +199,15 @@ def _experiment(client: MlflowClient, uri: str, name: str) -> str:
 
 
 def _sentence(uri: str, error: Exception) -> str:
-    place = f"the MLflow store {readable(uri)}"
-    for cause in _causes(error):
-        if isinstance(cause, (NoConnection, Timeout)):
-            return f"{place} {_SILENT}"
-        sign = getattr(cause, "sqlite_errorname", None) or getattr(cause, "errno", None)
-        for known, sentence in _SENTENCES.items():
-            if sign == known or (isinstance(sign, str) and isinstance(known, str) and sign.startswith(known)):
-                return f"{place} {sentence}"
-    text = " ".join(str(error).split())
-    return f"{place} failed: {text[:300]}; put it right, {_ELSEWHERE}, then run `python -m stages.track`"
+    names = [name for cause in _causes(error) for name in _names(cause)]
+    known = [sentence for name in names for begins, sentence in _SENTENCES.items() if name.startswith(begins)]
+    other = f"failed: {' '.join(str(error).split())[:300]}; put it right, {_ELSEWHERE}, then run `python -m stages.track`"
+    return f"the MLflow store {readable(uri)} {[*known, other][0]}"
+
+
+def _names(error: BaseException) -> tuple[str, ...]:
+    number = getattr(error, "errno", None)
+    return getattr(error, "sqlite_errorname", ""), errno.errorcode.get(number or 0, ""), type(error).__name__
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

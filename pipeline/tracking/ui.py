@@ -3,7 +3,6 @@
 import os
 import sys
 
-from ..core import layout
 from ..core.errors import PipelineError
 from . import store, update
 
@@ -16,35 +15,26 @@ def main() -> None:
 
     Where MLFLOW_TRACKING_URI names a server, that server has the UI, and none is started.
     """
-    port = os.environ.get("PORT", "5000")
-    if any(place("any").parent.exists() for place in (layout.data, layout.trials, layout.spectra)):
-        _update()
-    try:
-        opened = store.connect()
-    except PipelineError as error:
-        sys.exit(f"ERROR: ui: {error}")
-    remote = opened.address.startswith(("http://", "https://"))
-    _say(store.links(opened.address.rstrip("/") if remote else f"http://127.0.0.1:{port}"))
-    if not remote:
-        os.execve(sys.executable, _command(opened, port), os.environ | _SMALL)
-
-
-def _update() -> None:
     try:
         _say(update.sync())
     except PipelineError as error:
         sys.stderr.write(f"WARNING: {error}\n")
+    try:
+        address = store.connect().address
+    except PipelineError as error:
+        sys.exit(f"ERROR: ui: {error}")
+    port = os.environ.get("PORT", "5000")
+    server = store.is_server(address)
+    _say(store.links(address.rstrip("/") if server else f"http://127.0.0.1:{port}"))
+    if not server:
+        options = ["--backend-store-uri", address, "--default-artifact-root", store.artifacts(address).as_uri()]
+        options += ["--host", "127.0.0.1", "--port", port, "--workers", "1"]
+        os.execve(sys.executable, [sys.executable, "-m", "mlflow", "server", *options], os.environ | _SMALL)
 
 
 def _say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()  # before the server takes the place of this process
-
-
-def _command(opened: store.Store, port: str) -> list[str]:
-    artifacts = store.artifacts(opened.address).as_uri()
-    options = ["--backend-store-uri", opened.address, "--default-artifact-root", artifacts, "--host", "127.0.0.1", "--port", port]
-    return [sys.executable, "-m", "mlflow", "server", *options, "--workers", "1"]
 
 
 if __name__ == "__main__":

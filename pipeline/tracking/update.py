@@ -1,27 +1,24 @@
 """Brings MLflow to the state that the results on disk describe: each run made once, completed, or replaced."""
 
 import json
-import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
 
 from ..core import layout
 from ..core.errors import ArtefactError, TrackingError
-from ..core.files import digest, load_table
+from ..core.files import load_table
 from ..core.records import Judgement, StageRecord, TaskData, TrialFixedPoints, TrialResult, TrialSpectra
 from . import shown, store
 from .shown import Instance, Series, Shown
 from .views import STAGES, TRIALS
 
 IDENTITY = {TRIALS: "trial.id", STAGES: "key"}  # the tag that holds Shown.key
-ORIGIN = ("dvc.experiment", "mlflow.user", "mlflow.source.git.commit", "git.dirty")
-PARENT, NOTE, HASH, SERIES = "mlflow.parentRunId", "mlflow.note.content", "shown", "shown.series"
-ABOUT = layout.PREDICTOR / "about.json"
-JUDGED = (layout.EVIDENCE, ABOUT, layout.PREDICTIONS)  # files of the predictor's stage
+PARENT, HASH = "mlflow.parentRunId", "shown"
 T = TypeVar("T")
 
 
@@ -38,8 +35,8 @@ def sync(*_instance: str) -> str:
         with store.writing() as opened:
             results = Results()
             stages, trials = list(results.stages()), list(results.trials())
-            made = _Runs(opened, STAGES).show(stages)
-            _Runs(opened, TRIALS).show(trials, parents=made)
+            made = _Runs(opened, STAGES).show(stages, {})
+            _Runs(opened, TRIALS).show(trials, made)
             if results.judgement is not None and "predictor" in made:
                 from . import registry
 
@@ -61,11 +58,11 @@ class Results:
 
     def __init__(self) -> None:
         self.problems: list[str] = []
-        whole = len(_there(JUDGED)) == len(JUDGED)
+        whole = all(path.exists() for path in shown.JUDGED)
         self.judgement = self._read(Judgement.load, [layout.EVIDENCE]).get(layout.EVIDENCE) if whole else None
-        self._records = {(r.stage, *r.words): r for r in self._read(StageRecord.load, layout.RECORDS.glob("*.json")).values()}
-        self._trials = {task: self._read(TrialResult.load, _files(layout.trials(task))) for task in _tasks(layout.trials)}
-        self._spectra = {task: self._read(TrialSpectra.load, _files(layout.spectra(task))) for task in _tasks(layout.spectra)}
+        self._records = self._read(StageRecord.load, layout.RECORDS.glob("*.json"))
+        self._trials = self._by_task(TrialResult.load, layout.trials)
+        self._spectra = self._by_task(TrialSpectra.load, layout.spectra)
 
     def trials(self) -> Iterator[Shown]:
         """The runs of all trials."""
@@ -78,45 +75,43 @@ class Results:
 
     def stages(self) -> Iterator[Shown]:
         """The runs of all stage instances that have ended."""
-        for path, info in self._read(TaskData.info_of, map(layout.data, _tasks(layout.data))).items():
+        for path, info in self._read(TaskData.info_of, Path().glob(str(layout.data("*")))).items():
             yield shown.prepared(self._instance("prepare", info.task, of=[path]), info)
-        for task, results in self._ended("train", self._trials):
-            yield shown.trained(self._instance("train", task, of=results), list(results.values()))
-        for task, spectra in self._ended("spectrum", self._spectra):
-            measured = {path.name: s for path, s in spectra.items()}
-            yield shown.measured(self._instance("spectrum", task, of=spectra), measured)
-        searched = {task: _files(layout.fixed_points(task)) for task in _tasks(layout.fixed_points)}
-        points = {task: self._read(TrialFixedPoints.load, files) for task, files in searched.items()}
-        for task, located in self._ended("fixed_points", points):
-            portraits = _there(layout.portrait(task, r.trial.cell) for r in located.values())
-            yield shown.located(self._instance("fixed_points", task, of=located), located, portraits)
-        yield from self._of_all_tasks()
-
-    def _of_all_tasks(self) -> Iterator[Shown]:
+        for instance, results in self._ended("train", self._trials):
+            yield shown.trained(instance, list(results.values()))
+        for instance, spectra in self._ended("spectrum", self._spectra):
+            yield shown.measured(instance, spectra)
+        for instance, points in self._ended("fixed_points", self._by_task(TrialFixedPoints.load, layout.fixed_points)):
+            yield shown.located(instance, points)
         for path, table in self._read(load_table, [layout.FEATURES]).items():
-            files = [path, *_there([layout.FEATURES_CSV])]
-            yield shown.tabulated(self._instance("features", of=files), table, files)
+            yield shown.tabulated(self._instance("features", of=[path]), table)
             if self.judgement is not None:
-                instance, identity = self._instance("predictor", of=JUDGED), digest(layout.EVIDENCE, ABOUT)
-                yield shown.judged(instance, self.judgement, identity, table, [layout.PREDICTIONS])
-        for page in _there([layout.PAGE]):
-            yield shown.reported(self._instance("report", of=[page]), page, sorted(layout.FIGURES.glob("*.png")))
+                yield shown.judged(self._instance("predictor", of=shown.JUDGED), self.judgement, table)
+        if layout.PAGE.exists():
+            yield shown.reported(self._instance("report", of=[layout.PAGE]), sorted(layout.FIGURES.glob("*.png")))
 
-    def _ended(self, stage: str, results: Mapping[str, dict[Path, T]]) -> Iterator[tuple[str, dict[Path, T]]]:
-        """Task and results of the instances of a stage that are not at work, and were not interrupted."""
-        for task, files in results.items():
-            record = self._records.get((stage, task))
-            if files and (record is None or record.seconds > 0):
-                yield task, files
+    def _ended(self, stage: str, tasks: Mapping[str, dict[Path, T]]) -> Iterator[tuple[Instance, dict[Path, T]]]:
+        """The instances of a stage that are not at work, and were not interrupted, with their results."""
+        for task, files in tasks.items():
+            instance = self._instance(stage, task, of=files)
+            if instance.record is None or instance.record.seconds > 0:
+                yield instance, files
 
     def _instance(self, stage: str, *words: str, of: Iterable[Path]) -> Instance:
-        written = max((path.stat().st_mtime_ns for path in _there(of)), default=0) // 1_000_000
-        return Instance(stage, words, written, self._records.get((stage, *words)))
+        written = max(path.stat().st_mtime_ns for path in of) // 1_000_000
+        return Instance(stage, words, written, self._records.get(layout.record(stage, *words)))
+
+    def _by_task(self, load: Callable[[Path], T], place: Callable[[str], Path]) -> dict[str, dict[Path, T]]:
+        """Task -> file -> the record in it, of the folders at a place of the layout."""
+        tasks: defaultdict[str, dict[Path, T]] = defaultdict(dict)
+        for path, record in self._read(load, Path().glob(f"{place('*')}/*.safetensors")).items():
+            tasks[path.parent.name][path] = record
+        return tasks
 
     def _read(self, load: Callable[[Path], T], paths: Iterable[Path]) -> dict[Path, T]:
-        """The records in the files that are there and can be read."""
+        """The records in the files that are there and can be read, sorted by path."""
         records = {}
-        for path in _there(paths):
+        for path in sorted(path for path in paths if path.exists()):
             try:
                 records[path] = load(path)
             except ArtefactError as error:
@@ -129,61 +124,58 @@ class _Runs:
 
     def __init__(self, opened: store.Store, experiment: str) -> None:
         self._client, self._experiment = opened.client, opened.experiments[experiment]
-        self._known: dict[str, list[Run]] = {}
-        token = None
-        while True:
-            page = self._client.search_runs([self._experiment], "", max_results=5000, page_token=token)
+        self._known: defaultdict[str, list[Run]] = defaultdict(list)
+        token: str | None = ""
+        while token is not None:
+            page = self._client.search_runs([self._experiment], "", max_results=5000, page_token=token or None)
             for run in page:
-                self._known.setdefault(run.data.tags.get(IDENTITY[experiment], ""), []).append(run)
-            token = page.token
-            if not token:
-                break
+                self._known[run.data.tags.get(IDENTITY[experiment], "")].append(run)
+            token = page.token or None
 
-    def show(self, items: Iterable[Shown], *, parents: Mapping[str, str] | None = None) -> dict[str, str]:
+    def show(self, items: Iterable[Shown], parents: Mapping[str, str]) -> dict[str, str]:
         """Make, complete or replace the runs of what is to be shown; name -> id.
 
         Trials lie below the run of their sweep, if `parents`, name -> id of the stage runs, has it.
         """
-        return {item.name: self._show(item, (parents or {}).get(f"train {item.tags.get('task')}")) for item in items}
+        return {item.name: self._show(item, parents.get(f"train {item.tags.get('task')}")) for item in items}
 
     def _show(self, item: Shown, parent: str | None) -> str:
-        tags = _tags(item) | ({PARENT: parent} if parent else {})
-        runs = sorted(self._known.get(item.key, ()), key=lambda run: (_is_whole(run), run.data.tags.get(HASH) == item.hash))
-        for double in runs[:-1]:
-            self._client.delete_run(double.info.run_id)
-        run = runs[-1] if runs else None
-        if run is None or not _extends(item, run):
-            return self._replace(run, item, tags)
-        known = run.data
-        changed = known.tags.get(HASH) != item.hash
-        metrics = {name: series for name, series in item.metrics.items() if name not in known.metrics}
-        params = {name: value for name, value in (item.params | item.settings).items() if name not in known.params}
-        if changed or metrics or params:
-            tags = {name: value for name, value in tags.items() if known.tags.get(name) != value}
-            self._log(run.info.run_id, item, metrics, params, tags)
-            if changed:
-                self._attach(run.info.run_id, item)
-        elif parent and known.tags.get(PARENT) != parent:
-            self._client.set_tag(run.info.run_id, PARENT, parent)
-        return str(run.info.run_id)
-
-    def _replace(self, former: Run | None, item: Shown, tags: dict[str, str]) -> str:
-        """Make a run; one of the same results keeps the origin of the run that it replaces."""
-        origin = dict(item.origin)
-        if former is not None:
-            origin = {name: former.data.tags[name] for name in ORIGIN if name in former.data.tags} or origin
-            self._client.delete_run(former.info.run_id)
-        name = str(self._client.create_run(self._experiment, item.begin, origin | tags, item.name).info.run_id)
-        self._log(name, item, item.metrics, item.params | item.settings, {})
-        self._attach(name, item)
-        self._client.set_terminated(name, "FINISHED", item.end)
+        below = {PARENT: parent} if parent else {}
+        known = self._known[item.key]
+        kept = next((run for run in known if _is_part(run, item)), None)
+        name = self._complete(kept, item, below) if kept else self._make(item, below, known)
+        for run in known:
+            if run is not kept:
+                self._client.delete_run(run.info.run_id)
         return name
 
-    def _log(
-        self, run: str, item: Shown, metrics: Mapping[str, Series], params: Mapping[str, str], tags: Mapping[str, str]
-    ) -> None:
+    def _make(self, item: Shown, below: Mapping[str, str], former: Sequence[Run]) -> str:
+        """Make a run; one of the same results keeps the origin of the run that it replaces."""
+        origin = item.origin | (former[0].data.tags if former else {})
+        run = str(self._client.create_run(self._experiment, item.begin, {**origin, **_tags(item), **below}).info.run_id)
+        self._log(run, item, item.metrics, item.params)
+        self._attach(run, item)
+        self._client.set_terminated(run, "FINISHED", item.end)
+        return run
+
+    def _complete(self, run: Run, item: Shown, below: Mapping[str, str]) -> str:
+        """Add what a run lacks; its tags come last, so that an update that was interrupted is seen by its metrics."""
+        name, known, tags = str(run.info.run_id), run.data, dict(below)
+        metrics = {metric: series for metric, series in item.metrics.items() if metric not in known.metrics}
+        params = {param: value for param, value in item.params.items() if param not in known.params}
+        self._log(name, item, metrics, params)
+        if known.tags[HASH] != item.hash:
+            self._attach(name, item)
+            tags |= _tags(item)
+        changed = [RunTag(tag, value) for tag, value in tags.items() if known.tags.get(tag) != value]
+        if changed:
+            self._client.log_batch(name, tags=changed)
+        return name
+
+    def _log(self, run: str, item: Shown, metrics: Mapping[str, Series], params: Mapping[str, str]) -> None:
         points = [Metric(name, value, item.end, step) for name, series in metrics.items() for step, value in series.items()]
-        self._client.log_batch(run, points, [Param(*pair) for pair in params.items()], [RunTag(*pair) for pair in tags.items()])
+        if points or params:
+            self._client.log_batch(run, points, [Param(*pair) for pair in params.items()])
 
     def _attach(self, run: str, item: Shown) -> None:
         """Log files, tables and datasets; those that are there already are replaced."""
@@ -193,43 +185,22 @@ class _Runs:
         for name, table in item.tables.items():
             self._client.log_text(run, table.to_json(orient="split", index=False), name)
         if item.datasets:
-            self._client.log_inputs(run, [_input(dataset) for dataset in item.datasets])
+            context = [InputTag("mlflow.data.context", "study")]
+            self._client.log_inputs(run, [DatasetInput(dataset, context) for dataset in item.datasets])
 
 
 def _tags(item: Shown) -> dict[str, str]:
     """All tags of a run but its origin and its parent."""
-    tables = [{"path": name, "type": "table"} for name in item.tables]
-    own = {IDENTITY[item.experiment]: item.key, HASH: item.hash, SERIES: json.dumps(item.series), NOTE: item.note}
-    return {**item.tags, **own, **({"mlflow.loggedArtifacts": json.dumps(tables)} if tables else {})}
+    own = {IDENTITY[item.experiment]: item.key, HASH: item.hash, "mlflow.runName": item.name, "mlflow.note.content": item.note}
+    tables = json.dumps([{"path": name, "type": "table"} for name in item.tables])
+    return item.tags | own | ({"mlflow.loggedArtifacts": tables} if item.tables else {})
 
 
-def _is_whole(run: Run) -> bool:
-    """Whether a run was made to the end."""
-    return run.info.status == "FINISHED" and HASH in run.data.tags
-
-
-def _extends(item: Shown, run: Run) -> bool:
-    """Whether all parameters and metrics of a run are what is to be shown: those that it lacks can be added."""
-    if not _is_whole(run):
-        return False
-    params, own = run.data.params, item.params | item.settings
-    if own and any(own.get(name) != value for name, value in params.items()):
-        return False
-    series: dict[str, str] = json.loads(run.data.tags.get(SERIES, "{}"))
-    return all(
-        name in shown.VOLATILE
-        or (name in item.metrics and series.get(name) == item.series.get(name) and _is_last(value, item.metrics[name]))
-        for name, value in run.data.metrics.items()
-    )
-
-
-def _is_last(value: float, series: Series) -> bool:
-    return math.isclose(value, series[max(series)], rel_tol=1e-8)
-
-
-def _input(dataset: shown.Dataset) -> DatasetInput:
-    data = Dataset(dataset.name, dataset.digest, "local", dataset.source, dataset.schema, dataset.profile)
-    return DatasetInput(data, [InputTag("mlflow.data.context", "study")])
+def _is_part(run: Run, item: Shown) -> bool:
+    """Whether a run was made to the end, and all its parameters and metrics are what is to be shown: the others can be added."""
+    known = run.data
+    params = not item.params or known.params.items() <= item.params.items()
+    return run.info.status == "FINISHED" and params and known.tags.get(HASH, "").endswith(item.metrics_hash(known.metrics))
 
 
 def _answers(path: Path) -> dict[str, dict[str, float]]:
@@ -239,17 +210,3 @@ def _answers(path: Path) -> dict[str, dict[str, float]]:
         raise ArtefactError(f"{path} was written by another version; run `dvc repro` again")
     own = table[(table["split"] == "over trials") & (table["inputs"] == "all")].set_index("trial")
     return {str(trial): dict(row) for trial, row in own[list(shown.ANSWERS)].astype(float).iterrows()}
-
-
-def _tasks(place: Callable[[str], Path]) -> list[str]:
-    """The tasks that have a file or folder at a place of the layout."""
-    paths = place("any").parent.glob("*")
-    return sorted({path.stem for path in paths if path.is_dir() or path.suffix == place("any").suffix != ""})
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.safetensors"))
-
-
-def _there(paths: Iterable[Path]) -> list[Path]:
-    return [path for path in paths if path.exists()]

@@ -6,11 +6,12 @@ the experiment that the UI reads, with the columns, the order and the charts tha
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
 from ..core.hyper_parameters import DECLARED, NUMBERS
+from ..core.records import CHECKPOINTS
 
 TRIALS, STAGES, MODEL = "rnn-stability trials", "rnn-stability stages", "rnn-stability"
 _SINCE = 1_700_000_000_000  # a view's date is part of the tag; fixed, so that the tag changes only with the view
@@ -24,18 +25,20 @@ class View:
         key: its part of the address.
         name: in the menu of saved views.
         columns: of the table, such as "metrics.score" or "params.cell".
-        order: column to sort by, descending if it begins with "-"; since the UI draws the first hundred runs alone, a
-            view of all trials sorts them by their seed, which is no order.
+        order: what to sort by, descending, as the UI writes it; since the UI draws the first hundred runs alone, a view
+            of all trials sorts them by their seed, which is no order.
         sections: title -> charts; a view with charts opens them instead of the table.
         where: filter of runs.
+        drawn: which runs the charts show at first, as the UI names them.
     """
 
     key: str
     name: str
     columns: Sequence[str]
     order: str
-    sections: dict[str, list[dict[str, Any]]]
+    sections: Mapping[str, Sequence[dict[str, Any]]] = field(default_factory=dict)
     where: str = ""
+    drawn: str = "SHOW_ALL"
 
 
 def line(metric: str, **options: Any) -> dict[str, Any]:
@@ -45,8 +48,9 @@ def line(metric: str, **options: Any) -> dict[str, Any]:
 
 
 def scatter(x: str, y: str, title: str) -> dict[str, Any]:
-    """A chart with one dot per run; x and y are columns."""
-    return {"type": "SCATTER", "xaxis": _axis(x), "yaxis": _axis(y), "displayName": title, "runsCountToCompare": 1000}
+    """A chart of two metrics with one dot per run."""
+    axes = {name: {"key": metric, "type": "METRIC"} for name, metric in (("xaxis", x), ("yaxis", y))}
+    return {"type": "SCATTER", **axes, "displayName": title, "runsCountToCompare": 1000}
 
 
 def parallel(params: Sequence[str], metrics: Sequence[str], title: str) -> dict[str, Any]:
@@ -54,62 +58,38 @@ def parallel(params: Sequence[str], metrics: Sequence[str], title: str) -> dict[
     return {"type": "PARALLEL", "selectedParams": params, "selectedMetrics": metrics, "displayName": title, "showAllRuns": True}
 
 
-def _axis(column: str) -> dict[str, str]:
-    kind, _, key = column.partition(".")
-    return {"key": key, "type": {"metrics": "METRIC", "params": "PARAM"}[kind]}
-
-
 _MEASURES = ("score", "expected_score", "success", "diverged", "test_metric", "exponent_1")
 _TABLE = (*(f"metrics.{name}" for name in _MEASURES), *(f"params.{name}" for name in DECLARED))
 _SPECTRA = {
-    "Spectra: nats per step by number of the exponent": [
-        line("spectrum/initial"),
-        line("spectrum/early"),
-        line("spectrum/final"),
-    ],
-    "Summaries by epoch": [
-        line("exponent_1", displayPoints=True),
-        line("kaplan_yorke_dimension", displayPoints=True),
-        line("lost_count", displayPoints=True),
-    ],
+    "Spectra: nats per step by number of the exponent": [line(f"spectrum/{name}") for name in CHECKPOINTS],
+    "Summaries by epoch": [line(name, displayPoints=True) for name in ("exponent_1", "kaplan_yorke_dimension", "lost_count")],
 }
 _CURVES = {
-    "Learning": [
-        line("validation_loss", scaleType="log"),
-        line("train_loss", scaleType="log"),
-        line("validation_metric"),
-    ],
-    "Gradients": [
-        line("gradient_norm", scaleType="log"),
-        line("gradient_norm_max", scaleType="log"),
-    ],
+    "Learning": [*(line(name, scaleType="log") for name in ("validation_loss", "train_loss")), line("validation_metric")],
+    "Gradients": [line(name, scaleType="log") for name in ("gradient_norm", "gradient_norm_max")],
 }
 _SUCCESS = {
     "Which trainings succeed": [
-        scatter("metrics.expected_score", "metrics.score", "score: expected (x) and reached (y)"),
-        scatter("metrics.exponent_1", "metrics.score", "score by largest exponent at the end"),
+        scatter("expected_score", "score", "score: expected (x) and reached (y)"),
+        scatter("exponent_1", "score", "score by largest exponent at the end"),
         parallel(list(NUMBERS), ["exponent_1", "score"], "hyper-parameters, largest exponent, score"),
     ],
 }
 _SPLITS = ("over_trials", "one_cell_left_out", "one_task_left_out")
 _EVIDENCE = (*(f"metrics.{split}/{m}" for split in _SPLITS for m in ("r2", "r2_without_spectra", "spearman")), "metrics.gain_r2")
+_STAGE = ("tags.stage", "tags.task", "metrics.trials", "metrics.diverged", "metrics.stage_seconds", "attributes.Duration")
+_BEST, _NEWEST, _FEW = "metrics.`score`", "attributes.start_time", "FIRST_20_RUNS"
 VIEWS = {
     TRIALS: (
-        View("trials", "Trials, best first", _TABLE, "-metrics.score", {}),
-        View("diverged", "Trials that diverged", _TABLE, "-metrics.diverged", {}, "metrics.diverged = 1"),
-        View("spectra", "Spectra", _TABLE, "-metrics.score", _SPECTRA),
-        View("curves", "Learning curves", _TABLE, "-metrics.score", _CURVES),
-        View("success", "What makes a trial succeed", _TABLE, "params.seed", _SUCCESS),
+        View("trials", "Trials, best first", _TABLE, _BEST),
+        View("diverged", "Trials that diverged", _TABLE, "metrics.`diverged`", where="metrics.diverged = 1"),
+        View("spectra", "Spectra", _TABLE, _BEST, _SPECTRA, drawn=_FEW),
+        View("curves", "Learning curves", _TABLE, _BEST, _CURVES, drawn=_FEW),
+        View("success", "What makes a trial succeed", _TABLE, "params.`seed`", _SUCCESS),
     ),
     STAGES: (
-        View(
-            "stages",
-            "Stages",
-            ("tags.stage", "tags.task", "metrics.trials", "metrics.diverged", "metrics.stage_seconds", "attributes.Duration"),
-            "-attributes.start_time",
-            {},
-        ),
-        View("evidence", "The predictor's evidence", _EVIDENCE, "-attributes.start_time", {}, "tags.stage = 'predictor'"),
+        View("stages", "Stages", _STAGE, _NEWEST),
+        View("evidence", "The predictor's evidence", _EVIDENCE, _NEWEST, where="tags.stage = 'predictor'"),
     ),
 }
 _NOTES = {
@@ -130,11 +110,16 @@ def tags(experiment: str) -> dict[str, str]:
     return {"mlflow.note.content": _NOTES[experiment], "mlflow.experimentKind": "custom_model_development", **views}
 
 
-def address(base: str, experiment: str, view: View) -> str:
-    """Where the UI at `base` shows a view of the experiment with an id."""
-    mode = "CHART" if view.sections else "TABLE"
-    query = {"workflowType": "machine_learning", "viewStateShareKey": view.key, "compareRunsMode": mode}
-    return f"{base}/#/experiments/{experiment}/runs?{urlencode(query)}"
+def page(experiments: Mapping[str, str], base: str) -> str:
+    """The links to all views of the UI at `base`, human-readable; `experiments` maps names to ids."""
+    links = {}
+    for name, number in experiments.items():
+        for view in VIEWS[name]:
+            mode = "CHART" if view.sections else "TABLE"
+            query = {"workflowType": "machine_learning", "viewStateShareKey": view.key, "compareRunsMode": mode}
+            links[view.name] = f"{base}/#/experiments/{number}/runs?{urlencode(query)}"
+    links["The registered predictor"] = f"{base}/#/models/{MODEL}"
+    return "\n".join(f"{name}:\n  {link}" for name, link in links.items())
 
 
 def _saved(view: View) -> str:
@@ -145,27 +130,16 @@ def _saved(view: View) -> str:
         for title, charts in view.sections.items()
         for place, chart in enumerate(charts)
     ]
+    names = {"{}.`{}`".format(*column.split(".")): column.split(".")[1] for column in view.columns}
     state = {
         "searchFilter": view.where,
-        "orderByKey": _column(view.order.removeprefix("-")) if "attributes" not in view.order else view.order.removeprefix("-"),
-        "orderByAsc": not view.order.startswith("-"),
-        "selectedColumns": [_column(column) for column in view.columns],
-        "runsHiddenMode": "FIRST_20_RUNS" if "spectra" in view.key or "curves" in view.key else "SHOW_ALL",
-        "columnWidths": {_column(column): max(90, 30 + 7 * len(column.partition(".")[2])) for column in view.columns},
-        "columnOrder": [_column(column) for column in view.columns],
+        "orderByKey": view.order,
+        "orderByAsc": False,
+        "selectedColumns": list(names),
+        "runsHiddenMode": view.drawn,
+        "columnWidths": {column: max(90, 30 + 7 * len(name)) for column, name in names.items()},
+        "columnOrder": list(names),
         "hideEmptyCharts": True,
         "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
     } | ({"compareRunCharts": charts, "compareRunSections": sections, "isAccordionReordered": True} if charts else {})
     return json.dumps({"name": view.name, "createdAt": _SINCE, "updatedAt": _SINCE, "state": json.dumps(state)})
-
-
-def _column(name: str) -> str:
-    kind, _, key = name.partition(".")
-    return f"{kind}.`{key}`"
-
-
-def page(experiments: Mapping[str, str], base: str) -> str:
-    """The links to all views of the UI at `base`, human-readable; `experiments` maps names to ids."""
-    links = [(view.name, address(base, experiments[name], view)) for name, views in VIEWS.items() for view in views]
-    links.append(("The registered predictor", f"{base}/#/models/{MODEL}"))
-    return "\n".join(f"{name}:\n  {link}" for name, link in links)

@@ -16,6 +16,7 @@ from ..core.config import Config
 from ..core.errors import ConfigError
 from ..core.hyper_parameters import DECLARED, DIMENSIONS, FIRST_OPTION, HyperParameters, Value, pick
 from ..core.records import TaskInfo, Trial
+from .network import Network
 
 _FIRST = 4  # dimensions that are scrambled together; the others follow with a scrambling of their own
 
@@ -45,15 +46,17 @@ def _trials(settings: Config, info: TaskInfo, cell: str, device: str) -> list[Tr
     train = settings.train
     seeds = np.random.SeedSequence([settings.seed, zlib.crc32(f"{info.task} {cell}".encode())])
     drawn: dict[str, Any] = {name: train.drawn(name) for name in DECLARED} | {"head": fitting_heads(train.drawn("head"), info)}
-    files = [f"cells/{cell}.py", f"tasks/{info.task}.py", *(f"heads/{head}.py" for head in drawn["head"])]
-    code = code_hash("training/loop.py", *files)
-    return [
-        Trial(
+    files = ("training/loop.py", f"cells/{cell}.py", f"tasks/{info.task}.py")
+    code = {head: code_hash(*files, f"heads/{head}.py") for head in drawn["head"]}
+    trials = []
+    for index, (point, source) in enumerate(zip(_sobol(train.trials, seeds), seeds.spawn(train.trials), strict=True)):
+        hyper = HyperParameters(**{name: pick(drawn[name], point[d.dimension]) for name, d in DECLARED.items()})
+        trial = Trial(
             task=info.task,
             cell=cell,
             index=index,
             seed=int(source.generate_state(1)[0]),
-            hyper_parameters=HyperParameters(**{n: pick(drawn[n], point[d.dimension]) for n, d in DECLARED.items()}),
+            hyper_parameters=hyper,
             options=_options(cell, train.options.get(cell, {}), point),
             state=train.state if info.ordered else "stateless",
             batch_size=info.batch_size,
@@ -66,10 +69,14 @@ def _trials(settings: Config, info: TaskInfo, cell: str, device: str) -> list[Tr
             device=device,
             torch=version("torch").partition("+")[0],
             data_hash=info.hash,
-            code_hash=code,
+            code_hash=code[hyper.head],
         )
-        for index, (point, source) in enumerate(zip(_sobol(train.trials, seeds), seeds.spawn(train.trials), strict=True))
-    ]
+        try:
+            Network.of(trial)
+        except ConfigError as error:  # before anything is trained, or removed
+            raise ConfigError(f"params.yaml: train.options.{cell}: {error}") from None
+        trials.append(trial)
+    return trials
 
 
 def _sobol(count: int, seeds: np.random.SeedSequence) -> NDArray[np.float64]:
@@ -94,15 +101,22 @@ def fitting_heads(names: Sequence[str], info: TaskInfo) -> tuple[str, ...]:
 
 
 def _options(cell: str, settings: Mapping[str, Any], point: NDArray[np.float64]) -> dict[str, Value]:
-    """A cell's own options as drawn; the n-th option of a cell has the dimension FIRST_OPTION + n."""
+    """The options as drawn that differ from the cell's defaults; the n-th of a cell has the dimension FIRST_OPTION + n."""
     declared = options_of(cell)
     unknown = set(settings) - set(declared)
     if unknown:
         known = f"it has {', '.join(declared)}" if declared else "it has none"
         raise ConfigError(f"params.yaml: train.options.{cell}: there is no option {sorted(unknown)[0]!r}; {known}")
-    return {name: pick(setting, point[FIRST_OPTION + declared.index(name)]) for name, setting in settings.items()}
+    options: dict[str, Value] = {}
+    for place, (name, default) in enumerate(declared.items()):
+        if name in settings:
+            value = pick(settings[name], point[FIRST_OPTION + place])
+            value = float(value) if isinstance(default, float) and isinstance(value, int) else value
+            options |= {name: value} if value != default else {}
+    return options
 
 
-def options_of(cell: str) -> list[str]:
-    """Names of a cell's own options: its fields beyond the sizes and the scale of the initial weights."""
-    return [f.name for f in fields(cells.get(cell)) if f.name not in ("input_size", "hidden_size", "init_scale")]
+def options_of(cell: str) -> dict[str, Any]:
+    """A cell's own options with their defaults: its fields beyond the sizes and the scale of the initial weights."""
+    sizes = ("input_size", "hidden_size", "init_scale")
+    return {f.name: f.default for f in fields(cells.get(cell)) if f.name not in sizes}

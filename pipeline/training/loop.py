@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from .. import tasks
+from .. import heads, tasks
 from ..core.records import CURVES, Outcome, TaskData, Trial, TrialResult, finite_or_none
 from .network import Module, Network
 from .policies import POLICIES, append, previous
@@ -84,4 +84,4 @@ def _evaluate(module: Module, trial: Trial, data: TaskData, split: str) -> tuple
 
 def _pick(head: str, targets: Tensor, chosen: Tensor) -> Tensor:
     """The targets of some sequences: (N,) with one answer per sequence, (T, N, ...) with one per step."""
-    return targets[chosen] if head == "last" else targets[:, chosen]
+    return targets[:, chosen] if heads.get(head).every_step else targets[chosen]

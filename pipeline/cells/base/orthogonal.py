@@ -57,7 +57,7 @@ def modrelu(z: Tensor, bias: Tensor) -> Tensor:
     It is computed as z + b sign(z), because sign(z) (|z| + b) would have slope 0 at z = 0, where every network stays while
     its input is 0.
     """
-    return torch.where(z.abs() + bias >= 0, z + bias * z.sign(), 0.0)
+    return torch.where(z.abs() + bias < 0, 0.0, z + bias * z.sign())  # which keeps NaN
 
 
 def complex_modrelu(z: Tensor, bias: Tensor) -> Tensor:
