@@ -108,7 +108,7 @@ def test_torchs_three_cells_are_there():
 
 
 def test_unknown_cell_is_refused_with_those_there_are():
-    with pytest.raises(ConfigError, match=r"no cell 'lstn' in pipeline/cells; there are .*elman.*gru.*lstm"):
+    with pytest.raises(ConfigError, match=r"no cell 'lstn'; there are .*elman.*gru.*lstm"):
         cells.get("lstn")
 
 

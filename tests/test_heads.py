@@ -24,7 +24,7 @@ def test_last_reads_the_last_step_out():
 
 
 def test_unknown_head_is_refused_with_those_there_are():
-    with pytest.raises(ConfigError, match="no head 'first' in pipeline/heads; there are every, last, neuroview"):
+    with pytest.raises(ConfigError, match="no head 'first'; there are every, last, neuroview"):
         heads.get("first")
 
 

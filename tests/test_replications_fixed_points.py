@@ -3,9 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from replications._harness import prose
 from replications.fixed_points import VALENCES, run, text, text_rows, texts
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_trained_network_keeps_three_bits_at_the_corners_of_a_cube():

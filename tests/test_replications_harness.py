@@ -11,6 +11,8 @@ from replications import __main__ as command
 from replications import _harness as harness
 from replications._harness import Outcome, Result, Row, span, verdict
 
+pytestmark = pytest.mark.slow
+
 FACTS = {"tasks": 7, "units": 32, "epochs": 6, "rates": (0.003, 0.01), "seed": 1}
 
 

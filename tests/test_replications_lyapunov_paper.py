@@ -13,6 +13,8 @@ from replications import _lyapunov_networks as ways
 from replications import lyapunov_paper as paper
 from replications._harness import Outcome, prose
 
+pytestmark = pytest.mark.slow
+
 CYCLE = [[[2.0, 1.0], [0.0, 1.0]], [[1.0, 0.0], [3.0, 1.0]], [[0.0, -1.0], [1.0, 0.5]]]  # applied in this order
 
 

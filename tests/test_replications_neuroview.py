@@ -6,13 +6,14 @@ from replications import neuroview
 from replications._harness import prose
 from replications.neuroview import BEGIN, LENGTH
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def outcome():
     return neuroview.run(small=True)
 
 
-@pytest.mark.slow
 def test_evidence_and_deletion_find_the_planted_window_and_only_the_readout_of_all_states_learns_it(outcome):
     found = neuroview.planted("elman", 0, 250)  # the one in the outcome
     assert found.accuracy["last"] < 0.5 < 0.9 < found.accuracy["neuroview"]
@@ -22,7 +23,6 @@ def test_evidence_and_deletion_find_the_planted_window_and_only_the_readout_of_a
     assert f"last {found.accuracy['last']:.3f} (1 seed)" in outcome.rows[0].found
 
 
-@pytest.mark.slow
 def test_prose_compares_both_heads(outcome):
     assert any(row.what.startswith("planted_window, 5 networks under each head: R2") for row in outcome.rows)
     written = prose("neuroview", outcome)

@@ -9,6 +9,8 @@ from draws import seeded
 from replications import sbo_rnn
 from replications._harness import prose
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def outcome():

@@ -5,6 +5,8 @@ import pytest
 from replications import scornn
 from replications._harness import prose
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def outcome():

@@ -1,7 +1,11 @@
 """The small form of the replication of stateful training."""
 
+import pytest
+
 from replications import stateful
 from replications._harness import prose
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_carried_state_or_a_target_as_input_helps_the_slow_store():

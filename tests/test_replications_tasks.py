@@ -1,7 +1,11 @@
 """The small form of the replication of the tasks."""
 
+import pytest
+
 from replications import tasks
 from replications._harness import prose
+
+pytestmark = pytest.mark.slow
 
 
 def test_chance_of_adding_is_the_variance_of_the_sum_and_a_gru_learns_it():

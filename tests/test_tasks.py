@@ -98,9 +98,7 @@ def test_data_that_is_not_finite_is_refused(monkeypatch):
 
 
 def test_unknown_task_is_refused_with_those_there_are():
-    with pytest.raises(
-        ConfigError, match=r"no task 'mnist' in pipeline/tasks; there are adding, .*english_characters, .*mnist_rows"
-    ):
+    with pytest.raises(ConfigError, match=r"no task 'mnist'; there are adding, .*english_characters, .*mnist_rows"):
         tasks.get("mnist")
 
 
