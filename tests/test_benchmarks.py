@@ -112,6 +112,7 @@ def is_rule(row):
     return row[0] == "---"
 
 
+@pytest.mark.slow
 def test_the_quick_page_has_every_table_and_engine_and_baseline_agree(capsys):
     spectra.main("--quick")
     rows = rows_of(capsys.readouterr().out)

@@ -46,6 +46,7 @@ def test_thinned_task_keeps_the_first_sequences_with_their_targets(prepared, nam
         assert (targets == (whole_targets[:count] if name == "mnist_rows" else whole_targets[:, :count])).all()
 
 
+@pytest.mark.slow
 def test_each_task_cell_and_size_is_timed_and_counted_once(small_params):
     path = small_params({"tasks": ["mnist_rows"], "cells": ["elman", "lstm"], "train.trials": 6, "train.epochs": 2})
     found = list(cost.costs(config.load(path=path)))

@@ -505,6 +505,7 @@ print(answer.to_json(orient="records"), pipeline.MINE, rnn_stability.__file__, s
 """
 
 
+@pytest.mark.slow
 def test_the_model_loads_without_torch_and_beside_another_package_named_pipeline(own_store, fitted, here):
     show_predictor(fitted)
     outside = here / "outside"
@@ -592,6 +593,7 @@ def of_revision(revision):
     return change
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "address", "sentence"),
     [

@@ -294,6 +294,7 @@ def test_enormous_initial_weights_do_not_break_a_study(images):
 # Jobs
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_process_order_or_neighbours(images, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as every stage does
     images.save(tmp_path / "data")
