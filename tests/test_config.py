@@ -338,7 +338,8 @@ def test_a_profile_overwrites_no_changes_of_ones_own(workspace):
 
 
 def test_a_profile_that_does_not_exist_is_named_with_those_that_do(workspace):
-    with pytest.raises(SystemExit, match=r"ERROR: there is no profiles/wild.yaml; there are default, paper, paper_small, wide"):
+    there = "default, leaks, paper, paper_small, wide"
+    with pytest.raises(SystemExit, match=f"ERROR: there is no profiles/wild.yaml; there are {there}"):
         config.main(["wild"])
 
 

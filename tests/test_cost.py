@@ -30,7 +30,7 @@ def test_hours_are_trials_times_steps_times_seconds():
 
 def test_report_adds_up_its_lines_and_shares_them_among_processes():
     lines = cost.report([entry(trials=3600.0, evaluated=0), entry(trials=3600.0, evaluated=0)], 4, "cpu").splitlines()
-    assert [line.split()[4] for line in lines[1:3]] == ["6.00", "6.00"]  # 3600 trials of 600 steps of 10 ms
+    assert [line.split()[4] for line in lines[1:3]] == ["6.000", "6.000"]  # 3600 trials of 600 steps of 10 ms
     assert "7200 trials on cpu, one after the other: 12.00 hours of training, 0.72 hours of spectra; 12.72 hours" in lines[3]
     assert "in 4 processes 3.18 hours" in lines[4]
 

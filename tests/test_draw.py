@@ -279,9 +279,9 @@ def test_the_id_changes_with_every_field():
 
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert training.device("auto") == training.device("cpu") == "cpu"
+    assert training.choose_device("auto") == training.choose_device("cpu") == "cpu"
     with pytest.raises(ConfigError, match="device is 'cuda' but torch sees no GPU; use auto or cpu"):
-        training.device("cuda")
+        training.choose_device("cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert training.device("auto") == training.device("cuda") == "cuda"
-    assert training.device("cpu") == "cpu"
+    assert training.choose_device("auto") == training.choose_device("cuda") == "cuda"
+    assert training.choose_device("cpu") == "cpu"

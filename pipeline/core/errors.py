@@ -14,7 +14,7 @@ class ArtefactError(PipelineError):
 
 
 class DataError(PipelineError):
-    """A dataset cannot be had or is not what it should be."""
+    """A dataset cannot be obtained or is not what it should be."""
 
 
 class ModuleError(PipelineError):

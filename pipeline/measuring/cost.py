@@ -13,8 +13,8 @@ from ..core import config, execution
 from ..core.config import Config
 from ..core.errors import PipelineError
 from ..core.records import TaskData, Trial
-from ..training import device as choose
-from ..training import draw
+from ..core.tables import Table
+from ..training import choose_device, draw
 from ..training.loop import train
 from .spectra import measure
 
@@ -61,7 +61,7 @@ class Cost:
 
 def costs(settings: Config) -> Iterator[Cost]:
     """The cost of each task, cell and size; downloads what `prepare.size` asks for and trains and measures a little of each."""
-    device = choose(settings.device)
+    device = choose_device(settings.device)
     for task in settings.tasks:
         data = tasks.get(task).prepare(task, settings.prepare.size, settings.seed)
         first = {trial.cell: trial for trial in draw(settings, data.info, device) if trial.index == 0}
@@ -108,18 +108,18 @@ def thin(data: TaskData, train: int, rest: int) -> TaskData:
     return TaskData(arrays, data.info)
 
 
-def report(found: list[Cost], processes: int, device: str) -> str:
+def report(costs: list[Cost], processes: int, device: str) -> str:
     """The costs as a table for a terminal."""
-    lines = [f"{'task':20} {'cell':16} {'H':>5} {'ms a batch':>11} {'train, h':>9} {'ms a step':>10} {'spectrum, h':>12}"]
-    lines += [
-        f"{c.task:20} {c.cell:16} {c.hidden_size:5d} {1000 * c.batch_seconds:11.2f} {c.train_hours:9.2f} "
-        f"{1000 * c.step_seconds:10.2f} {c.spectrum_hours:12.2f}"
-        for c in found
+    rows = [
+        [c.task, c.cell, c.hidden_size, 1000 * c.batch_seconds, c.train_hours, 1000 * c.step_seconds, c.spectrum_hours]
+        for c in costs
     ]
-    train_hours, spectrum_hours = sum(c.train_hours for c in found), sum(c.spectrum_hours for c in found)
+    columns = ["task", "cell", "H", "ms per batch", "train, h", "ms per step", "spectrum, h"]
+    train_hours, spectrum_hours = sum(c.train_hours for c in costs), sum(c.spectrum_hours for c in costs)
     total = train_hours + spectrum_hours
-    lines += [
-        f"{sum(c.trials for c in found):.0f} trials on {device}, one after the other: {train_hours:.2f} hours of training, "
+    lines = [
+        Table(columns, rows, text_columns=2).text(),
+        f"{sum(c.trials for c in costs):.0f} trials on {device}, one after the other: {train_hours:.2f} hours of training, "
         f"{spectrum_hours:.2f} hours of spectra; {total:.2f} hours together",
         f"in {processes} processes {total / processes:.2f} hours at the best; they share what memory and GPU there is",
     ]
@@ -130,7 +130,7 @@ def main(profile: str = "") -> None:
     """Print the time that the study of params.yaml, or of a profile laid over it, would take."""
     settings = config.load(profile=config.PROFILES / f"{profile}.yaml" if profile else None)
     torch.set_num_threads(1)  # as the stages do
-    sys.stdout.write(report(list(costs(settings)), execution.process_count(settings.processes), choose(settings.device)))
+    sys.stdout.write(report(list(costs(settings)), execution.process_count(settings.processes), choose_device(settings.device)))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from ..core.files import array_files
 from ..core.records import CHECKPOINTS, TaskData, Trial, TrialResult, TrialSpectra
 from ..spectrum.engine import growth as growth_of
 from ..spectrum.estimate import Spectrum
-from ..training.device import choose
+from ..training.device import choose_device
 from ..training.network import Network
 from ..training.policies import POLICIES, previous
 
@@ -52,7 +52,7 @@ def jobs(settings: Config, task: str) -> list[Measurement]:
 
     The name of a file of spectra tells apart all that could change them: the trial, its weights, settings, device and code.
     """
-    chosen, code, results = choose(settings.device), code_hash("measuring/spectra.py"), layout.trials(task)
+    chosen, code, results = choose_device(settings.device), code_hash("measuring/spectra.py"), layout.trials(task)
     measurements = []
     for path in array_files(results):
         result = TrialResult.load(path)

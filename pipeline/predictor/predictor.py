@@ -2,7 +2,7 @@
 
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -266,6 +266,5 @@ def _by_set(judgement: Judgement) -> dict[str, dict[str, dict[str, Any]]]:
     """Measures and intervals by set and split."""
     sets: dict[str, dict[str, dict[str, Any]]] = {}
     for e in judgement.evidence:
-        measures = {m: {"value": x.value, "low": x.low, "high": x.high} for m, x in e.measures.items()}
-        sets.setdefault(e.inputs, {})[e.split] = {"trials": e.trials} | measures
+        sets.setdefault(e.inputs, {})[e.split] = {"trials": e.trials} | asdict(e)["measures"]
     return sets

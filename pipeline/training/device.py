@@ -5,7 +5,7 @@ import torch
 from ..core.errors import ConfigError
 
 
-def choose(setting: str) -> str:
+def choose_device(setting: str) -> str:
     """The device, "cpu" or "cuda", for `device` in params.yaml; ConfigError if a GPU is asked for and there is none."""
     if setting == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"

@@ -7,7 +7,7 @@ from pathlib import Path
 from ..core import layout
 from ..core.config import Config
 from ..core.records import TaskData, Trial, TrialResult
-from .device import choose
+from .device import choose_device
 from .draw import draw
 from .loop import train
 
@@ -39,7 +39,7 @@ class Training:
 def jobs(settings: Config, task: str) -> list[Training]:
     """The trainings of a task, the most expensive first; settings as `draw` needs them, and `device`."""
     data = layout.data(task)
-    trials = draw(settings, TaskData.info_of(data), choose(settings.device))
+    trials = draw(settings, TaskData.info_of(data), choose_device(settings.device))
     return [Training(trial, data, layout.trials(task)) for trial in trials]
 
 
