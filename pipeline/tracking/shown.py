@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -159,9 +159,9 @@ def prepared(instance: Instance, info: TaskInfo) -> Shown:
     )
 
 
-def trained(instance: Instance, results: Sequence[TrialResult]) -> Shown:
-    """A sweep: how many trials diverged, and the losses of the others, in all and by cell."""
-    ordered = sorted(results, key=lambda r: r.trial.id)
+def trained(instance: Instance, results: Mapping[Path, TrialResult]) -> Shown:
+    """The trials of a task: how many diverged, and the losses of the others, over all cells and by cell."""
+    ordered = sorted(results.values(), key=lambda r: r.trial.id)
     rows = [
         {"cell": r.trial.cell, "diverged": r.outcome.diverged, "validation_loss": r.curves["validation_loss"][-1]}
         for r in ordered
@@ -355,3 +355,11 @@ def _text(values: Mapping[str, Any], path: str = "") -> dict[str, str]:
     for key, value in values.items():
         leaves |= _text(value, f"{path}{key}.") if isinstance(value, Mapping) else {f"{path}{key}": str(value)[:6000]}
     return leaves
+
+
+BY_TASK: dict[str, tuple[Callable[[Path], Any], Callable[[str], Path], Callable[[Instance, Any], Shown]]] = {
+    # stage -> how a file of its results is read, their folder, and what is shown of them
+    "train": (TrialResult.load, layout.trials, trained),
+    "spectrum": (TrialSpectra.load, layout.spectra, measured),
+    "fixed_points": (TrialFixedPoints.load, layout.fixed_points, located),
+}

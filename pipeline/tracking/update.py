@@ -5,14 +5,14 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
 
 from ..core import layout
 from ..core.errors import ArtefactError, TrackingError
 from ..core.files import load_table
-from ..core.records import Judgement, StageRecord, TaskData, TrialFixedPoints, TrialResult, TrialSpectra
+from ..core.records import Judgement, StageRecord, TaskData
 from . import shown, store
 from .shown import Instance, Series, Shown
 from .views import STAGES, TRIALS
@@ -61,14 +61,13 @@ class Results:
         whole = all(path.exists() for path in shown.JUDGED)
         self.judgement = self._read(Judgement.load, [layout.EVIDENCE]).get(layout.EVIDENCE) if whole else None
         self._records = self._read(StageRecord.load, layout.RECORDS.glob("*.json"))
-        self._trials = self._by_task(TrialResult.load, layout.trials)
-        self._spectra = self._by_task(TrialSpectra.load, layout.spectra)
+        self._by_task = {stage: self._folders(load, place) for stage, (load, place, _) in shown.BY_TASK.items()}
 
     def trials(self) -> Iterator[Shown]:
         """The runs of all trials."""
-        spectra = {s.trial.id: s for files in self._spectra.values() for s in files.values()}
+        spectra = {s.trial.id: s for files in self._by_task["spectrum"].values() for s in files.values()}
         answers = self._read(_answers, [layout.PREDICTIONS]).get(layout.PREDICTIONS, {})
-        for task, results in self._trials.items():
+        for task, results in self._by_task["train"].items():
             for path, result in results.items():
                 name = result.trial.id
                 yield shown.trial(self._instance("train", task, of=[path]), result, spectra.get(name), answers.get(name))
@@ -77,12 +76,8 @@ class Results:
         """The runs of all stage instances that have ended."""
         for path, info in self._read(TaskData.info_of, Path().glob(str(layout.data("*")))).items():
             yield shown.prepared(self._instance("prepare", info.task, of=[path]), info)
-        for instance, results in self._ended("train", self._trials):
-            yield shown.trained(instance, list(results.values()))
-        for instance, spectra in self._ended("spectrum", self._spectra):
-            yield shown.measured(instance, spectra)
-        for instance, points in self._ended("fixed_points", self._by_task(TrialFixedPoints.load, layout.fixed_points)):
-            yield shown.located(instance, points)
+        for stage, (_, _, show) in shown.BY_TASK.items():
+            yield from (show(instance, files) for instance, files in self._ended(stage))
         for path, table in self._read(load_table, [layout.FEATURES]).items():
             yield shown.tabulated(self._instance("features", of=[path]), table)
             if self.judgement is not None:
@@ -90,9 +85,9 @@ class Results:
         if layout.PAGE.exists():
             yield shown.reported(self._instance("report", of=[layout.PAGE]), sorted(layout.FIGURES.glob("*.png")))
 
-    def _ended(self, stage: str, tasks: Mapping[str, dict[Path, T]]) -> Iterator[tuple[Instance, dict[Path, T]]]:
+    def _ended(self, stage: str) -> Iterator[tuple[Instance, dict[Path, Any]]]:
         """The instances of a stage that are not at work, and were not interrupted, with their results."""
-        for task, files in tasks.items():
+        for task, files in self._by_task[stage].items():
             instance = self._instance(stage, task, of=files)
             if instance.record is None or instance.record.seconds > 0:
                 yield instance, files
@@ -101,7 +96,7 @@ class Results:
         written = max(path.stat().st_mtime_ns for path in of) // 1_000_000
         return Instance(stage, words, written, self._records.get(layout.record(stage, *words)))
 
-    def _by_task(self, load: Callable[[Path], T], place: Callable[[str], Path]) -> dict[str, dict[Path, T]]:
+    def _folders(self, load: Callable[[Path], T], place: Callable[[str], Path]) -> dict[str, dict[Path, T]]:
         """Task -> file -> the record in it, of the folders at a place of the layout."""
         tasks: defaultdict[str, dict[Path, T]] = defaultdict(dict)
         for path, record in self._read(load, Path().glob(f"{place('*')}/*.safetensors")).items():
