@@ -136,7 +136,7 @@ def test_result_without_a_curve_or_a_checkpoint_is_refused(tmp_path):
         prefix = missing.rpartition("/")[0] if missing.startswith("weights") else missing
         kept = file.read(*(n for n in file.names if not n.startswith(prefix)))
         files.save_arrays(tmp_path / "b.safetensors", kept, file.header)
-        with pytest.raises(ArtefactError, match=r"b\.safetensors is no TrialResult .*lacks curves or checkpoints"):
+        with pytest.raises(ArtefactError, match=r"b\.safetensors is not a TrialResult .*lacks curves or checkpoints"):
             TrialResult.load(tmp_path / "b.safetensors")
 
 
@@ -392,7 +392,7 @@ def test_the_checksum_of_weights_depends_on_the_weights_alone(tmp_path):
 def test_a_record_of_another_version_is_refused_in_one_sentence(tmp_path):
     path = tmp_path / "a.safetensors"
     files.save_arrays(path, {"exponents": np.zeros(1)}, json.dumps({"trial": {}, "settings": {}, "seconds": 1.0}))
-    with pytest.raises(ArtefactError, match=r"a\.safetensors is no TrialSpectra of this version; delete it"):
+    with pytest.raises(ArtefactError, match=r"a\.safetensors is not a TrialSpectra of this version; delete it"):
         TrialSpectra.load(path)
 
 
@@ -410,7 +410,7 @@ def test_a_judgement_and_the_record_of_a_stage_come_back(tmp_path):
     record.save(tmp_path / "record.json")
     assert records.StageRecord.load(tmp_path / "record.json") == record
     (tmp_path / "record.json").write_text("{}")
-    with pytest.raises(ArtefactError, match=r"record\.json is no StageRecord of this version"):
+    with pytest.raises(ArtefactError, match=r"record\.json is not a StageRecord of this version"):
         records.StageRecord.load(tmp_path / "record.json")
 
 

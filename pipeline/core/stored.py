@@ -1,4 +1,4 @@
-"""Dataclasses that lie in files: how they are written, read and checked."""
+"""How records, which are dataclasses, are written to files, read and checked."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +18,7 @@ _types = cast(Callable[[Any], dict[str, Any]], cache(get_type_hints))
 
 
 class JsonRecord:
-    """A dataclass that lies in a JSON file."""
+    """A dataclass that is stored in a JSON file."""
 
     def save(self, path: Path) -> None:
         """Write to `path`."""
@@ -34,7 +34,7 @@ class JsonRecord:
 
 
 class ArrayRecord:
-    """A dataclass whose arrays lie in a safetensors file and whose other fields lie in its header.
+    """A dataclass that is stored in a safetensors file: arrays as tensors, the other fields in the header.
 
     A field may be an array, a dict of arrays, or a mapping of dicts of arrays; the dicts of such a mapping are read, and
     checked, each time that they are asked for.
@@ -116,4 +116,4 @@ class _Lazy(Mapping[str, Arrays]):
 
 
 def _other_version(path: Path, kind: type) -> str:
-    return f"{path} is no {kind.__name__} of this version; delete it and run `dvc repro` to make it again"
+    return f"{path} is not a {kind.__name__} of this version; delete it and run `dvc repro` to make it again"
