@@ -151,7 +151,7 @@ def load(*sections: str, path: str | Path = PARAMS, profile: Path | None = None)
 
 
 def merged(base: Any, overlay: Mapping[str, Any]) -> Any:
-    """`base` with what an overlay names replaced, section by section; options and ranges are replaced whole."""
+    """`base` with what an overlay names replaced, section by section; ranges and lists are replaced whole."""
     for key, value in overlay.items():
         if isinstance(value, Mapping) and isinstance(base.get(key), Mapping) and not {"low", "high"} & set(value):
             merged(base[key], value)

@@ -258,16 +258,17 @@ def finite_mean(per_sequence: NDArray[np.float64], *, floor: float = -np.inf) ->
 
 @dataclass(frozen=True)
 class PointCounts:
-    """What was found of a network's fixed points under one constant input.
+    """The summary of a network's fixed points under one constant input.
 
     Attributes:
         fixed_points: number of points.
         stable: number of those without a growing direction.
         by_unstable_directions: number of points by their number of growing directions.
         slowest_time_constant: steps, the largest over all points; None if there is none or it is infinite.
-        median_q, natural_q: |F(h) - h|^2 / 2, its median over the visited states and its natural scale.
+        median_q: median of |F(h) - h|^2 / 2 over the visited states, under the constant input; None if it is not finite.
+        natural_q: the same along the trajectories with their own inputs, a scale to compare it with.
         seeds_that_found: share of the seeds whose search ended at a point.
-        outliers: points far outside the states that the network visits.
+        outliers: number of distinct points that were left out because they are far from all visited states.
         index: sum over the points of the sign of det(I - J).
     """
 

@@ -93,7 +93,7 @@ def _due() -> bool:
 def main(stage: Callable[..., None], *, sections: tuple[str, ...], words: tuple[str, ...] = ()) -> None:
     """Run a stage with the words of the command line.
 
-    Exit codes: 1 for wrong input or a store that cannot be used, 2 for a wrong command line, 130 for Ctrl-C.
+    Exit codes: 1 for wrong input, 2 for a wrong command line, 130 for Ctrl-C.
 
     Args:
         stage: called with a `Run` and the words.

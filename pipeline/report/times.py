@@ -15,12 +15,12 @@ _PAUSE = 60.0  # seconds between two stages from which on they belong to differe
 
 
 def recorded(tasks: Sequence[str]) -> list[StageRecord]:
-    """What the last run of each stage instance left; instances of other tasks are left out."""
+    """What the last run of each stage instance left; instances of other tasks and interrupted ones are left out."""
     records = []
     for path in sorted(layout.RECORDS.glob("*.json")):
         with suppress(ArtefactError):  # of another version: its stage has not run since
             records.append(StageRecord.load(path))
-    return [record for record in records if set(record.words) <= set(tasks)]
+    return [record for record in records if record.seconds > 0 and set(record.words) <= set(tasks)]
 
 
 def table(records: Sequence[StageRecord]) -> Table:
