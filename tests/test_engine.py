@@ -1,6 +1,9 @@
 """The engine of all spectra: derivatives, intervals, rounding, chunks and blocks; nats per step."""
 
 import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from itertools import accumulate, pairwise
 
 import oracles
@@ -13,11 +16,13 @@ from torch.testing import assert_close
 from pipeline import cells, lyapunov_spectrum
 from pipeline.cells import Stack
 from pipeline.cells.base import weigh
+from pipeline.core.errors import ModuleError
 from pipeline.spectrum import adaptive, engine, growth
 from pipeline.spectrum.adaptive import Trajectories
 from pipeline.spectrum.engine import ACCURACY
 from pipeline.spectrum.estimate import BATCHES
 from pipeline.spectrum.reorthonormalise import PANEL
+from pipeline.spectrum.tangent import Tangent
 
 BY_HAND = [name for name in cells.names() if cells.get(name).by_hand]
 EPS = torch.finfo(torch.float64).eps
@@ -422,9 +427,77 @@ def test_torch_has_its_threads_again_afterwards_also_after_a_failure(serial, mon
     assert torch.get_num_threads() == 2
     lyapunov_spectrum(torch.nn.GRU(2, 3), noise(10, 2, 2))
     assert torch.get_num_threads() == 2
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ModuleError):
         lyapunov_spectrum(lambda s, x: s / (1 // 0), noise(10, 2, 2), state=zeros[0])
     assert torch.get_num_threads() == 2
+
+
+class Meeting(Matrix):
+    """A map at whose first derivative in each of several threads all of them wait for one another."""
+
+    def __init__(self, threads):
+        self.barrier, self.own = threading.Barrier(threads, timeout=60), threading.local()
+
+    def linearise(self, weight, state, new, x):
+        if not hasattr(self.own, "met"):
+            self.own.met = True
+            self.barrier.wait()
+        return super().linearise(weight, state, new, x)
+
+
+def give_this_thread(number):
+    """Set its number of torch threads; the first question for it would overwrite an answer that was set before."""
+    torch.get_num_threads()
+    torch.set_num_threads(number)
+
+
+def in_new_thread(function):
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function).result(timeout=60)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_threads_that_measure_at_once_have_their_numbers_of_torch_threads_again():
+    weights, zeros, meeting = noise(1, 4, 4), torch.zeros(10, 2, 4, dtype=torch.float64), Meeting(4)
+
+    def measure(number):
+        give_this_thread(number)
+        growth(meeting, weights, zeros[:1], zeros, 4, transient=2)
+        return torch.get_num_threads()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(measure, (2, 3, 2, 2))) == [2, 3, 2, 2]  # a thread waits for all others: none has two tasks
+    assert torch.get_num_threads() == 2
+    assert in_new_thread(torch.get_num_threads) in (2, 3)  # the number that was set last
+
+
+@pytest.mark.parametrize("last", ["old", "new"])
+@pytest.mark.usefixtures("two_threads")
+def test_a_thread_that_begins_during_a_measurement_does_not_keep_its_one_thread(last):
+    weights, zeros = noise(1, 4, 4), torch.zeros(10, 2, 4, dtype=torch.float64)
+    ensemble = engine.Ensemble(Tangent(Matrix(), weights), zeros[:1], 4, every=1, accuracy=ACCURACY)
+    with ThreadPoolExecutor(1) as pool, ExitStack() as new, ExitStack() as old:
+        old.enter_context(ensemble.threads())
+        assert pool.submit(torch.get_num_threads).result(timeout=60) == 1
+        pool.submit(new.enter_context, ensemble.threads()).result(timeout=60)
+        if last == "new":
+            old.close()
+        pool.submit(new.close).result(timeout=60)
+        old.close()
+        assert pool.submit(torch.get_num_threads).result(timeout=60) == 2
+        assert torch.get_num_threads() == 2
+        assert in_new_thread(torch.get_num_threads) == 2
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_a_thread_with_one_thread_of_its_own_keeps_it_and_gives_it_to_no_other():
+    weights, zeros = noise(1, 4, 4), torch.zeros(10, 2, 4, dtype=torch.float64)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(give_this_thread, 1).result(timeout=60)
+        torch.set_num_threads(2)
+        pool.submit(growth, Matrix(), weights, zeros[:1], zeros, 4, transient=2).result(timeout=60)
+        assert pool.submit(torch.get_num_threads).result(timeout=60) == 1
+    assert in_new_thread(torch.get_num_threads) == 2
 
 
 # Blocks

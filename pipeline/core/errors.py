@@ -31,3 +31,7 @@ class TrackingError(PipelineError):
 
 class RoundingWarning(UserWarning):
     """Rounding may have moved a number by more than was asked for."""
+
+
+class SurrogateWarning(UserWarning):
+    """The derivative of a step is that of a surrogate, and not of the step's own values."""

@@ -1,55 +1,125 @@
-"""Adapts a user's module to a step function on one flat state; the only file of this package that knows the cells."""
+"""Adapts a user's model to a step function on one flat state; the only file of this package that knows the cells.
 
-import copy
+torch's own modules, as long as their forward is torch's, are read: their weights become a cell whose derivatives are written
+by hand. All other models are called, in `called.py`.
+"""
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as torch_module
+from torch.nn.utils import parametrize
+from torch.nn.utils.prune import BasePruningMethod
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from .. import cells
 from ..cells import Cell, Stack
 from ..core.errors import ModuleError
-from .tangent import Tangent
+from .called import Called, as_handed_over, called
+from .copies import copied, owner, unwrapped
+from .states import flatten, like
+from .tangent import Step, Tangent
+from .verify import SAME, STEPS, close, derivative, generic, unchanged, working_push
 
-Step = Callable[[Tensor, Tensor], Tensor]
 Model = nn.Module | Step
+
+_KINDS = (nn.RNN, nn.LSTM, nn.GRU, nn.RNNCell, nn.LSTMCell, nn.GRUCell)
+# Hooks that do nothing but make a weight from others.
+_WEIGHT_HOOKS = (WeightNorm, SpectralNorm, BasePruningMethod)
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
+# Names that a subclass may define without changing what forward computes.
+_HARMLESS = (
+    "__init__",
+    "__module__",
+    "__doc__",
+    "__annotations__",
+    "__getstate__",
+    "__deepcopy__",
+    "reset_parameters",
+    "extra_repr",
+)
 
 
 @dataclass(frozen=True)
 class Adapted:
-    """M driven maps of one shape, their initial states (M, B, S), and the inputs (T, B, I) that drive them."""
+    """M driven maps of one shape.
+
+    Attributes:
+        tangent: the maps and their derivatives.
+        state: their initial states (M, B, S).
+        inputs: the inputs (T, B, ...) that drive them.
+        recheck: to be called after the measurement; ModuleError if the step is not the same function any more.
+        surrogate: whether the derivative is that of a surrogate.
+        used: number of inputs that were used up to make the initial state.
+    """
 
     tangent: Tangent
     state: Tensor
     inputs: Tensor
+    recheck: Callable[[], None] = lambda: None
+    surrogate: bool = False
+    used: int = 0
 
 
-def adapt(models: list[Any], inputs: Tensor, state: Any, dtype: torch.dtype, device: torch.device | str | None) -> Adapted:
+def adapt(
+    models: Sequence[Any],
+    inputs: Tensor,
+    state: Any,
+    dtype: torch.dtype,
+    device: torch.device | str | None,
+    *,
+    verify: bool = True,
+) -> Adapted:
     """The models as driven maps in the given dtype and on the given device; ModuleError if this is not possible.
 
-    Several models must be `stackable` and alike.
+    Several models must be `stackable` and alike. With `verify`, each is tried on the first inputs.
     """
-    inputs = _usable(inputs, state, dtype, device)
-    model = models[0]
-    if stackable(model) and isinstance(model, nn.RNNBase):
-        adapted = _recurrent(models, inputs, state)
-    elif stackable(model):
-        adapted = _single(models, inputs, state)
-    elif isinstance(model, nn.Module):
-        adapted = _module(model, inputs, state)
-    elif callable(model):
-        adapted = _function(model, inputs, state)
-    else:
-        raise ModuleError(f"the model should be a torch.nn.Module or a function, found {type(model).__name__}")
-    _check(adapted)
+    try:
+        adapted = _adapted([unwrapped(m) for m in models], _usable(inputs, dtype, device), state, dtype, verify)
+    except ModuleError:
+        raise
+    except Exception as error:  # whatever a model raises outside of its calls, such as for weights on another device
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModuleError(f"the model, state and inputs cannot be used together: {reason}") from error
+    if not adapted.state.isfinite().all():
+        raise ModuleError("state should be finite, found NaN or infinite values")
     return adapted
 
 
-def stackable(model: Any) -> bool:
-    """Whether a model is one of torch's recurrent modules or cells with its original `forward`; several can be stacked."""
-    return isinstance(model, nn.RNNBase | nn.RNNCellBase) and type(model).forward.__module__ == nn.RNN.forward.__module__
+def _adapted(models: list[Any], inputs: Tensor, state: Any, dtype: torch.dtype, verify: bool) -> Adapted:
+    """What `adapt` gives, for models without wrappers and inputs that are usable."""
+    model = models[0]
+    if isinstance(model, type) or not callable(model):
+        found = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
+        raise ModuleError(f"the model should be a torch.nn.Module or a function, found {found}")
+    if not all(map(_is_read, models)):
+        return _called(model, inputs, state, dtype, verify)
+    if inputs.is_complex():
+        raise ModuleError(f"inputs of {type(model).__name__} should be real, found {inputs.dtype}")
+    measured = _recurrent if isinstance(model, nn.RNNBase) else _single
+    return measured(models, inputs.to(dtype), state, verify)
+
+
+def stackable(models: Sequence[Any]) -> bool:
+    """Whether all models are torch's recurrent modules or cells with torch's own forward, which can be measured together."""
+    return all(_is_read(unwrapped(m)) for m in models)
+
+
+def _is_read(model: Any) -> bool:
+    """Whether a module's map is known from its weights: torch's own forward runs, and no hook but those that make weights."""
+    kind = next((k for k in _KINDS if isinstance(model, k)), None)
+    if kind is None or getattr(model, "proj_size", False):
+        return False
+    classes = type(model).__mro__[: type(model).__mro__.index(kind)]
+    changed = {n for c in classes for n in vars(c) if hasattr(kind, n) and n not in _HARMLESS}
+    changed |= {n for n in vars(model) if callable(getattr(kind, n, None)) and n != "flatten_parameters"}
+    hooks = [h for name in _HOOKS for h in getattr(model, name).values() if not isinstance(h, _WEIGHT_HOOKS)]
+    everywhere = torch_module._global_forward_hooks or torch_module._global_forward_pre_hooks
+    return not (changed or hooks or everywhere)
 
 
 def check_alike(models: Any) -> None:
@@ -67,7 +137,13 @@ def check_alike(models: Any) -> None:
 def _settings(model: nn.Module) -> list[Any]:
     """The types of a module and its parts, with their numeric and text attributes: repr(RNN) does not show its nonlinearity."""
     plain = (int, float, str)
-    return [(type(m), {n: v for n, v in vars(m).items() if isinstance(v, plain) and n != "training"}) for m in model.modules()]
+    return [
+        (
+            parametrize.type_before_parametrizations(m),
+            {n: v for n, v in vars(m).items() if isinstance(v, plain) and n != "training"},
+        )
+        for m in model.modules()
+    ]
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -75,49 +151,108 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
     return dict(model.named_parameters()) | dict(model.named_buffers())
 
 
-def _usable(inputs: Any, state: Any, dtype: torch.dtype, device: torch.device | str | None) -> Tensor:
-    """The inputs in the given dtype on the given device, by default their own; ModuleError if they or the state are unusable."""
-    if not isinstance(inputs, Tensor) or not inputs.dim():
-        raise ModuleError(f"inputs should be a tensor (T, B, I), found {type(inputs).__name__}")
+def _usable(inputs: Any, dtype: torch.dtype, device: torch.device | str | None) -> Tensor:
+    """The inputs on the given device, by default their own, real ones in the given dtype; ModuleError if they are unusable."""
+    if not isinstance(inputs, Tensor) or inputs.dim() < 2:
+        found = f"a tensor {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else type(inputs).__name__
+        raise ModuleError(f"inputs should be a tensor (T, B, I), found {found}")
     if dtype not in (torch.float32, torch.float64):
         raise ModuleError(f"dtype is {dtype}; it should be torch.float64 or torch.float32")
-    if not all(isinstance(part, Tensor) for part in _as_list(state)):
-        raise ModuleError(f"state should be a tensor or a tuple of tensors, found {type(state).__name__}")
-    inputs = inputs.detach().to(device=inputs.device if device is None else device, dtype=dtype)
+    if not inputs.numel():
+        raise ModuleError(f"inputs should hold at least one step of one sequence, found a shape of {tuple(inputs.shape)}")
+    inputs = inputs.detach().to(device=inputs.device if device is None else device, dtype=like(inputs.dtype, dtype))
     inputs = inputs.clone() if inputs.is_inference() else inputs
     if not inputs.isfinite().all():
         raise ModuleError("inputs should be finite, found NaN or infinite values")
     return inputs
 
 
-def _recurrent(models: list[nn.RNNBase], inputs: Tensor, state: Any) -> Adapted:
+def _recurrent(models: list[Any], inputs: Tensor, state: Any, verify: bool) -> Adapted:
     model = models[0]
-    if model.bidirectional:
-        raise ModuleError("a bidirectional network is not a dynamical system: its state depends on the future of the input")
-    if model.proj_size:
-        raise ModuleError("proj_size is not supported; give a step function instead")
-    if any(m.dropout and m.num_layers > 1 and m.training for m in models):
-        raise ModuleError("active dropout makes each step random; call model.eval() first")
-    if inputs.dim() == 2:
-        inputs = inputs[:, None]  # torch's unbatched form
-    elif inputs.dim() == 3 and model.batch_first:
-        inputs = inputs.transpose(0, 1)
+    _check_recurrent(models)
+    inputs = _as_steps(model, inputs)
     _check_width(inputs, model.input_size)
     kind = _kind(model)
     stacked = [_cell(kind, model, model.input_size if n == 0 else model.hidden_size) for n in range(model.num_layers)]
-    layers = [_params(models, inputs, f"_l{n}") for n in range(model.num_layers)]
+    sources = _sources(models, inputs)
+    layers = [_params(sources, inputs, f"_l{n}") for n in range(model.num_layers)]
     parts = _parts(state, inputs, kind.state_parts, (model.num_layers, inputs.shape[1], model.hidden_size))
-    return _stacked(stacked, layers, [part[n] for n in range(model.num_layers) for part in parts], inputs)
+    adapted = _stacked(stacked, layers, _end_to_end(parts), inputs)
+    if verify:
+        _check_read(adapted, sources, parts, lambda new: _end_to_end([new] if kind.state_parts == 1 else new))
+    return adapted
 
 
-def _single(models: list[nn.RNNCellBase], inputs: Tensor, state: Any) -> Adapted:
+def _single(models: list[Any], inputs: Tensor, state: Any, verify: bool) -> Adapted:
     model = models[0]
     kind = _kind(model)
-    if inputs.dim() == 2:
-        inputs = inputs[:, None]
+    inputs = inputs[:, None] if inputs.dim() == 2 else inputs
     _check_width(inputs, model.input_size)
     parts = _parts(state, inputs, kind.state_parts, (inputs.shape[1], model.hidden_size))
-    return _stacked([_cell(kind, model, model.input_size)], [_params(models, inputs, "")], parts, inputs)
+    sources = _sources(models, inputs)
+    adapted = _stacked([_cell(kind, model, model.input_size)], [_params(sources, inputs, "")], parts, inputs)
+    if verify:
+        _check_read(adapted, sources, parts, lambda new: [new] if kind.state_parts == 1 else list(new))
+    return adapted
+
+
+def _check_recurrent(models: Sequence[Any]) -> None:
+    """ModuleError if one of torch's recurrent modules is no driven map."""
+    if any(m.bidirectional for m in models):
+        raise ModuleError("a bidirectional network is not a dynamical system: its state depends on the future of the input")
+    if any(m.dropout and m.num_layers > 1 and m.training for m in models):
+        raise ModuleError("active dropout makes each step random; call model.eval() first")
+
+
+def _as_steps(model: Any, inputs: Tensor) -> Tensor:
+    """The inputs (T, B, I) of one of torch's modules."""
+    if inputs.dim() == 2:
+        return inputs[:, None]  # torch's unbatched form
+    return inputs.transpose(0, 1) if inputs.dim() == 3 and model.batch_first else inputs
+
+
+def _end_to_end(parts: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors (B, H) of a stack's state, layer by layer, from tensors (layers, B, H)."""
+    return [part[n] for n in range(len(parts[0])) for part in parts]
+
+
+def _sources(models: Sequence[Any], inputs: Tensor) -> list[Any]:
+    """Modules whose attributes are the weights that a forward call uses."""
+    return [m if _has_plain_weights(m) else _refreshed(m, inputs) for m in models]
+
+
+def _has_plain_weights(model: Any) -> bool:
+    names = getattr(model, "_flat_weights_names", ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+    derived = model._forward_pre_hooks or parametrize.is_parametrized(model)
+    return not derived and all(name in model._parameters for name in names)
+
+
+def _refreshed(model: Any, inputs: Tensor) -> Any:
+    """A copy whose derived weights, as of weight_norm, are those that a forward call has just made."""
+    own = copied(model, inputs.dtype, inputs.device)
+    x = inputs[:1] if isinstance(own, nn.RNNBase) else inputs[0]
+    own(x)
+    return own
+
+
+def _check_read(adapted: Adapted, models: Sequence[Any], parts: list[Tensor], split: Callable[[Any], list[Tensor]]) -> None:
+    """ModuleError if a module's own forward gives another state than the weights that were read, over the first steps."""
+    inputs = adapted.inputs[:STEPS]
+    read = adapted.tangent.trajectory(adapted.state, inputs)[-1]
+    for model, states in zip(models, read, strict=True):
+        own = copied(model, inputs.dtype, inputs.device)
+        given = parts[0] if len(parts) == 1 else tuple(parts)
+        if isinstance(own, nn.RNNBase):
+            own.batch_first = False
+            new = own(inputs, given)[1]
+        else:
+            for x in inputs:
+                new = given = own(x, given)
+        if not close(torch.cat(split(new), dim=-1), states):
+            raise ModuleError(
+                f"the forward of {type(model).__name__} gives another state than its weights do: it is not the function that "
+                "they make; call model.eval() if they change from call to call"
+            )
 
 
 def _stacked(stacked: list[Cell], layers: list[dict[str, Tensor]], parts: list[Tensor], inputs: Tensor) -> Adapted:
@@ -150,7 +285,10 @@ def _parts(state: Any, inputs: Tensor, number: int, shape: tuple[int, ...]) -> l
     """The tensors of an initial state in torch's form; zeros if none was given."""
     if state is None:
         return [inputs.new_zeros(shape) for _ in range(number)]
-    parts = [p.detach().to(inputs) for p in _as_list(state)]
+    parts = _as_list(state)
+    if not all(isinstance(p, Tensor) for p in parts):
+        raise ModuleError(f"state should be a tensor or a tuple of tensors, found {type(state).__name__}")
+    parts = [p.detach().to(inputs) for p in parts]
     for i, part in enumerate(parts):
         if part.dim() == len(shape) - 1 and shape[-2] == 1:
             parts[i] = part.unsqueeze(-2)
@@ -159,74 +297,84 @@ def _parts(state: Any, inputs: Tensor, number: int, shape: tuple[int, ...]) -> l
     return parts
 
 
-def _module(model: nn.Module, inputs: Tensor, state: Any) -> Adapted:
-    """A copy of a custom module with forward(x, state) -> state or (output, state)."""
-    if any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p and m.training for m in model.modules()):
+def _called(model: Any, inputs: Tensor, state: Any, dtype: torch.dtype, verify: bool) -> Adapted:
+    """A model that is called: a module of one's own, one of torch's with hooks or a forward of its own, or a function."""
+    module = owner(model)
+    if module is not None:
+        _check_mode(module)
+    if isinstance(module, nn.RNNBase | nn.RNNCellBase) and module is model:
+        if isinstance(module, nn.RNNBase):
+            _check_recurrent([module])
+            inputs = inputs[:, None] if inputs.dim() == 2 and not module.batch_first else inputs
+            inputs = inputs[None] if inputs.dim() == 2 else inputs
+        state = _own_state(module, inputs, state)
+    found, states, steps = called(model, inputs, state, dtype, verify=verify)
+    used = len(found.form.swap(inputs)) - len(steps)
+    if not verify:
+        push = working_push(found.step, states[0], steps[0])
+        return Adapted(Tangent(lambda _, s, x: found.step(s, x), [], push), states[0][None], steps, used=used)
+    if module is not None:
+        _check_precision(model, module, found, states, steps, dtype)
+    push, surrogate = derivative(found.step, [(generic(states[-1]), steps[len(states) - 2]), (generic(states[-2]), steps[0])])
+
+    def recheck() -> None:
+        unchanged(states[1], found.step(states[0], steps[0]))
+
+    return Adapted(Tangent(lambda _, s, x: found.step(s, x), [], push), states[0][None], steps, recheck, surrogate, used)
+
+
+def _check_mode(module: nn.Module) -> None:
+    """ModuleError if a part of the module is in training mode and behaves differently there."""
+    if any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p and m.training for m in module.modules()):
         raise ModuleError("active dropout makes each step random; call model.eval() first")
-    if any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in model.modules()):
+    if any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in module.modules()):
         raise ModuleError("batch normalisation in training mode mixes the sequences; call model.eval() first")
-    if state is None:
-        raise ModuleError("a custom module needs `state=`, a tensor (B, S) or a tuple of such tensors")
-    own = copy.deepcopy(model).to(inputs)
-    parts = [p.detach().to(inputs) for p in _as_list(state)]
-    sizes = [p.shape[-1] for p in parts]
-
-    def step(_: Any, flat: Tensor, x: Tensor) -> Tensor:
-        split = flat.clone().split(sizes, dim=-1)  # cloned because forward may work in place
-        given = split[0] if isinstance(state, Tensor) else tuple(split)
-        return _flat(own(x.clone(), given), len(sizes), isinstance(state, Tensor))
-
-    return Adapted(Tangent(step, []), torch.cat(parts, dim=-1)[None], inputs)
 
 
-def _flat(answer: Any, number: int, single: bool) -> Tensor:
-    """The new state as one flat tensor, from the result of a module's forward."""
-    gives_output_too = single or (len(answer) == 2 and not isinstance(answer[1], Tensor))
-    if not isinstance(answer, Tensor) and gives_output_too:
-        answer = answer[1]
-    parts: Sequence[Tensor] = [answer] if isinstance(answer, Tensor) else answer
-    if len(parts) != number:
-        raise ModuleError(f"forward(x, state) returned a state of {len(parts)} tensors for one of {number}; they should match")
-    return torch.cat(list(parts), dim=-1)
+def _own_state(model: Any, inputs: Tensor, state: Any) -> Any:
+    """The initial state of one of torch's modules that is called: the given one with all its axes, or zeros."""
+    shapes: list[tuple[int, ...]]
+    if isinstance(model, nn.RNNBase):
+        sequences = inputs.shape[0 if model.batch_first else 1]
+        sizes = [model.proj_size or model.hidden_size, model.hidden_size]
+        shapes = [(model.num_layers, sequences, size) for size in sizes]
+    else:
+        shapes = [(inputs.shape[1], model.hidden_size)] * 2
+    shapes = shapes if isinstance(model, nn.LSTM | nn.LSTMCell) else shapes[:1]
+    if state is not None:
+        parts = [
+            p.unsqueeze(-2) if isinstance(p, Tensor) and p.dim() == len(s) - 1 else p
+            for p, s in zip(_as_list(state), shapes, strict=False)
+        ]
+    else:
+        parts = [inputs.new_zeros(s) if inputs.is_floating_point() else torch.zeros(s, device=inputs.device) for s in shapes]
+    return tuple(parts) if isinstance(model, nn.LSTM | nn.LSTMCell) else parts[0]
 
 
-def _function(step: Step, inputs: Tensor, state: Any) -> Adapted:
-    if not isinstance(state, Tensor):
-        raise ModuleError("a step function needs `state=`, a tensor (B, S)")
-    tangent = Tangent(lambda _, s, x: step(s.clone(), x.clone()), [])  # cloned because a step may work in place
-    return Adapted(tangent, state.detach().to(inputs)[None], inputs)
+def _check_precision(
+    model: Any, module: nn.Module, found: Called, states: list[Tensor], inputs: Tensor, dtype: torch.dtype
+) -> None:
+    """ModuleError if the copy in the computation's precision is another map than the module as it was handed over."""
+    own = [t.dtype for t in (*module.parameters(), *module.buffers()) if t.is_floating_point() or t.is_complex()]
+    lower = min((o.to_real() for o in own), key=lambda o: -torch.finfo(o).eps, default=dtype)
+    if lower == dtype:
+        return
+    step = as_handed_over(model, found, lower)
+    for state, x in ((states[0], inputs[0]), (states[-2], inputs[len(states) - 2])):
+        try:
+            new = step(state, x)
+        except ModuleError:
+            return  # the module does not run in its own precision, such as half precision on a CPU
+        if close(found.step(state, x), new, max(SAME[lower], SAME[dtype])):
+            return
+    raise ModuleError(
+        f"the module computes another step in {dtype} than in its own {lower}; hand over one that does not depend on its dtype"
+    )
 
 
 def _as_list(state: Any) -> list[Any]:
-    """The tensors of a state as a module takes it; an empty list if there is no state."""
-    if state is None:
-        return []
-    return list(state) if isinstance(state, (tuple, list)) else [state]
-
-
-def _check(adapted: Adapted) -> None:
-    state = adapted.state[0]
-    if state.dim() != 2 or adapted.inputs.dim() < 2 or adapted.inputs.shape[1] != state.shape[0]:
-        shapes = f"inputs {tuple(adapted.inputs.shape)} and state {tuple(state.shape)}"
-        raise ModuleError(f"inputs should be (T, B, I) and state (B, S) with the same B, found {shapes}")
-    if not len(adapted.inputs):
-        raise ModuleError("inputs contain no step")
-    if not len(state):
-        raise ModuleError("inputs contain no sequence")
-    if not state.isfinite().all():
-        raise ModuleError("state should be finite, found NaN or infinite values")
-    try:
-        new = adapted.tangent.one(0)(state, adapted.inputs[0])
-    except (RuntimeError, TypeError) as error:
-        shapes = f"state {tuple(state.shape)} and input {tuple(adapted.inputs[0].shape)}"
-        reason = str(error).strip().splitlines()[0]
-        raise ModuleError(
-            f"a step with {shapes} in {state.dtype} failed: {reason}; if the function uses tensors of another dtype, set dtype="
-        ) from error
-    if not isinstance(new, Tensor):
-        raise ModuleError(f"a step should return the new state, a tensor, found {type(new).__name__}")
-    if new.shape != state.shape:
-        raise ModuleError(f"a step should keep the state's shape {tuple(state.shape)}")
+    """The tensors of a state of one of torch's modules."""
+    return [] if state is None else flatten(state, state)
 
 
 def _check_width(inputs: Tensor, size: int) -> None:

@@ -202,7 +202,7 @@ def _householder(deviations: Tensor, probe: Tensor) -> tuple[Tensor, Tensor, Ten
 def _signs(deviations: Tensor) -> Tensor:
     """Random signs (N, P, k) for deviations (N, k, S), the same for every sequence and at every call."""
     generator = torch.Generator().manual_seed(0)
-    signs = 2 * torch.randint(2, (PROBES, deviations.shape[1]), generator=generator) - 1
+    signs = 2 * torch.randint(2, (PROBES, deviations.shape[1]), generator=generator, device="cpu") - 1
     return signs.to(deviations).expand(len(deviations), -1, -1).contiguous()
 
 

@@ -1,13 +1,15 @@
 """Covariant Lyapunov vectors, directions that the tangent dynamics map onto one another, by Ginelli's algorithm."""
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from ..core.errors import ModuleError
-from .adapt import Step
 from .engine import random_basis
 from .reorthonormalise import triangularise
-from .tangent import push_forward
+from .tangent import Push, Step, push_forward
 
 
 @torch.no_grad()
@@ -19,6 +21,7 @@ def covariant(
     *,
     transient: int,
     backward_transient: int | None = None,
+    push: Push = push_forward,
 ) -> tuple[Tensor, Tensor]:
     """Covariant Lyapunov vectors in the middle of a trajectory, and the growth of each (Ginelli et al. 2007).
 
@@ -34,6 +37,7 @@ def covariant(
         count: k, 1 <= k <= S.
         transient: number of steps that align the bases.
         backward_transient: number of steps that align the vectors; by default as many as `transient`.
+        push: how deviations are pushed through a step, `push_forward` or `push_backward`.
 
     Returns:
         Vectors (T', B, k, S) and local growth (T', B, k) as `covariant_vectors` returns them, with T' = T - transient -
@@ -50,13 +54,20 @@ def covariant(
         raise ModuleError(f"{given} leave nothing of {len(inputs)}; they should be at least 0 and leave a step between them")
     sequences, size = state.shape
     start = random_basis(size, count, state).expand(sequences, count, size)
-    bases, triangles = record(step, state, start, inputs, transient=transient, kept=window)
+    bases, triangles = record(step, state, start, inputs, transient=transient, kept=window, push=push)
     return bases, _make_covariant(bases, triangles)
 
 
 @torch.no_grad()
 def record(
-    step: Step, state: Tensor, deviations: Tensor, inputs: Tensor, *, transient: int = 0, kept: int | None = None
+    step: Step,
+    state: Tensor,
+    deviations: Tensor,
+    inputs: Tensor,
+    *,
+    transient: int = 0,
+    kept: int | None = None,
+    push: Push = push_forward,
 ) -> tuple[Tensor, Tensor]:
     """Bases (T + 1, B, k, S) and triangles (T, B, k, k) along a trajectory, reorthonormalised at every step.
 
@@ -67,6 +78,7 @@ def record(
         inputs: (transient + T, B, I).
         transient: number of steps that are run first and not recorded.
         kept: number of bases to return, counted from the first; all by default.
+        push: as for `covariant`.
 
     Returns:
         Bases with orthonormal rows, the first one at the beginning of the recording, and upper triangular R_t with
@@ -83,7 +95,7 @@ def record(
     for t, x in enumerate(inputs, start=-transient):
         if 0 <= t < kept:
             bases[t] = rows
-        state, rows, triangle, alive = _advance(step, state, rows, x, alive)
+        state, rows, triangle, alive = _advance(partial(push, partial(_under, step, x)), state, rows, alive)
         if t >= 0:
             triangles[t] = triangle
     if kept > steps:
@@ -144,12 +156,18 @@ def _make_covariant(bases: Tensor, triangles: Tensor) -> Tensor:
     return local.masked_fill_(~defined, -torch.inf).masked_fill_(~finite[:, None], torch.nan)
 
 
-def _advance(step: Step, state: Tensor, rows: Tensor, x: Tensor, alive: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _advance(
+    push: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], state: Tensor, rows: Tensor, alive: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """One step: the new state, orthonormal rows, triangle (B, k, k), and `alive` (B, 1); the triangle is NaN where not alive."""
-    state, pushed = push_forward(lambda s: step(s, x), state, rows)
+    state, pushed = push(state, rows)
     rows, triangle = triangularise(pushed)
     alive = alive & state.isfinite().all(-1, keepdim=True) & ~triangle.isnan().any(-1).any(-1, keepdim=True)
     return torch.where(alive, state, 0.0), rows, torch.where(alive[..., None], triangle, torch.nan), alive
+
+
+def _under(step: Step, x: Tensor, state: Tensor) -> Tensor:
+    return step(state, x)
 
 
 def _never_lost(triangles: Tensor) -> Tensor:
@@ -177,4 +195,4 @@ def _unit_columns(columns: Tensor) -> tuple[Tensor, Tensor]:
 def _random(*shape: int, like: Tensor) -> Tensor:
     """Standard normal numbers, the same at every call: a generic starting point for any system."""
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(shape, generator=generator, dtype=torch.float64).to(like)
+    return torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu").to(like)

@@ -20,7 +20,7 @@ CHUNK_BYTES = 2**22
 SERIAL_BELOW = 2**23
 
 _lock = threading.Lock()
-_before: list[int] = []  # torch's number of threads at the start of each `Ensemble.threads` block that is running
+_usual: list[int] = []  # the number of threads that each `Ensemble.threads` block that is running will restore
 
 
 @torch.no_grad()
@@ -111,15 +111,19 @@ class Ensemble:
             yield
             return
         with _lock:
-            _before.append(torch.get_num_threads())
-            torch.set_num_threads(1)
+            own = torch.get_num_threads()  # torch keeps a number for each thread of the process
+            if own == 1:  # a new thread begins with the number set last: it may have its 1 from blocks that are running
+                own = max(_usual, default=1)
+            if own > 1:
+                _usual.append(own)
+                torch.set_num_threads(1)
         try:
             yield
         finally:
-            with _lock:  # the number is global to the process: the last context to end restores what the first one saw
-                last = _before.pop()
-                if not _before:
-                    torch.set_num_threads(last)
+            if own > 1:
+                with _lock:
+                    _usual.remove(own)
+                    torch.set_num_threads(own)
 
 
 def _cut(models: int, sequences: int, rows: int) -> Iterator[tuple[slice, slice]]:

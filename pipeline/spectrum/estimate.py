@@ -51,6 +51,7 @@ class Spectrum:
         cls,
         growth: Tensor,
         *,
+        lengths: Tensor | None = None,
         state_size: int | None = None,
         rounding_error: Tensor | None = None,
         converged: bool | None = None,
@@ -59,19 +60,24 @@ class Spectrum:
     ) -> Self:
         """The spectrum from log growth (T, B, k) in nats per step, with one row per counted step.
 
-        The deviations may be in any order; everything with an axis k is sorted together with the exponents. The state's
+        The deviations may be in any order; everything with an axis k is sorted together with the exponents. With `lengths`
+        (B,), only so many steps of each sequence are counted, and `local` is NaN after them. The state's
         size defaults to k, a complete spectrum.
         """
-        per_sequence = growth.mean(0)
+        counted = torch.arange(len(growth), device=growth.device)[:, None] < (len(growth) if lengths is None else lengths)
+        if lengths is not None:
+            growth = torch.where(counted[..., None], growth, 0.0)
+            local = None if local is None else torch.where(counted[..., None], local, torch.nan)
+        counts = counted.cumsum(0).to(growth)[..., None]  # (T, B or 1, 1) steps counted so far
+        per_sequence = growth.sum(0) / counts[-1]
         order = _mean(per_sequence, per_sequence).argsort(descending=True, stable=True)
         growth, per_sequence = growth[..., order], per_sequence[:, order]
-        counts = torch.arange(1, len(growth) + 1, dtype=growth.dtype, device=growth.device)
-        error, freedom = _standard_error(growth, per_sequence)
+        error, freedom = _standard_error(growth[: int(counts[-1].min())], per_sequence)
         return cls(
             per_sequence=per_sequence,
             standard_error=error,
             degrees_of_freedom=freedom,
-            history=_mean(growth.movedim(1, 0), per_sequence).cumsum(0) / counts[:, None],
+            history=_mean((growth.cumsum(0) / counts).movedim(1, 0), per_sequence),
             rounding_error=torch.full_like(error, torch.nan) if rounding_error is None else rounding_error[order],
             state_size=len(order) if state_size is None else state_size,
             converged=converged,
@@ -165,7 +171,8 @@ def _standard_error(growth: Tensor, per_sequence: Tensor) -> tuple[Tensor, Tenso
 
     One estimate is from batches of time steps, averaged over all sequences; it is valid even if the sequences share their
     driving input (batch means, Schmeiser 1982). The other is from the sequences, averaged over all time; it is valid even
-    if the sequences differ systematically, or if growth stays correlated for as long as they last.
+    if the sequences differ systematically, or if growth stays correlated for as long as they last. Of sequences of unequal
+    length, the batches hold the steps that all have.
     """
     whole = ~per_sequence.isnan().any(-1)
     rows = per_sequence[whole]

@@ -4,18 +4,21 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from ..core.errors import ModuleError, RoundingWarning
+from ..core.errors import ModuleError, RoundingWarning, SurrogateWarning
 from .adapt import Adapted, Model, adapt, check_alike, stackable
 from .adaptive import BLOCK
 from .covariant import covariant
 from .engine import ACCURACY, Ensemble, Growth
 from .estimate import Spectrum, largest_standard_error
+from .tangent import measuring
 
 FIRST_CHECK = 50  # counted steps before the standard error is first compared with the tolerance
 # Longest reorthonormalisation interval while a tolerance is active: growth is spread over an interval, and intervals
@@ -37,6 +40,8 @@ class Options:
     local: bool = False
     dtype: torch.dtype = torch.float64
     device: torch.device | str | None = None
+    lengths: Tensor | Sequence[int] | None = None
+    verify: bool = True
 
     def fitted(self, steps: int, size: int) -> Self:
         """The options with defaults for this number of steps and state size; ModuleError if one is out of range."""
@@ -71,7 +76,7 @@ def _check_whole(name: str, value: Any, least: int, most: int, what: str) -> Non
 
 def lyapunov_spectrum(
     model: Model,
-    inputs: Tensor,
+    inputs: Tensor | PackedSequence,
     *,
     state: Any = None,
     count: int | None = None,
@@ -83,6 +88,8 @@ def lyapunov_spectrum(
     local: bool = False,
     dtype: torch.dtype = torch.float64,
     device: torch.device | str | None = None,
+    lengths: Tensor | Sequence[int] | None = None,
+    verify: bool = True,
 ) -> Spectrum:
     """The Lyapunov exponents of a recurrent network driven by inputs, largest first, in nats per step.
 
@@ -92,11 +99,15 @@ def lyapunov_spectrum(
 
     Args:
         model: `torch.nn.RNN`, `LSTM`, `GRU` of any depth or their `*Cell` forms; any module whose forward is
-            (x, state) -> state or (output, state); or a plain function step(state, x) -> state.
-        inputs: the inputs as the module itself takes them, including `batch_first`; (T, B, I) for a cell, a custom
-            module or a function.
-        state: the initial state, as the module itself takes it, or (B, S) for a function. Defaults to zeros for torch's
-            modules; required for all others.
+            (x, state) -> state or (output, state), for one step x (B, ...) or for a sequence; or a plain function
+            step(state, x) -> state. Hooks, derived weights and forwards of one's own are part of the model. Forward-mode
+            differentiation is used where torch can do it, reverse mode otherwise.
+        inputs: the inputs as the module itself takes them, including `batch_first`; (T, B, ...) for a cell, a module that
+            takes one step, or a function. Whole numbers (tokens) stay whole. Or a PackedSequence.
+        state: the initial state, as the model takes it: a float or complex tensor, or any nested structure of such, each
+            with an axis of the B sequences, first or second. Defaults to zeros for torch's modules. A module that takes
+            sequences and can be called without a state starts from the state that it returns for the first input.
+            Required for all others.
         count: number of exponents, 1 <= count <= S; all by default.
         transient: number of steps that align the deviations and are not counted; by default a fifth of the steps.
         every: steps between reorthonormalisations. The default chooses the longest interval, up to 16 steps, that keeps
@@ -111,6 +122,10 @@ def lyapunov_spectrum(
             vectors if these are requested. `every` then defaults to 1.
         dtype: dtype of the computation; float32 can be wrong by some nats for strongly negative exponents.
         device: device of the computation; by default that of the inputs.
+        lengths: (B,) numbers of steps of the sequences, where these are unequal and `inputs` are padded; by default all
+            steps. A PackedSequence brings its own.
+        verify: try the model first, on a few steps: see `docs/models.md`. Without it, a model that is not what it is taken
+            for gives wrong numbers.
 
     Returns:
         A Spectrum. A sequence whose state is not finite is NaN in it; the others are not affected.
@@ -129,6 +144,8 @@ def lyapunov_spectrum(
         local=local,
         dtype=dtype,
         device=device,
+        lengths=lengths,
+        verify=verify,
     )
     return _spectra([model], inputs, options)[0]
 
@@ -150,7 +167,7 @@ def lyapunov_spectra(models: Sequence[nn.Module], inputs: Tensor, **options: Any
     """
     check_alike(models)
     checked = Options(**options)
-    if stackable(models[0]):
+    if stackable(models):
         return _spectra(list(models), inputs, checked)
     spectra = []
     for model in models:
@@ -158,17 +175,37 @@ def lyapunov_spectra(models: Sequence[nn.Module], inputs: Tensor, **options: Any
     return spectra
 
 
-def _spectra(models: list[Any], inputs: Tensor, options: Options) -> list[Spectrum]:
-    with torch.inference_mode(False), torch.no_grad():  # inference mode would not extend to other threads
-        spectra = _measured(models, inputs, options)
+def _spectra(models: list[Any], inputs: Tensor | PackedSequence, options: Options) -> list[Spectrum]:
+    if isinstance(inputs, PackedSequence):
+        inputs, options = _unpacked(models[0], inputs, options)
+    with measuring():
+        adapted = adapt(models, inputs, options.state, options.dtype, options.device, verify=options.verify)
+        spectra = _measured(adapted, options)
+        adapted.recheck()
+    if adapted.surrogate:
+        warnings.warn(
+            "the step holds an autograd.Function whose derivative is not that of its values, as surrogate gradients of spiking "
+            "networks are; the exponents are those of the surrogate",
+            SurrogateWarning,
+            stacklevel=3,
+        )
     _warn(spectra, options.accuracy)
     return spectra
 
 
-def _measured(models: list[Any], inputs: Tensor, options: Options) -> list[Spectrum]:
-    adapted = adapt(models, inputs, options.state, options.dtype, options.device)
+def _unpacked(model: Any, packed: PackedSequence, options: Options) -> tuple[Tensor, Options]:
+    """Padded inputs as the model takes them, and the options with their lengths."""
+    if options.lengths is not None:
+        raise ModuleError("a PackedSequence has lengths of its own; leave lengths= out")
+    parts = model.modules() if isinstance(model, nn.Module) else ()
+    padded, lengths = pad_packed_sequence(packed, batch_first=any(getattr(part, "batch_first", False) for part in parts))
+    return padded, replace(options, lengths=lengths)
+
+
+def _measured(adapted: Adapted, options: Options) -> list[Spectrum]:
     size = adapted.state.shape[-1]
     options = options.fitted(len(adapted.inputs), size)
+    lengths = _counted(options, adapted)
     count, transient = options.count or size, options.transient or 0
     longest = BLOCK if options.tolerance is None else LONGEST_WITH_TOLERANCE
     ensemble = Ensemble(adapted.tangent, adapted.state, count, every=options.every, accuracy=options.accuracy, longest=longest)
@@ -176,11 +213,12 @@ def _measured(models: list[Any], inputs: Tensor, options: Options) -> list[Spect
     with ensemble.threads():
         if transient:
             ensemble.advance(adapted.inputs[:transient])
-        growth, converged = _measure(ensemble, adapted.inputs[transient:], options.tolerance)
+        growth, converged = _measure(ensemble, adapted.inputs[transient:], options.tolerance, lengths)
         for m, rows in enumerate(growth.per_step.unbind(1)):
             along, local = (None, rows) if options.vectors is None else _covariant(adapted, m, count, transient)
             spectrum = Spectrum.from_growth(
                 rows,
+                lengths=lengths,
                 state_size=size,
                 rounding_error=growth.rounding_error[m][~rows.isnan().any(-1).any(0)].mean(0),
                 converged=converged[m],
@@ -191,8 +229,39 @@ def _measured(models: list[Any], inputs: Tensor, options: Options) -> list[Spect
     return spectra
 
 
-def _measure(ensemble: Ensemble, inputs: Tensor, tolerance: float | None) -> tuple[Growth, list[bool] | list[None]]:
+def _counted(options: Options, adapted: Adapted) -> Tensor | None:
+    """(B,) numbers of counted steps of the sequences if they are unequal; ModuleError if an option is impossible with that."""
+    if options.lengths is None:
+        return None
+    steps, sequences = adapted.inputs.shape[:2]
+    try:
+        lengths = torch.as_tensor(options.lengths, device=adapted.inputs.device)
+    except (TypeError, ValueError, RuntimeError):
+        lengths = torch.empty(0)
+    if lengths.shape != (sequences,) or lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
+        raise ModuleError(f"lengths should be {sequences} whole numbers, one for each sequence, found {options.lengths!r}")
+    lengths = lengths - adapted.used
+    least = (options.transient or 0) + 1
+    if lengths.min() < least or lengths.max() > steps:
+        number = int(lengths.argmin() if lengths.min() < least else lengths.argmax())
+        raise ModuleError(
+            f"sequence {number} of the inputs has {int(lengths[number]) + adapted.used} steps; lengths should be from "
+            f"{least + adapted.used}, above the transient, to {steps + adapted.used}"
+        )
+    if options.tolerance is not None or options.vectors is not None:
+        raise ModuleError("tolerance and vectors need sequences of equal length; leave lengths out, or those")
+    return lengths - (options.transient or 0)
+
+
+def _measure(
+    ensemble: Ensemble, inputs: Tensor, tolerance: float | None, lengths: Tensor | None
+) -> tuple[Growth, list[bool] | list[None]]:
     """Growth over the inputs, or until every network's standard error is below the tolerance; and, per network, whether it is."""
+    if lengths is not None:
+        ends = lengths.unique().tolist()  # no interval extends beyond the end of a sequence
+        pieces = [ensemble.advance(inputs[begin:end]) for begin, end in pairwise([0, *ends])]
+        growth = _joined(pieces)
+        return growth, [None] * growth.per_step.shape[1]
     if tolerance is None:
         growth = ensemble.advance(inputs)
         return growth, [None] * growth.per_step.shape[1]
@@ -203,14 +272,20 @@ def _measure(ensemble: Ensemble, inputs: Tensor, tolerance: float | None) -> tup
         per_step = torch.cat([p.per_step for p in parts])
         done = len(per_step)
         converged = [largest_standard_error(rows) < tolerance for rows in per_step.unbind(1)]
-    error = sum(p.rounding_error * len(p.per_step) for p in parts) / done
-    return Growth(per_step, torch.as_tensor(error)), converged
+    return _joined(parts), converged
+
+
+def _joined(parts: list[Growth]) -> Growth:
+    """Growth over consecutive stretches of steps."""
+    per_step = torch.cat([p.per_step for p in parts])
+    error = torch.stack([p.rounding_error * len(p.per_step) for p in parts]).sum(0) / len(per_step)
+    return Growth(per_step, error)
 
 
 def _covariant(adapted: Adapted, m: int, count: int, transient: int) -> tuple[Tensor, Tensor]:
     """Covariant vectors (T', B, k, S) of the m-th network, and their growth (T', B, k)."""
-    step = adapted.tangent.one(m)
-    return covariant(step, adapted.state[m], adapted.inputs, count, transient=transient)
+    tangent = adapted.tangent
+    return covariant(tangent.one(m), adapted.state[m], adapted.inputs, count, transient=transient, push=tangent.differentiate)
 
 
 def _warn(spectra: list[Spectrum], accuracy: float) -> None:

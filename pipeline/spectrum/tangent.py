@@ -1,7 +1,8 @@
 """Tangent dynamics: how one step maps small deviations from a trajectory."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -32,8 +33,42 @@ def push_forward(step: Callable[[Tensor], Tensor], state: Tensor, deviations: Te
         moved = jvp(step, (state,), (deviation,))
         return moved[0], moved[1]
 
-    states, pushed = vmap(along, in_dims=1, out_dims=(0, 1))(deviations)  # rows, not columns: ten times faster for ensembles
+    # rows, not columns: ten times faster for ensembles; a step that draws random numbers draws the same for all rows
+    states, pushed = vmap(along, in_dims=1, out_dims=(0, 1), randomness="same")(deviations)
     return states[0], pushed
+
+
+def push_backward(step: Callable[[Tensor], Tensor], state: Tensor, deviations: Tensor) -> tuple[Tensor, Tensor]:
+    """What `push_forward` gives, by reverse-mode differentiation: one backward pass for each of the S numbers of the state.
+
+    Sequences must not mix.
+    """
+    with torch.enable_grad():
+        state = state.detach().requires_grad_()
+        new = step(state)
+        rows = []
+        for number in new.sum(0):  # the Jacobian's row for one number, of all sequences at once
+            gradient = None
+            if number.requires_grad:
+                (gradient,) = torch.autograd.grad(number, state, retain_graph=True, allow_unused=True)
+            rows.append(torch.zeros_like(state) if gradient is None else gradient)
+    return new.detach(), deviations @ torch.stack(rows, dim=-1)
+
+
+Step = Callable[[Tensor, Tensor], Tensor]  # state (B, S) and input (B, ...) -> state (B, S)
+Push = Callable[[Callable[[Tensor], Tensor], Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+@contextmanager
+def measuring() -> Iterator[None]:
+    """A context without gradients, inference mode or autocast, whatever the caller's is."""
+    with (
+        torch.inference_mode(False),
+        torch.no_grad(),
+        torch.autocast("cpu", enabled=False),
+        torch.autocast("cuda", enabled=False),
+    ):
+        yield
 
 
 @dataclass(frozen=True)
@@ -43,14 +78,16 @@ class Tangent:
     Attributes:
         map: a Map, or a plain function step(params, state (B, S), x (B, I)) -> state.
         params: tensors in dicts and sequences, each with a leading axis M.
+        differentiate: `push_forward`, or `push_backward` for a single map that forward mode cannot differentiate.
     """
 
     map: Any
     params: Any
+    differentiate: Push = push_forward
 
     def of(self, models: slice) -> "Tangent":
         """A slice of the maps."""
-        return Tangent(self.map, each(self.params, lambda p: p[models]))
+        return replace(self, params=each(self.params, lambda p: p[models]))
 
     def one(self, model: int) -> Callable[[Tensor, Tensor], Tensor]:
         """The step function of one map: state (B, S), x (B, I) -> state (B, S)."""
@@ -98,7 +135,7 @@ class Tangent:
 
     def _push_automatically(self, state: Tensor, x: Tensor, deviations: Tensor, out: Tensor) -> None:
         def push(params: Any, state: Tensor, deviations: Tensor) -> Tensor:
-            return push_forward(lambda s: self._step(params, s, x), state, deviations)[1]
+            return self.differentiate(lambda s: self._step(params, s, x), state, deviations)[1]
 
         if len(state) > 1:
             out.copy_(vmap(push)(self.params, state, deviations))

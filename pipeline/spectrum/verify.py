@@ -1,0 +1,189 @@
+"""Whether a model's step is what it is taken for: a differentiable function of state and input that leaves sequences apart."""
+
+import random
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..core.errors import ModuleError
+from .tangent import Push, Step, push_backward, push_forward
+
+STEPS = 3  # of the given inputs, on which a model is tried
+# Largest relative difference that counts as rounding, by precision: of two ways to compute the same step, and of a finite
+# difference from the derivative.
+SAME = {torch.float64: 1e-8, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
+SLOPE = {torch.float64: 1e-4, torch.float32: 5e-2}
+# Width of a finite difference, as a share of the state's size: wide enough for rounding in the computation's precision, and
+# too narrow for a lower one.
+WIDTH = {torch.float64: 1e-6, torch.float32: 1e-2}
+
+
+class ImpureError(ModuleError):
+    """A step is no function of state and input, however it is called."""
+
+
+def close(one: Tensor, other: Tensor, tolerance: float | None = None) -> bool:
+    """Whether states (B, S) are equal up to rounding, wherever both are finite."""
+    return bool(_equal(one, other, SAME[one.dtype] if tolerance is None else tolerance).all())
+
+
+def pure(step: Step, state: Tensor, x: Tensor, first: Tensor) -> None:
+    """ImpureError if a step draws random numbers, or gives something else than it gave first."""
+    drawn, again = True, first
+    for _ in range(3):  # another thread may draw random numbers too, but hardly three times in a row
+        before = _generators()
+        again = step(state, x)
+        drawn = drawn and _generators() != before
+        if not drawn:
+            break
+    if drawn:
+        raise ImpureError(
+            "the step draws random numbers, so that no two calls give the same; call model.eval() first, or take the noise out"
+        )
+    if not _same(first, again):
+        raise ImpureError(_CHANGED)
+
+
+def unchanged(first: Tensor, again: Tensor) -> None:
+    """ModuleError if the same call gave two different states (B, S)."""
+    if not _same(first, again):
+        raise ModuleError(_CHANGED)
+
+
+_CHANGED = (
+    "the step gives another state when it is called again with the same state and input: it draws random numbers or "
+    "keeps a memory of its own; call model.eval(), or make what it keeps (buffers, attributes) part of the state"
+)
+
+
+def _same(first: Tensor, again: Tensor) -> bool:
+    return close(first, again) and torch.equal(first.isfinite(), again.isfinite())
+
+
+def alone(step: Step, state: Tensor, x: Tensor) -> None:
+    """ModuleError if a sequence's new state depends on other sequences in the batch."""
+    sequences = len(state)
+    if sequences < 2:
+        return
+    new = step(state, x)
+    moved = state + 0.1 * (1 + state.abs()) * _noise(state)
+    swapped = x.roll(1, 0)
+    for row in (0, sequences - 1):
+        others = torch.arange(sequences, device=state.device) != row
+        state_, x_ = state.clone(), x.clone()
+        state_[others], x_[others] = moved[others], swapped[others]
+        if not close(step(state_, x_)[row : row + 1], new[row : row + 1]):
+            raise ModuleError(
+                "sequences mix: the new state of one depends on the other sequences in the batch (batch statistics, a mean over "
+                "the batch, or an inner module that takes the batch for steps in time); give one sequence, or call model.eval()"
+            )
+
+
+def derivative(step: Step, places: list[tuple[Tensor, Tensor]]) -> tuple[Push, bool]:
+    """How deviations are pushed through a step, and whether the derivative is that of a surrogate.
+
+    Forward mode is tried first, then reverse mode; the one that is returned agrees with a finite difference at one of the
+    given pairs of a state (B, S) and an input, unless an autograd.Function of the model's own defines another derivative.
+
+    Raises:
+        ModuleError: neither mode works, or neither agrees with a finite difference.
+    """
+    state, x = places[0]
+    push = working_push(step, state, x)
+    wrong = torch.ones(len(state), dtype=torch.bool, device=state.device)
+    for place, x_ in places:
+        wrong &= _wrong(partial(_under, step, x_), push, place)
+        if not wrong.any():
+            return push, False
+    if _has_custom_function(step, state, x):
+        return push, True
+    if not _wrong(lambda s: step(s, x), push, state, width=1e-2, tolerance=5e-2).any():
+        raise ModuleError(
+            f"the step computes in a lower precision than {state.dtype} (.float(), .half(), bfloat16 or autocast inside), so "
+            "that its derivative is rounded; take the cast out"
+        )
+    raise ModuleError(
+        "the derivative of the step is not that of its values, as a finite difference shows: something in it is cut off from "
+        "differentiation (.detach(), .data, torch.inference_mode(), NumPy) or rounds (.float(), .half()); take that out"
+    )
+
+
+def working_push(step: Step, state: Tensor, x: Tensor) -> Push:
+    """Forward mode where it works, else reverse mode; ModuleError if neither does."""
+    reason = ""
+    for push in (push_forward, push_backward):
+        try:
+            push(lambda s: step(s, x), state, torch.ones_like(state)[:, None])
+        except Exception as error:  # torch raises many kinds where a mode is impossible
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        else:
+            return push
+    raise ModuleError(f"the step cannot be differentiated: {reason}")
+
+
+def generic(state: Tensor) -> Tensor:
+    """States (B, S) moved slightly, away from points where a step may have a kink, such as 0."""
+    return state + 1e-3 * (state.abs() + 1e-2 * _size(state)) * _noise(state)
+
+
+def _wrong(
+    step: Callable[[Tensor], Tensor], push: Push, state: Tensor, width: float | None = None, tolerance: float | None = None
+) -> Tensor:
+    """(B,) where the derivative along a random direction differs from a finite difference by more than rounding explains."""
+    tolerance = SLOPE[state.dtype] if tolerance is None else tolerance
+    direction = _noise(state)
+    new, pushed = push(step, state, direction[:, None])
+    width_ = (WIDTH[state.dtype] if width is None else width) * torch.maximum(_size(state), _size(new))
+    ahead, behind = step(state + width_ * direction), step(state - width_ * direction)
+    slope = (ahead - behind) / (2 * width_)
+    known = (slope.isfinite() & pushed[:, 0].isfinite() & new.isfinite()).all(-1)
+    rounding = 100 * torch.finfo(state.dtype).eps * new.abs().amax(-1, keepdim=True) / width_
+    allowed = tolerance * pushed[:, 0].abs() + 1e-2 * tolerance * pushed[:, 0].abs().amax(-1, keepdim=True) + rounding
+    return known & ((slope - pushed[:, 0]).abs() > allowed).any(-1)
+
+
+def _under(step: Step, x: Tensor, state: Tensor) -> Tensor:
+    return step(state, x)
+
+
+def _size(states: Tensor) -> Tensor:
+    """(B, 1) root mean square of states (B, S), or a small number where it is 0 or not finite."""
+    size = states.square().mean(-1, keepdim=True).sqrt()
+    return torch.where(size.isfinite() & (size > 0), size, 1e-2)
+
+
+def _has_custom_function(step: Step, state: Tensor, x: Tensor) -> bool:
+    """Whether the graph of a step holds a torch.autograd.Function that is not torch's own."""
+    with torch.enable_grad():
+        new = step(state.detach().requires_grad_(), x)
+    nodes, seen = [new.grad_fn], set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if isinstance(node, torch.autograd.function.BackwardCFunction):
+            return True
+        nodes += [n for n, _ in node.next_functions]
+    return False
+
+
+def _equal(one: Tensor, other: Tensor, tolerance: float) -> Tensor:
+    both = one.isfinite() & other.isfinite()
+    scale = torch.where(both, one.abs(), 0.0).amax(-1, keepdim=True)
+    return ~both | ((one - other).abs() <= tolerance * scale)
+
+
+def _noise(like: Tensor) -> Tensor:
+    """Standard normal numbers, the same at every call."""
+    generator = torch.Generator(device="cpu").manual_seed(0)
+    return torch.randn(like.shape, generator=generator, dtype=torch.float64, device="cpu").to(like)
+
+
+def _generators() -> tuple[bytes, bytes, int]:
+    """The states of the global random generators."""
+    name, keys, place, *_ = np.random.get_state(legacy=True)  # noqa: NPY002 it is the global one that a step may draw from
+    return torch.get_rng_state().numpy().tobytes(), bytes(np.asarray(keys)), hash((name, place, random.getstate()))
