@@ -98,7 +98,7 @@ class Structure:
             )
         part = part.movedim(self.axis, 0)
         part = torch.view_as_real(part.resolve_conj()) if part.is_complex() else part
-        return part.reshape(len(part), -1)
+        return part.reshape(len(part), leaf.size)
 
     def state(self, flat: Tensor) -> Any:
         """The state of flat vectors (B, S), for any number B."""
@@ -110,9 +110,9 @@ class Structure:
             part = flat[:, begin : begin + leaf.size]
             begin += leaf.size
             if leaf.dtype.is_complex:
-                part = torch.view_as_complex(part.reshape(-1, leaf.size // 2, 2))
+                part = torch.view_as_complex(part.reshape(len(flat), leaf.size // 2, 2))
             # always a copy, contiguous as torch's modules expect it, because a model may work in place
-            parts.append(part.reshape(-1, *leaf.shape).movedim(0, self.axis).clone(memory_format=torch.contiguous_format))
+            parts.append(part.reshape(len(flat), *leaf.shape).movedim(0, self.axis).clone(memory_format=torch.contiguous_format))
         return rebuild(self.like, iter(parts))
 
     def fits(self, state: Any) -> bool:
