@@ -136,7 +136,7 @@ def _wrong(
     tolerance = SLOPE[state.dtype] if tolerance is None else tolerance
     direction = _noise(state)
     new, pushed = push(step, state, direction[:, None])
-    width_ = (WIDTH[state.dtype] if width is None else width) * torch.maximum(_size(state), _size(new))
+    width_ = (WIDTH[state.dtype] if width is None else width) * torch.where((state == 0).all(-1, keepdim=True), _size(new), _size(state))
     ahead, behind = step(state + width_ * direction), step(state - width_ * direction)
     slope = (ahead - behind) / (2 * width_)
     known = (slope.isfinite() & pushed[:, 0].isfinite() & new.isfinite()).all(-1)
