@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .points import FixedPoints, fixed_points, line_attractor, slow_points
-    from .predictor import StabilityPredictor, Verdict
+    from .predictor import StabilityPredictor, Verdict, network_inputs, trial_inputs
     from .spectrum import Spectrum, lyapunov_spectra, lyapunov_spectrum
 
 __version__ = "0.1.0"
@@ -24,6 +24,8 @@ _PUBLIC = {
     "FixedPoints": "points",
     "StabilityPredictor": "predictor",
     "Verdict": "predictor",
+    "network_inputs": "predictor",
+    "trial_inputs": "predictor",
 }
 __all__ = sorted(_PUBLIC)
 

@@ -1,5 +1,6 @@
 """The predictor: what it sees, how it is judged, what it answers; against scikit-learn, scipy and made studies."""
 
+import copy
 import json
 from dataclasses import replace
 from functools import partial
@@ -10,15 +11,15 @@ import pytest
 import sklearn.metrics
 import torch
 from scipy.stats import spearmanr
-from study import study
+from study import result, spectra, study
 
-from pipeline import lyapunov_spectrum
+from pipeline import lyapunov_spectrum, network_inputs
 from pipeline.core.config import PredictorSettings
 from pipeline.core.errors import ArtefactError, ModuleError
 from pipeline.core.execution import Here
 from pipeline.core.hyper_parameters import DECLARED
 from pipeline.core.records import Estimate, Gain, Judgement
-from pipeline.predictor import StabilityPredictor, bootstrap, evidence, features, folds, model
+from pipeline.predictor import StabilityPredictor, bootstrap, evidence, features, folds, model, network
 from pipeline.predictor.codes import ENCODERS
 from pipeline.predictor.inputs import CATEGORIES, HYPER_PARAMETERS, PAIRS, SERVED, SETS, WITHOUT_SPECTRA, trial_inputs
 
@@ -425,48 +426,368 @@ def test_a_network_is_assessed_before_training_and_after_an_epoch(predictor):
     for verdict in (before, after):
         assert 0 <= verdict.probability <= 1
         assert 0 <= verdict.expected_score <= 1
-        assert 1 <= len(measured(verdict)) <= 3
+        assert 1 <= len(effects(verdict)) <= 3
         assert str(verdict.based_on) in str(verdict)
         assert "over trials" in verdict.evidence
 
 
-def measured(verdict):
-    """The reasons that are about measurements."""
-    return [reason for reason in verdict.reasons if not reason.startswith("no trial of the study")]
+def effects(verdict):
+    """The reasons that are about single inputs."""
+    return [reason for reason in verdict.reasons if "against their median" in reason]
 
 
-def test_a_verdict_says_what_the_study_has_never_seen(predictor, inputs):
-    knowing = StabilityPredictor({"all": predictor.models["all"]}, predictor.about)  # the others may have better evidence
-    known = inputs.iloc[0].to_dict()
-    familiar, never = (knowing.verdict(known | changes) for changes in ({}, {"head": "neuroview", "cell": "lstm"}))
-    assert measured(familiar) == list(familiar.reasons)
-    assert never.reasons[len(measured(never)) :] == (
-        "no trial of the study had cell 'lstm'",
-        "no trial of the study had head 'neuroview'",
-    )
+@pytest.fixture(scope="module")
+def gru():
+    """A network and its data."""
+    torch.manual_seed(0)
+    return torch.nn.GRU(3, 8), torch.randn(20, 2, 3)
+
+
+@pytest.fixture(scope="module")
+def spectrum(gru):
+    return lyapunov_spectrum(*gru)
+
+
+EPOCH = {"relative_loss": 0.5, "learning_rate": 1e-3, "init_scale": 0.2}  # known after an epoch
 
 
 @pytest.mark.parametrize(
     ("trained", "given", "sentence"),
     [
-        (True, {"learning_rate": 1e-3}, "learning_rate of a network that has been trained needs init_scale="),
+        (True, {"learning_rate": 1e-3}, "learning_rate needs init_scale= as well"),
         (False, {"clip_norm": 1.0}, "clip_norm needs learning_rate="),
+        (False, {"task": "counting"}, "task needs learning_rate="),
+        (False, {"cell": "gru"}, "cell needs learning_rate="),
+        (False, {"head": "last"}, "head needs learning_rate="),
+        (False, {"parameter_count": 9}, "parameter_count needs learning_rate="),
         (False, {"relative_loss": 0.5}, "relative_loss needs initial="),
         (False, {"gradient_norm_max": 0.5}, "gradient_norm_max needs initial="),
         (True, {"gradient_norm_max": 0.5}, "gradient_norm_max needs gradient_norm="),
-        (
-            False,
-            {"learning_rate": 1e-3, "momentum": 0.9},
-            "no hyper-parameter 'momentum' to be given; there are init_scale, learn",
-        ),
-        (False, {"learning_rate": 1e-3, "hidden_size": 8}, "no hyper-parameter 'hidden_size' to be given"),  # it is measured
+        (True, {"gradient_norm": 0.5, "relative_loss": 0.5}, "gradient_norm needs learning_rate="),
+        (True, EPOCH | {"gradient_norm": 0.5, "gradient_norm_max": 0.4}, "gradient_norm_max is 0.4; it should be at least grad"),
+        (False, {"learning_rate": 1e-3, "speed": 0.9}, "no argument 'speed'; there are relative_loss, .* learning_rate, "),
+        (False, {"learnin_rate": 1e-3}, "no argument 'learnin_rate'; did you mean 'learning_rate'"),
+        (False, {"intial": None, "learning_rate": 1}, "no argument 'intial'; did you mean 'initial'"),
+        (False, {"steps": 0}, "steps is 0; it should be a whole number above 0"),
     ],
 )
-def test_what_is_unknown_or_of_no_use_without_something_else_is_one_sentence(predictor, trained, given, sentence):
-    network, data = torch.nn.GRU(3, 8), torch.randn(20, 2, 3, generator=torch.Generator().manual_seed(0))
-    initial = lyapunov_spectrum(network, data) if trained else None
+def test_what_is_unknown_or_of_no_use_is_one_sentence(predictor, gru, spectrum, trained, given, sentence):
     with pytest.raises(ModuleError, match=sentence):
-        predictor.assess(network, data, initial=initial, **given)
+        predictor.assess(*gru, initial=spectrum if trained else None, **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"learning_rate": 0}, "learning_rate is 0.0; it should be greater than 0"),
+        ({"learning_rate": -1e-3}, "learning_rate is -0.001; it should be greater than 0"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan; it should be a finite number"),
+        ({"learning_rate": np.inf}, "learning_rate is inf; it should be a finite number"),
+        ({"learning_rate": "0.001"}, "learning_rate is '0.001'; it should be a number"),
+        ({"learning_rate": True}, "learning_rate is True; it should be a number"),
+        ({"learning_rate": torch.tensor(True)}, r"learning_rate is tensor\(True\); it should be a number"),
+        ({"learning_rate": np.array([1e-3])}, "learning_rate is array.*; it should be a number"),
+        ({"dropout": 1}, "dropout is 1.0; it should be less than 1"),
+        ({"clip_norm": -1}, "clip_norm is -1.0; it should be greater than or equal to 0"),
+        ({"hidden_size": 2.5}, "hidden_size is 2.5; it should be a valid integer"),
+        ({"parameter_count": 0}, "parameter_count is 0; it should be a whole number above 0"),
+        ({"relative_loss": -0.1}, "relative_loss is -0.1; it should be at least 0"),
+        ({"relative_loss": "low"}, "relative_loss is 'low'; it should be a number"),
+        ({"gradient_norm": -2}, "gradient_norm is -2; it should be at least 0"),
+        ({"task": "countng"}, "no task 'countng'; did you mean 'counting'"),
+        ({"task": "Mnist_rows"}, "no task 'Mnist_rows'; did you mean 'mnist_rows'"),  # a task of the library, if not of the study
+        ({"task": "speech"}, "no task 'speech'; there are adding, .* another for one of your own"),
+        ({"task": 3}, "no task 3; there are"),
+        ({"cell": "elmann"}, "no cell 'elmann'; did you mean 'elman'"),
+        ({"head": "lst"}, "no head 'lst'; did you mean 'last'"),
+        ({"head": 3}, "head is 3; it should be a valid string"),
+    ],
+)
+def test_numbers_and_names_that_cannot_be_are_one_sentence(predictor, gru, spectrum, given, sentence):
+    with pytest.raises(ModuleError, match=sentence):
+        predictor.assess(*gru, initial=spectrum, **EPOCH | given)
+
+
+def test_numbers_of_any_kind_give_the_same_answer(predictor, gru, spectrum):
+    plain = predictor.assess(*gru, initial=spectrum, **EPOCH)
+    for kind in (np.float64, np.array, lambda v: torch.tensor(v, dtype=torch.float64, requires_grad=True)):
+        assert predictor.assess(*gru, initial=spectrum, **{name: kind(value) for name, value in EPOCH.items()}) == plain
+
+
+def test_a_spectrum_that_lacks_exponents_or_is_of_another_network_is_refused(predictor, gru, spectrum):
+    truncated, other = lyapunov_spectrum(*gru, count=3), lyapunov_spectrum(torch.nn.GRU(3, 4), gru[1])
+    for name in ("initial", "spectrum"):
+        with pytest.raises(ModuleError, match=f"{name}= has 3 of 8 exponents; every set of inputs needs the whole spectrum"):
+            predictor.assess(*gru, **{name: truncated})
+        with pytest.raises(ModuleError, match=f"{name}= is a list; it should be a Spectrum"):
+            predictor.assess(*gru, **{name: [spectrum]})
+    with pytest.raises(ModuleError, match="initial= has 4 exponents and the network's spectrum has 8"):
+        predictor.assess(*gru, initial=other)
+
+
+def test_a_spectrum_that_has_been_measured_gives_the_same_verdict(predictor, gru, spectrum):
+    verdict = predictor.assess(*gru)
+    assert predictor.assess(*gru, spectrum=spectrum) == predictor.assess(*gru, device="cpu") == verdict
+    assert predictor.verdict(network_inputs(spectrum, steps=20)) == verdict
+    with pytest.raises(ModuleError, match="state= and device= are of no use beside spectrum="):
+        predictor.assess(*gru, spectrum=spectrum, device="cpu")
+    with pytest.raises(ModuleError, match="inputs should be a tensor of sequences"):
+        predictor.assess(gru[0], None, spectrum=spectrum)
+
+
+def test_the_inputs_of_a_network_are_enough_for_the_sets_that_its_arguments_belong_to(predictor, spectrum):
+    known = network_inputs(
+        spectrum, steps=20, initial=spectrum, gradient_norm=0.1, parameter_count=99, hidden_size=8, **EPOCH, cell="gru"
+    )
+    knowing = StabilityPredictor({"all": predictor.models["all"]}, predictor.about)
+    assert knowing.predict(pd.DataFrame([known, known]))["based_on"].tolist() == ["all"] * 2
+    assert (known["task"], known["cell"], known["log_parameter_count"]) == ("another", "gru", pytest.approx(np.log10(99)))
+    assert known["early_log_gradient_norm_max"] == known["early_log_gradient_norm"] == pytest.approx(-1)
+    with pytest.raises(ModuleError, match="learning_rate needs parameter_count= as well"):
+        network_inputs(spectrum, steps=20, learning_rate=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        (torch.nn.LSTM(3, 4), "lstm"),
+        (torch.nn.GRUCell(3, 4), "gru"),
+        (torch.nn.RNN(3, 4), "elman"),
+        (torch.nn.RNN(3, 4, nonlinearity="relu"), "another"),
+        (type("Mine", (torch.nn.LSTM,), {})(3, 4), "lstm"),
+        (type("GRU", (torch.nn.Linear,), {})(3, 4), "another"),
+    ],
+)
+def test_the_cell_of_torchs_modules_is_known_and_that_of_others_is_another(module, name):
+    assert network.measured(module)["cell"] == name
+    assert network.measured(lambda state, x: state) == network.measured(torch.nn.Identity()) == {}
+
+
+# What has diverged, and what was not measured
+
+
+class Unasked:
+    """A model that must not be asked."""
+
+    def __getattr__(self, name):
+        raise AssertionError
+
+
+@pytest.fixture
+def unasked(predictor):
+    return StabilityPredictor(dict.fromkeys(predictor.models, (Unasked(), Unasked())), predictor.about)
+
+
+@pytest.mark.parametrize(
+    ("weights", "given", "reason"),
+    [
+        (np.nan, {}, "it has diverged: in none of the sequences did the state stay finite before training"),
+        (np.nan, {"initial": True, **EPOCH}, "it has diverged: in none of the sequences did the state stay finite now"),
+        (np.nan, {"learning_rate": 1e-3}, "it has diverged: in none of the sequences did the state stay finite before training"),
+        (None, {"initial": True, "relative_loss": float("nan")}, "it has diverged: its loss or gradients are not finite"),
+        (None, {"initial": True, "relative_loss": torch.tensor(np.inf)}, "it has diverged: its loss or gradients are not finite"),
+        (None, {"initial": True, **EPOCH, "gradient_norm": np.inf}, "it has diverged: its loss or gradients are not finite"),
+    ],
+)
+def test_a_network_that_has_diverged_has_failed_and_no_model_is_asked(unasked, gru, spectrum, weights, given, reason):
+    module = copy.deepcopy(gru[0])
+    if weights is not None:
+        module.weight_hh_l0.data.fill_(weights)
+    verdict = unasked.assess(module, gru[1], **given | ({"initial": spectrum} if "initial" in given else {}))
+    assert (verdict.probability, verdict.expected_score, verdict.based_on, verdict.reasons) == (0, 0, "divergence", (reason,))
+    assert str(verdict).startswith("failed: success with probability 0.00")
+
+
+def test_a_network_that_diverges_for_some_sequences_is_judged_by_the_others_and_the_verdict_says_so(predictor, gru, spectrum):
+    partly = replace(spectrum, per_sequence=spectrum.per_sequence.clone())
+    partly.per_sequence[0] = np.nan
+    verdict = predictor.assess(*gru, spectrum=partly)
+    assert verdict.based_on == "spectrum at initialisation"
+    assert "in 50% of the sequences the state did not stay finite; the spectrum is that of the others" in verdict.reasons
+
+
+def test_a_largest_exponent_of_minus_infinity_is_measured_though_its_standard_error_is_not_defined(predictor, gru):
+    module = torch.nn.RNN(3, 8)
+    module.weight_hh_l0.data.zero_()
+    assert predictor.assess(module, gru[1]).based_on == "spectrum at initialisation"
+
+
+def test_a_trial_has_diverged_if_it_has_by_the_early_checkpoint():
+    spectra_ = [[[0.0, -1.0]] * 2, [[0.5, -1.5]] * 2, [[np.nan] * 2] * 2]
+    gone = [*spectra_[:1], [[np.nan] * 2] * 2, spectra_[2]]
+    partly = [*spectra_[:1], [[np.nan] * 2, [0.0, -1.0]], spectra_[2]]
+    nan = float("nan")
+    losses = {"late": [2, 1, nan, nan], "early": [2, nan, nan, nan], "gone": [2, 1, 1, 1], "partly": [2, 1, 1, 1]}
+    made = {"gone": gone, "partly": partly}
+    results = [result(curve, index=i, diverged=name in ("late", "early")) for i, (name, curve) in enumerate(losses.items())]
+    measured = [spectra(made.get(name, spectra_), index=i) for i, name in enumerate(losses)]
+    rows = trial_inputs(features.table(results, measured, 0.8))
+    assert dict(zip(losses, rows["already_diverged"], strict=True)) == {
+        "late": False,
+        "early": True,
+        "gone": True,
+        "partly": False,
+    }
+
+
+def test_an_answer_depends_on_no_other_row(predictor, inputs):
+    rows = inputs.head(6).copy()
+    early = [c for c in rows if c.startswith(("early_", "change_"))]
+    rows.loc[0, early] = np.nan  # not measured yet
+    rows.loc[1, "already_diverged"] = True
+    rows.loc[2, "task"] = "another"
+    rows.loc[3, [c for c in rows if c.startswith("log_")]] = np.nan
+    together = predictor.predict(rows)
+    for i in rows.index:
+        pd.testing.assert_frame_equal(predictor.predict(rows.loc[[i]]), together.loc[[i]])
+    assert together.loc[0, "based_on"] in ("spectrum at initialisation", "hyper-parameters and initial spectrum")
+    assert together.loc[1].tolist() == [0, 0, "divergence"]
+    assert together.loc[3, "based_on"] in ("spectrum at initialisation", "early spectrum", "early loss and early spectrum")
+    pd.testing.assert_frame_equal(predictor.predict(rows[::-1]), together[::-1])
+    same = rows.set_axis([7] * 6)
+    assert predictor.predict(same).index.tolist() == [7] * 6
+    assert len(predictor.predict(rows.head(0))) == 0
+
+
+def test_what_is_absent_and_what_is_nan_are_both_not_measured(predictor, inputs):
+    early = [c for c in inputs if c.startswith(("early_", "change_"))]
+    pd.testing.assert_frame_equal(
+        predictor.predict(inputs.drop(columns=early)), predictor.predict(inputs.assign(**dict.fromkeys(early)))
+    )
+    lacking = inputs.drop(columns=early).assign(initial_exponent_2=np.where(inputs.index == 3, np.nan, 0.0))
+    with pytest.raises(
+        ModuleError, match=r"too little is known to predict from row 3: 'spectrum at init.* also needs initial_exponent_2;"
+    ):
+        predictor.predict(lacking)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"early_exponent_1": np.inf}, "early_exponent_1 in row 0 is inf; it should be finite, or NaN if not measured"),
+        ({"early_exponent_1": "high"}, "early_exponent_1 in row 0 is 'high'; it should be a number"),
+        ({"early_exponent_1": True}, "early_exponent_1 in row 0 is True; it should be a number"),
+        ({"early_exponent_1": 1j}, "early_exponent_1 in row 0 is 1j; it should be a number"),
+        ({"early_lost_share": 1.5}, "early_lost_share in row 0 is 1.5; it should be finite, at least 0, at most 1"),
+        ({"initial_standard_error": -1}, "initial_standard_error in row 0 is -1; it should be finite, at least 0"),
+        ({"log_learning_rate": 400}, "log_learning_rate in row 0 is 400; it should be finite, at least -12, at most 12"),
+        ({"dropout": 2.0}, "dropout is 2.0; it should be less than 1"),
+        ({"task": "countng"}, "no task 'countng'; did you mean 'counting'"),
+        ({"cell": 3}, "no cell 3"),
+        ({"learning_rate": 1e-3}, "no input 'learning_rate'; did you mean 'log_learning_rate'"),
+        ({"already_diverged": "no"}, "already_diverged in row 0 is 'no'; it should be True or False"),
+    ],
+)
+def test_rows_and_single_networks_are_checked_alike(predictor, inputs, changes, sentence):
+    rows = inputs.head(2).assign(**changes)
+    for ask in (predictor.predict, lambda rows: predictor.verdict(rows.iloc[0].to_dict())):
+        with pytest.raises(ModuleError, match=sentence):
+            ask(rows)
+
+
+def test_inputs_are_a_table_with_each_column_once(predictor, inputs):
+    with pytest.raises(ModuleError, match=r"the inputs are a dict; they should be a pandas\.DataFrame"):
+        predictor.predict(inputs.iloc[0].to_dict())
+    with pytest.raises(ModuleError, match="the column 'task' is there twice"):
+        predictor.predict(pd.concat([inputs, inputs[["task"]]], axis=1))
+    with pytest.raises(ModuleError, match="the feature table lacks the column 'checkpoint'"):
+        trial_inputs(features.table(*study(trials=1), 0.8).drop(columns="checkpoint"))
+
+
+def test_every_column_that_the_predictor_takes_is_described():
+    page = features.documentation().rpartition("## Inputs of the predictor")[2]
+    for column in {c for name in SERVED for c in SETS[name]} | {"already_diverged", *features.MEASUREMENT}:
+        prefix = next((p for p in ("early_log_", "log_", "initial_", "early_", "change_") if column.startswith(p)), "")
+        assert f"`{prefix}NAME`" in page if prefix else f"`{column}`" in page
+        assert column.removeprefix(prefix) in features.documentation()
+
+
+# What a verdict says
+
+
+def about_with(predictor, **changes):
+    return StabilityPredictor(predictor.models, dict(predictor.about) | changes)
+
+
+def evidence_of(*auc):
+    """Evidence in which every set has the same R2, and an AUC on tasks left out."""
+    both = {split: {"r2": {"value": 0.5}, "auc": {"value": 0.9, "low": 0.8, "high": 0.95}} for split in folds.SPLITS}
+    both["one task left out"] = {"r2": {"value": 0.5}, "auc": dict(zip(("value", "low", "high"), auc, strict=True))}
+    return dict.fromkeys(SERVED, both)
+
+
+@pytest.mark.parametrize(
+    ("auc", "sentence"),
+    [
+        ((0.51, 0.45, 0.58), "AUC 0.51 (0.45 to 0.58): hardly better than chance"),
+        ((0.55, 0.52, 0.58), "AUC 0.55 (0.52 to 0.58): hardly better than chance"),
+        ((0.70, 0.49, 0.80), "AUC 0.70 (0.49 to 0.80): hardly better than chance"),
+        ((0.78, 0.71, 0.84), "AUC 0.78 (0.71 to 0.84); chance is 0.50"),
+    ],
+)
+def test_the_first_reason_is_how_good_the_evidence_is_where_the_question_is_asked(predictor, inputs, auc, sentence):
+    asked, known = about_with(predictor, evidence=evidence_of(*auc)), inputs.iloc[0].to_dict()
+    told = "this set of inputs told success from failure with"
+    assert asked.verdict(known | {"task": "another"}).reasons[0] == f"on tasks that the study had left out, {told} {sentence}"
+    own = f"{told} AUC 0.90 (0.80 to 0.95); chance is 0.50"
+    assert asked.verdict(known | {"cell": "lstm"}).reasons[0] == f"on cells that the study had left out, {own}"
+    assert asked.verdict(known).reasons[0] == f"on other trials of its own tasks and cells, {own}"
+    nothing = about_with(predictor, evidence={}).verdict(known)
+    assert nothing.reasons[0] == "the study cannot say how well this set of inputs tells success from failure"
+
+
+def test_a_verdict_says_on_how_much_data_the_spectrum_rests_and_when_it_is_too_little(predictor, gru, spectrum):
+    rests = "the spectrum rests on 2 sequences of 16 steps; those of the study on 2 of 8"
+    calm = predictor.assess(*gru, spectrum=replace(spectrum, standard_error=torch.full((8,), 1e-3)))
+    noisy = predictor.assess(*gru, spectrum=replace(spectrum, standard_error=torch.full((8,), 0.5)))
+    assert rests in calm.reasons
+    assert rests in noisy.reasons
+    more = (
+        "the standard error of the largest exponent, 0.5 nats per step, is larger than in 100% of the study's trials: hand over"
+    )
+    assert [any(reason.startswith(more) for reason in verdict.reasons) for verdict in (calm, noisy)] == [False, True]
+
+
+def test_a_verdict_says_what_the_study_has_never_seen(predictor, inputs):
+    knowing = StabilityPredictor({"all": predictor.models["all"]}, predictor.about)  # the others may have better evidence
+    known = inputs.iloc[0].to_dict()
+    changes = {"head": "neuroview", "cell": "lstm", "log_learning_rate": 1.0, "dropout": 0.2, "early_exponent_1": 7.0}
+    familiar, never = (knowing.verdict(known | changed) for changed in ({}, changes))
+    assert "no trial of the study had" not in str(familiar)
+    assert "beyond" not in str(familiar)
+    rates = 10 ** inputs["log_learning_rate"]
+    assert never.reasons[-3:] == (
+        "no trial of the study had cell 'lstm'",
+        "no trial of the study had head 'neuroview'",
+        "numbers beyond those of all trials of the study, each taken as the nearest that a trial had: "
+        f"learning rate 10 ({rates.min():.3g} to {rates.max():.3g}), dropout 0.2 (0), 1 of the spectrum (early exponent 1)",
+    )
+
+
+def test_a_number_beyond_all_trials_counts_as_the_nearest_of_theirs(predictor, inputs):
+    column = "early_exponent_1"
+    for beyond, end in ((1e3, inputs[column].max()), (-1e3, inputs[column].min())):
+        found = [predictor.predict(inputs.assign(**{column: value})) for value in (beyond, end)]
+        pd.testing.assert_frame_equal(*found)
+
+
+def test_a_verdict_says_what_was_given_and_is_not_used(predictor, inputs):
+    about = dict(predictor.about) | {
+        "evidence": {"early spectrum": {"over trials": {"r2": {"value": 0.5}, "auc": {"value": None}}}}
+    }
+    verdict = StabilityPredictor(predictor.models, about).verdict(inputs.iloc[0].to_dict())
+    families = "hyper-parameters and size, early loss, early gradient norms"
+    assert verdict.reasons[1] == f"not used, since the evidence is better without: {families}"
+
+
+def test_verdicts_and_predictors_can_be_compared_hashed_and_shown(predictor, gru):
+    one, two = predictor.assess(*gru), predictor.assess(*gru)
+    assert one == two
+    assert len({one, two}) == 1
+    assert len(repr(one)) < 150
+    assert repr(predictor) == "StabilityPredictor(fitted to 80 trials of 2 tasks and 2 cells; success is a score of 0.8)"
+    assert len({predictor, StabilityPredictor(predictor.models, predictor.about)}) == 2
+    assert predictor == predictor
 
 
 def test_a_task_of_the_study_is_judged_by_the_evidence_over_trials_and_another_by_that_on_tasks_left_out(predictor, inputs):

@@ -499,9 +499,20 @@ class WithoutTorch:  # as where a model is served
 sys.meta_path.insert(0, WithoutTorch)
 import mlflow, pandas as pd, pipeline
 model = mlflow.pyfunc.load_model("models:/rnn-stability/1")
-answer = model.predict(pd.DataFrame([{"task": None}]).assign(**EXTRA))
-import rnn_stability
-print(answer.to_json(orient="records"), pipeline.MINE, rnn_stability.__file__, sep="|")
+import rnn_stability  # which the model brings along
+rows = rnn_stability.trial_inputs(pd.read_parquet("features.parquet")).head(4)
+rows.loc[0, [c for c in rows if c.startswith(("early_", "change_"))]] = None  # not measured yet
+rows.loc[1, "already_diverged"] = True
+answers = [model.predict(rows), pd.concat([model.predict(rows.loc[[i]]) for i in rows.index]), model.predict(rows.iloc[:, ::-1])]
+pd.testing.assert_frame_equal(answers[0], answers[1])
+pd.testing.assert_frame_equal(answers[0], answers[2])
+refused = []
+for wrong in ({"task": "countng"}, {"dropout": -1.0}):
+    try:
+        model.predict(rows.assign(**wrong))
+    except mlflow.MlflowException as error:
+        refused.append(error.message)
+print(answers[0].to_json(orient="records"), *refused, pipeline.MINE, rnn_stability.__file__, sep="|")
 """
 
 
@@ -511,17 +522,22 @@ def test_the_model_loads_without_torch_and_beside_another_package_named_pipeline
     outside = here / "outside"
     (outside / "pipeline").mkdir(parents=True)
     (outside / "pipeline" / "__init__.py").write_text("MINE = 'foreign'")
-    rows = inputs.trial_inputs(pd.read_parquet(layout.FEATURES))
-    known = rows[list(inputs.SETS["early loss and early spectrum"])].iloc[[0]]
+    shutil.copy(layout.FEATURES, outside / "features.parquet")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    code = OUTSIDE.replace("EXTRA", repr(known.iloc[0].to_dict()).replace("nan", "float('nan')"))
-    done = subprocess.run([sys.executable, "-c", code], cwd=outside, env=environment, capture_output=True, text=True, check=False)
+    code = [sys.executable, "-c", OUTSIDE]
+    done = subprocess.run(code, cwd=outside, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    answer, mine, place = done.stdout.strip().splitlines()[-1].split("|")
-    own = StabilityPredictor.load("models:/rnn-stability/latest").predict(known).iloc[0]
-    (row,) = json.loads(answer)
-    assert (row["based_on"], mine) == (own["based_on"], "foreign")
-    assert row["expected_score"] == pytest.approx(own["expected_score"], rel=1e-6)  # JSON has ten digits
+    answer, *refused, mine, place = done.stdout.strip().splitlines()[-1].split("|")
+    rows = inputs.trial_inputs(pd.read_parquet(layout.FEATURES))
+    own = StabilityPredictor.load("models:/rnn-stability/latest").predict(rows).iloc[2]
+    first, second, third, _ = json.loads(answer)
+    assert first["based_on"] in ("spectrum at initialisation", "hyper-parameters and initial spectrum")
+    assert second == {"expected_score": 0, "probability_of_success": 0, "based_on": "divergence"}
+    assert third["based_on"] == own["based_on"]
+    assert third["expected_score"] == pytest.approx(own["expected_score"], rel=1e-6)  # JSON has ten digits
+    assert "there is no task 'countng'; did you mean 'counting'?" in refused[0]
+    assert "dropout is -1.0; it should be greater than or equal to 0" in refused[1]
+    assert mine == "foreign"
     assert "rnn_stability" in place
     assert str(ROOT) not in place
 

@@ -4,13 +4,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .inputs import trial_inputs
+    from .network import network_inputs
     from .predictor import StabilityPredictor, Verdict
 
-__all__ = ["StabilityPredictor", "Verdict"]
+__all__ = ["StabilityPredictor", "Verdict", "network_inputs", "trial_inputs"]
+
+_FILES = {"trial_inputs": "inputs", "network_inputs": "network"}
 
 
 def __getattr__(name: str) -> Any:
     """Load a public name on first use: the features alone need no scikit-learn, which takes two seconds to import."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(".predictor", __name__), name)
+    return getattr(import_module(f".{_FILES.get(name, 'predictor')}", __name__), name)

@@ -1,7 +1,7 @@
 """The feature table, one row per trial and checkpoint: the one place where its columns are defined and documented."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,10 +24,12 @@ RANKS = 32  # points of the grid on which spectra of all sizes are compared whol
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the table: its unit and what it holds."""
+    """A column of the table: its unit, what it holds, and its least and largest possible value."""
 
     unit: str
     meaning: str
+    least: float = -math.inf
+    most: float = math.inf
 
 
 IDENTITY = {
@@ -51,29 +53,38 @@ PROGRESS = {
     "gradient_norm": Column("", "mean norm of the gradient over the checkpoint's epoch, before clipping; empty at the start"),
     "gradient_norm_max": Column("", "largest norm of a gradient in that epoch"),
 }
+MEASUREMENT = {
+    "sequences": Column("", "B, number of sequences that drove the network while its spectrum was measured", 1),
+    "counted_steps": Column("steps", "steps of each sequence that counted, without the transient", 1),
+}
 SPECTRUM = {
     "exponent_1": Column("nats/step", "largest exponent"),
     "exponent_2": Column("nats/step", "second"),
     "exponent_3": Column("nats/step", "third"),
     "exponents_mean": Column("nats/step", "mean of all exponents: growth of phase-space volume per direction"),
-    "positive_sum": Column("nats/step", "sum of the positive exponents, an upper bound of the entropy rate"),
-    "kaplan_yorke_dimension": Column("", "dimension of the attractor by Kaplan and Yorke 1979"),
-    "kaplan_yorke_share": Column("", "the same / S"),
-    "share_positive": Column("", "share of exponents above 0"),
-    "share_near_zero": Column("", f"share of exponents within {NEAR_ZERO} of 0"),
-    "share_remembering": Column("", "share of exponents above -1 / T: directions that outlast a training sequence"),
+    "positive_sum": Column("nats/step", "sum of the positive exponents, an upper bound of the entropy rate", 0),
+    "kaplan_yorke_dimension": Column("", "dimension of the attractor by Kaplan and Yorke 1979", 0),
+    "kaplan_yorke_share": Column("", "the same / S", 0, 1),
+    "share_positive": Column("", "share of exponents above 0", 0, 1),
+    "share_near_zero": Column("", f"share of exponents within {NEAR_ZERO} of 0", 0, 1),
+    "share_remembering": Column("", "share of exponents above -1 / T: directions that outlast a training sequence", 0, 1),
     **{f"quantile_{q:02d}": Column("nats/step", f"{q} % of the exponents lie below it") for q in QUANTILES},
     "growth_over_sequence": Column("nats", "exponent_1 x T: log growth of a perturbation over a training sequence"),
-    "spread_over_sequences": Column("nats/step", "standard deviation of exponent_1 between driving sequences"),
-    "standard_error": Column("nats/step", "of exponent_1"),
+    "spread_over_sequences": Column("nats/step", "standard deviation of exponent_1 between driving sequences", 0),
+    "standard_error": Column("nats/step", "of exponent_1; empty if that is -inf", 0),
     "lost_count": Column(
-        "", "number of exponents that are -inf in every driving sequence: the direction shrank below rounding in some step"
+        "", "number of exponents that are -inf in every driving sequence: the direction shrank below rounding in some step", 0
     ),
-    "lost_share": Column("", "the same / S"),
-    "diverged_share": Column("", "share of driving sequences whose state was not finite"),
+    "lost_share": Column("", "the same / S", 0, 1),
+    "diverged_share": Column("", "share of driving sequences whose state was not finite; the other columns leave them out", 0, 1),
 }
 CHANGE = {
-    f"change_{name}": Column(column.unit, f"{name} at the checkpoint less {name} at initialisation")
+    f"change_{name}": Column(
+        column.unit,
+        f"{name} at the checkpoint less {name} at initialisation",
+        column.least - column.most,
+        column.most - column.least,
+    )
     for name, column in SPECTRUM.items()
 }
 WHOLE = {
@@ -94,6 +105,7 @@ GROUPS = {
     "Which trial": IDENTITY,
     "Hyper-parameters and sizes": HYPER_PARAMETERS,
     "Progress at the checkpoint": PROGRESS,
+    "How the spectrum was measured": MEASUREMENT,
     "Spectrum at the checkpoint": SPECTRUM,
     "Change of the spectrum since initialisation": CHANGE,
     "The whole spectrum at the checkpoint": WHOLE,
@@ -203,7 +215,41 @@ def documentation() -> str:
     for title, columns in GROUPS.items():
         rows = [[f"`{name}`", column.unit, column.meaning] for name, column in columns.items()]
         lines += ["", f"## {title}", "", Table(["column", "unit", "meaning"], rows).markdown()]
-    return "\n".join(lines) + "\n"
+    inputs = Table(["column", "meaning"], [list(row) for row in _inputs().items()]).markdown()
+    return "\n".join([*lines, "", "## Inputs of the predictor", "", *_ABOUT_INPUTS, "", inputs]) + "\n"
+
+
+_ABOUT_INPUTS = (
+    "`rnn_stability.trial_inputs(table)` turns this table into one row per trial with the columns that the predictor and the",
+    "registered model take; `rnn_stability.network_inputs(spectrum, ...)` gives the same columns for a network of your own.",
+    "NAME stands for a column above. The predictor answers each row from the set of inputs with the best evidence among",
+    "those whose columns are all there. An empty cell (NaN) means that something was not measured; only the standard errors",
+    "may be empty in a set that is used.",
+)
+
+
+def _inputs() -> dict[str, str]:
+    """Columns of the predictor's inputs, as they are written on the page -> what they hold."""
+
+    def written(names: Iterable[str]) -> str:
+        return ", ".join(f"`{name}`" for name in names)
+
+    scales = {scale: [n for n, d in DECLARED.items() if d.scale == scale] for scale in ("category", "log", "linear")}
+    return {
+        written(["task", "cell", *scales["category"]]): "as above, or `another` for one that the study does not have",
+        "`log_NAME`": f"decimal logarithm of {written([*scales['log'], 'parameter_count'])}",
+        written(scales["linear"]): "as above",
+        "`early_log_NAME`": "decimal logarithm of a column of the progress at the early checkpoint",
+        "`initial_NAME`": "a column of the spectrum at initialisation",
+        "`early_NAME`": "the same at the early checkpoint",
+        "`change_NAME`": "as above, at the early checkpoint",
+        written(MEASUREMENT): "as above, at the early checkpoint; optional, named in the reasons of a verdict",
+        "`already_diverged`": (
+            "whether the network has diverged so far: in no driving sequence did the state stay finite, before training or now, "
+            "or a loss or gradient norm is not finite; the answer is then a failure, whatever the other columns hold. Absent "
+            "means that it has not"
+        ),
+    }
 
 
 def _outcomes(trials: Sequence[TrialResult], threshold: float) -> dict[str, dict[str, Any]]:
@@ -242,6 +288,7 @@ def _rows(result: TrialResult, spectra: TrialSpectra, outcome: dict[str, Any]) -
             | {"parameter_count": result.outcome.parameter_count, "state_size": spectra.exponents.shape[-1]}
             | {"relative_loss": result.curves["validation_loss"][epoch] / trial.chance}
             | {name: result.curves[name][epoch] for name in ("gradient_norm", "gradient_norm_max")}
+            | {"sequences": spectra.exponents.shape[1], "counted_steps": spectra.settings.steps}
             | spectrum
             | {f"change_{name}": value - features[0][name] for name, value in spectrum.items()}
             | whole

@@ -1,4 +1,7 @@
-"""What the predictor may see of a trial, and the sets of it that are compared: all of it is known at the early checkpoint."""
+"""What the predictor may see of a trial, and the sets of it that are compared: all of it is known at the early checkpoint.
+
+docs/features.md describes the columns.
+"""
 
 from collections.abc import Mapping
 
@@ -6,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from ..core import hyper_parameters
+from ..core.errors import ModuleError
 from ..core.hyper_parameters import DECLARED, NUMBERS
-from .features import SPECTRUM, WHOLE
+from .features import CHANGE, GROUPS, MEASUREMENT, PROGRESS, SPECTRUM, WHOLE
 
 CATEGORIES = ("task", "cell", *hyper_parameters.CATEGORIES)
 
@@ -18,8 +22,9 @@ def input_name(hyper_parameter: str) -> str:
 
 
 HYPER_PARAMETERS = (*CATEGORIES, *map(input_name, NUMBERS), "log_parameter_count")
-EARLY_LOSS = ("early_log_relative_loss",)
-GRADIENTS = ("early_log_gradient_norm", "early_log_gradient_norm_max")
+PROGRESS_INPUTS = {name: f"early_log_{name}" for name in PROGRESS}
+EARLY_LOSS = (PROGRESS_INPUTS["relative_loss"],)
+GRADIENTS = (PROGRESS_INPUTS["gradient_norm"], PROGRESS_INPUTS["gradient_norm_max"])
 INITIAL = tuple(f"initial_{name}" for name in SPECTRUM)
 # at the early checkpoint, and the change since initialisation
 EARLY = tuple(f"early_{name}" for name in SPECTRUM) + tuple(f"change_{name}" for name in SPECTRUM)
@@ -65,21 +70,42 @@ SERVED = (
     "early loss and early spectrum",
     "all",
 )
-_SMALLEST, _LARGEST = 1e-12, 1e12  # where logarithms are cut
+DIVERGED = "already_diverged"  # in no set: such a network has failed, and no model is asked
+UNDEFINED = tuple(f"{when}_standard_error" for when in ("initial", "early", "change"))  # NaN if the largest exponent is -inf
+_DECADES = 12.0  # where decimal logarithms are cut, on both sides
+# Numeric column -> its least and largest possible value. `core.hyper_parameters` holds those of hyper-parameters.
+LIMITS: Mapping[str, tuple[float, float]] = {
+    **{name: (-np.inf, np.inf) for name in map(input_name, NUMBERS)},
+    **{name: (-_DECADES, _DECADES) for name in HYPER_PARAMETERS + EARLY_LOSS + GRADIENTS if "log_" in name},
+    **{f"{when}_{name}": (column.least, column.most) for when in ("initial", "early") for name, column in SPECTRUM.items()},
+    **{name: (column.least, column.most) for name, column in (CHANGE | MEASUREMENT).items()},
+}
 
 
 def trial_inputs(table: pd.DataFrame) -> pd.DataFrame:
-    """One row per trial, in the order of the table, with all columns of SETS, and score, success and trial besides."""
+    """The inputs of the predictor from rows of the feature table (`features/features.parquet` of a study).
+
+    Returns:
+        One row per trial, in the order of the table: all columns of SETS, MEASUREMENT and `already_diverged`, as known at
+        the early checkpoint, and trial, score and success besides.
+
+    Raises:
+        ModuleError: a column of the feature table is missing.
+    """
+    missing = [name for group in GROUPS.values() for name in group if name not in table]
+    if missing:
+        raise ModuleError(f"the feature table lacks the column {missing[0]!r}; docs/features.md lists all columns")
     initial = table[table["checkpoint"] == "initial"].reset_index(drop=True)
     early = table[table["checkpoint"] == "early"].reset_index(drop=True)
     columns = {name: initial[name] for name in ("trial", *CATEGORIES, "score", "success")}
     columns |= {input_name(name): scaled(name, initial[name]) for name in NUMBERS}
     columns["log_parameter_count"] = log10(initial["parameter_count"])
-    for name in ("relative_loss", "gradient_norm", "gradient_norm_max"):
-        columns[f"early_log_{name}"] = log10(early[name])
+    columns |= {column: log10(early[name]) for name, column in PROGRESS_INPUTS.items()}
     columns |= {f"initial_{name}": initial[name] for name in SPECTRUM}
     columns |= {f"early_{name}": early[name] for name in (*SPECTRUM, *WHOLE)}
-    columns |= {f"change_{name}": early[f"change_{name}"] for name in SPECTRUM}
+    columns |= {name: early[name] for name in (*CHANGE, *MEASUREMENT)}
+    finite = np.isfinite(early[list(PROGRESS)].to_numpy(float)).all(axis=1)
+    columns[DIVERGED] = ~finite | (initial["diverged_share"] == 1) | (early["diverged_share"] == 1)
     return pd.DataFrame(columns)
 
 
@@ -90,4 +116,4 @@ def scaled(hyper_parameter: str, values: pd.Series) -> pd.Series:
 
 def log10(values: pd.Series) -> pd.Series:
     """Decimal logarithm, cut to +-12; NaN stays."""
-    return values.astype(float).clip(_SMALLEST, _LARGEST).map(np.log10)
+    return values.astype(float).clip(10**-_DECADES, 10**_DECADES).map(np.log10)

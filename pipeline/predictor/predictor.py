@@ -14,11 +14,14 @@ from ..core.config import PredictorSettings
 from ..core.errors import ArtefactError, ModuleError
 from ..core.files import load_json, replacing, save_json
 from ..core.records import Judgement
-from . import network
+from . import checks, choice, network, reasons
+from .choice import DIVERGENCE
+from .features import MEASUREMENT
 from .inputs import CATEGORIES, SERVED, SETS
 from .model import fit_score, fit_success, predict
 
 if TYPE_CHECKING:  # torch takes a second to import, and a served model has none
+    import torch
     from torch import Tensor, nn
 
     from ..spectrum import Spectrum
@@ -32,7 +35,6 @@ TRUSTED = [
     "sklearn.model_selection._split.StratifiedKFold",
     "sklearn.tree._tree.Tree",
 ]
-_GRID = np.linspace(0, 1, 41)  # quantiles of the training trials that are kept
 
 
 @dataclass(frozen=True)
@@ -42,34 +44,37 @@ class Verdict:
     Attributes:
         probability: of success, calibrated.
         expected_score: share of the gap between chance and the best known loss that the training will close, in [0, 1].
-        based_on: the set of inputs that was used, the best of those that are complete.
+        based_on: the set of inputs that was used, the best of those that are complete; "divergence" if the network has
+            diverged, and so has failed.
         evidence: how well that set did on trials that were held out: measures with intervals, by split.
-        reasons: sentences, the most important first; at the end, what the study has never seen.
+        reasons: sentences: how good the evidence is where the question is asked, how much data the spectrum rests on, the
+            inputs that matter most, and what no trial of the study had.
     """
 
     probability: float
     expected_score: float
     based_on: str
-    evidence: dict[str, dict[str, Any]] = field(repr=False)
+    evidence: dict[str, dict[str, Any]] = field(repr=False, hash=False)
     reasons: tuple[str, ...] = field(repr=False)
 
     def __str__(self) -> str:
         head = f"success with probability {self.probability:.2f}, expected score {self.expected_score:.2f} (from {self.based_on})"
-        return "\n".join([head, *(f"- {reason}" for reason in self.reasons)])
+        failed = "failed: " if self.based_on == DIVERGENCE else ""
+        return "\n".join([failed + head, *(f"- {reason}" for reason in self.reasons)])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class StabilityPredictor:
     """Predicts from early measurements whether a training will succeed.
 
     Attributes:
         models: set of inputs (a name in SERVED) -> fitted regression of the score, fitted classifier of success.
         about: quantiles of the training trials by column, the evidence by set and split, tasks, cells, heads, threshold,
-            and the columns that each set had.
+            the columns that each set had, and the sequences and counted steps of the spectra (medians).
     """
 
-    models: Mapping[str, tuple[Any, Any]] = field(repr=False)
-    about: Mapping[str, Any] = field(repr=False)
+    models: Mapping[str, tuple[Any, Any]]
+    about: Mapping[str, Any]
 
     @classmethod
     def fit(cls, inputs: pd.DataFrame, judgement: Judgement, threshold: float, settings: PredictorSettings, seed: int) -> Self:
@@ -83,10 +88,11 @@ class StabilityPredictor:
         }
         numbers = [c for name in SERVED for c in SETS[name] if c not in CATEGORIES]
         about = {
-            "quantiles": {c: _quantiles(inputs[c]) for c in dict.fromkeys(numbers)},
+            "quantiles": {c: reasons.quantiles(inputs[c]) for c in dict.fromkeys(numbers)},
             "evidence": _by_set(judgement),
             "threshold": threshold,
             "trials": len(inputs),
+            "spectra": {c: int(inputs[c].median()) for c in MEASUREMENT},
             "sets": {name: list(SETS[name]) for name in SERVED},
             **{f"{c}s": sorted(inputs[c].unique()) for c in CATEGORIES},
         }
@@ -121,145 +127,142 @@ class StabilityPredictor:
         _check_inputs(folder, about)
         return cls({name: tuple(pair) for name, pair in content.items()}, about)
 
-    def predict(self, known: pd.DataFrame) -> pd.DataFrame:
-        """Expected score, probability of success and the set that they are based on, one row per row of `known`.
+    def __repr__(self) -> str:
+        trials, tasks, cells = self.about["trials"], len(self.about["tasks"]), len(self.about["cells"])
+        return (
+            f"{type(self).__name__}(fitted to {trials} trials of {tasks} tasks and {cells} cells; "
+            f"success is a score of {self.about['threshold']:g})"
+        )
+
+    def predict(self, inputs: pd.DataFrame) -> pd.DataFrame:
+        """Expected score, probability of success and the set that they are based on, one row per row of `inputs`.
+
+        Each row is answered by itself, from the set with the best evidence among those whose columns are all there and not
+        NaN. The evidence that counts is R2 over trials where task and cell are those of the study, and with one task or one
+        cell left out where they are not. A network that has diverged fails: 0, 0 and "divergence". Numbers beyond those of
+        all trials of the study count as the nearest of theirs.
 
         Args:
-            known: any of the columns of SETS; a set is used if all its columns are there. NaN is a value that could
-                not be measured (a state that was not finite), not one that is unknown.
+            inputs: from `trial_inputs` or `network_inputs`, or any of their columns; NaN is what was not measured.
 
         Raises:
-            ModuleError: the columns suffice for no set.
+            ModuleError: a value is not what it should be, or a row suffices for no set.
         """
-        name = self._best_set(known)
-        expected, probability = predict(*self.models[name], known[list(SETS[name])])
-        return pd.DataFrame(
-            {"expected_score": expected, "probability_of_success": probability, "based_on": name}, index=known.index
-        )
+        answers = self._answers(checks.rows(inputs, self.about)).set_axis(inputs.index)
+        return answers.drop(columns="split")
 
     def assess(
         self,
         model: "nn.Module",
         inputs: "Tensor",
         *,
+        spectrum: "Spectrum | None" = None,
         initial: "Spectrum | None" = None,
         state: Any = None,
+        device: "torch.device | str | None" = None,
+        steps: int | None = None,
         relative_loss: float | None = None,
         gradient_norm: float | None = None,
         gradient_norm_max: float | None = None,
-        parameter_count: int | None = None,
-        task: str = "another",
+        task: str | None = None,
         cell: str | None = None,
-        steps: int | None = None,
+        parameter_count: int | None = None,
         **hyper_parameters: Any,
     ) -> Verdict:
         """Say whether a network's training will succeed, before it (no `initial`) or after about one epoch.
 
-        The answer comes from one set of inputs, named by `based_on`: of those that are complete the one with the best evidence.
+        The answer comes from one set of inputs, named by `based_on`: of those that are complete the one with the best
+        evidence. A network that has diverged fails: see `network_inputs`.
 
         Args:
             model: as for `lyapunov_spectrum`; it is not changed.
             inputs: sequences of the task, in natural order, as for `lyapunov_spectrum`.
+            spectrum: the network's spectrum now, if it has been measured already.
             initial: the network's spectrum before training, if it has been trained since.
             state: as for `lyapunov_spectrum`.
-            relative_loss: validation loss now / loss of the best answer that ignores the input.
-            gradient_norm: mean norm of the gradients so far.
-            gradient_norm_max: the largest of them.
-            parameter_count: number of trained parameters of the whole network, head included; by default those of `model`.
-            task: name in the study, if the task is among those.
-            cell: name in the study; by default that of torch's module.
+            device: the same.
             steps: length of a training sequence; the length of `inputs` by default.
+            relative_loss: validation loss now / loss of the best answer that ignores the input.
+            gradient_norm: mean norm of the gradients so far; used together with loss and hyper-parameters alone.
+            gradient_norm_max: the largest of them; the mean by default.
+            task: name in the study; by default "another".
+            cell: name in the study; by default that of torch's module, or "another" for a module of your own.
+            parameter_count: number of trained parameters of the whole network, head included; by default those of `model`.
             **hyper_parameters: by the names of `core.hyper_parameters`, such as `learning_rate=0.001, clip_norm=1.0`. If
-                there are any, `learning_rate` is one of them; `init_scale` is measured before training and must be given
-                after it, the others have defaults (no clipping, no dropout, a head that the study has not seen).
+                there are any, `learning_rate` is one of them. `hidden_size` is read from the model; so is `init_scale`
+                before training, and after it must be given. The others have defaults (no clipping, no dropout, a head
+                that the study has not seen).
 
         Raises:
-            ModuleError: the model or inputs cannot be measured, or an argument is unknown or useless without another.
+            ModuleError: the model or inputs cannot be measured, or an argument is not what it should be or of no use
+                without another.
         """
         from ..spectrum import lyapunov_spectrum
 
-        progress = {"relative_loss": relative_loss, "gradient_norm": gradient_norm, "gradient_norm_max": gradient_norm_max}
-        network.check(hyper_parameters, progress, trained=initial is not None)
-        now = lyapunov_spectrum(model, inputs, state=state)
-        time_axis = 1 if getattr(model, "batch_first", False) and inputs.dim() == 3 else 0
-        known: dict[str, Any] = network.spectrum_columns(now, initial, steps or int(inputs.shape[time_axis]))
-        if "learning_rate" in hyper_parameters:
-            known |= {"task": task, "cell": cell or network.cell_name(model)}
-            known |= network.hyper_parameter_columns(model, hyper_parameters, parameter_count)
-        if gradient_norm_max is None:
-            progress["gradient_norm_max"] = gradient_norm
-        known |= {f"early_log_{name}": network.log(value) for name, value in progress.items() if value is not None}
-        return self.verdict(known)
+        given: dict[str, Any] = {"task": task, "cell": cell, "parameter_count": parameter_count, **hyper_parameters}
+        given |= {"relative_loss": relative_loss, "gradient_norm": gradient_norm, "gradient_norm_max": gradient_norm_max}
+        if "learning_rate" in given:
+            read = network.measured(model)
+            if initial is not None:
+                read.pop("init_scale", None)
+            given |= {name: value for name, value in read.items() if given.get(name) is None}
+        arguments = network.argument_columns(given, trained=initial is not None)
+        checks.rows(pd.DataFrame([arguments]), self.about)  # before measuring, which takes longer
+        network.check_whole(initial=initial, spectrum=spectrum)
+        if spectrum is None:
+            spectrum = lyapunov_spectrum(model, inputs, state=state, device=device)
+        elif state is not None or device is not None:
+            raise ModuleError("state= and device= are of no use beside spectrum=, which has been measured already")
+        steps = network.length(model, inputs) if steps is None else steps
+        return self.verdict(network.network_inputs(spectrum, steps=steps, initial=initial, **given))
 
-    def verdict(self, known: Mapping[str, Any]) -> Verdict:
-        """The verdict on one network, from columns of SETS."""
-        row = pd.DataFrame([dict(known)])
-        answer = self.predict(row).iloc[0]
+    def verdict(self, inputs: Mapping[str, Any]) -> Verdict:
+        """The verdict on one network, from a row of inputs as `network_inputs` makes them. Raises as `predict`."""
+        row = checks.rows(pd.DataFrame([dict(inputs)]), self.about)
+        answer, known = self._answers(row).iloc[0], {str(column): values.iloc[0] for column, values in row.items()}
         name = str(answer["based_on"])
         return Verdict(
             probability=float(answer["probability_of_success"]),
             expected_score=float(answer["expected_score"]),
             based_on=name,
             evidence=self.about["evidence"].get(name, {}),
-            reasons=(*self._reasons(name, row, float(answer["expected_score"])), *self._unseen(name, row)),
+            reasons=(reasons.divergence(known),) if name == DIVERGENCE else self._reasons(name, str(answer["split"]), row, known),
         )
 
-    def _best_set(self, known: pd.DataFrame) -> str:
-        """Of the sets whose columns are all known, the one with the best evidence.
+    def _reasons(self, name: str, split: str, row: pd.DataFrame, known: Mapping[str, Any]) -> tuple[str, ...]:
+        return (
+            reasons.evidence(self.about, name, split),
+            *reasons.unused(name, known),
+            *reasons.data(self.about, known),
+            *reasons.effects(self.about, name, row, lambda rows: self._ask(name, rows)[0]),
+            *reasons.unseen(self.about, known),
+        )
 
-        That is R2 over trials where all tasks are tasks of the study, and on tasks left out otherwise.
-        """
-        possible = [name for name in self.models if set(SETS[name]) <= set(known.columns)]
-        familiar = "task" in known.columns and bool(known["task"].isin(self.about["tasks"]).all())
-        order = ("over trials",) if familiar else ("one task left out", "over trials")
-        if not possible:
-            raise ModuleError(
-                "too little is known to predict from: give the columns of one set of `rnn_stability.predictor.inputs.SETS`"
-            )
+    def _answers(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """What `predict` returns for rows that are checked, and the split whose evidence counts."""
+        answers = pd.DataFrame({"expected_score": 0.0, "probability_of_success": 0.0}, index=rows.index)
+        answers["based_on"], answers["split"] = choice.sets(rows, self.models, self.about), choice.splits(rows, self.about)
+        for name, own in rows.groupby(answers["based_on"]):
+            if name != DIVERGENCE:
+                found = self._ask(str(name), own)
+                answers.loc[own.index, ["expected_score", "probability_of_success"]] = np.column_stack(found)
+        return answers
 
-        def strength(name: str) -> float:
-            splits = self.about["evidence"].get(name, {})
-            r2 = [splits[s]["r2"]["value"] for s in order if s in splits]
-            return r2[0] if r2 and r2[0] is not None else -np.inf
-
-        return max(possible, key=strength)
-
-    def _reasons(self, name: str, row: pd.DataFrame, expected: float) -> tuple[str, ...]:
-        """What the answer would be with one input at a time at the training trials' median; the three that matter most."""
-        effects = []
-        for column in SETS[name]:
-            quantiles = self.about["quantiles"].get(column)
-            if quantiles is None or not np.isfinite(row[column].iloc[0]):
-                continue
-            usual = predict(*self.models[name], row[list(SETS[name])].assign(**{column: quantiles[len(quantiles) // 2]}))[0][0]
-            effects.append((expected - float(usual), column))
-        effects.sort(key=lambda item: -abs(item[0]))
-        return tuple(self._sentence(column, float(row[column].iloc[0]), effect) for effect, column in effects[:3])
-
-    def _unseen(self, name: str, row: pd.DataFrame) -> tuple[str, ...]:
-        """What the set could not learn of: task, cell and head that no trial had."""
-        categories = [(c, str(row[c].iloc[0])) for c in SETS[name] if c in CATEGORIES]
-        return tuple(f"no trial of the study had {c} {value!r}" for c, value in categories if value not in self.about[f"{c}s"])
-
-    def _sentence(self, column: str, value: float, effect: float) -> str:
-        quantiles = np.array(self.about["quantiles"][column])
-        below = float(np.interp(value, quantiles, _GRID))
-        place = "below all" if value < quantiles[0] else "above all" if value > quantiles[-1] else f"above {below:.0%} of the"
-        turn = f"{'raises' if effect > 0 else 'lowers'} the score by {abs(effect):.2f}"
-        return f"{column.replace('_', ' ')} is {value:.3g}, {place} trials of the study; against their median this {turn}"
+    def _ask(self, name: str, rows: pd.DataFrame) -> tuple[Any, Any]:
+        """The answers of a set's models, which do not extrapolate: a number beyond all trials counts as the nearest of theirs."""
+        x = rows.reindex(columns=list(SETS[name]))
+        for column in (c for c in x if c not in CATEGORIES):
+            x[column] = x[column].clip(self.about["quantiles"][column][0], self.about["quantiles"][column][-1])
+        return predict(*self.models[name], x)
 
 
 def _check_inputs(folder: Path, about: Mapping[str, Any]) -> None:
-    if not isinstance(about, dict) or about.get("sets") != {name: list(SETS[name]) for name in SERVED}:
+    served = {name: list(SETS[name]) for name in SERVED}
+    if not isinstance(about, dict) or about.get("sets") != served or "spectra" not in about:
         raise ArtefactError(
             f"the predictor in {folder} was fitted to other inputs than this version of the library gives: fit it again "
             "(`dvc repro`), or ask it through mlflow.pyfunc.load_model, which brings the version that fitted it"
         )
-
-
-def _quantiles(values: pd.Series) -> list[float]:
-    finite = values[np.isfinite(values)]
-    return [float(q) for q in np.quantile(finite, _GRID)] if len(finite) else [0.0]
 
 
 def _by_set(judgement: Judgement) -> dict[str, dict[str, dict[str, Any]]]:

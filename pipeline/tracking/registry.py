@@ -103,11 +103,12 @@ def _log(opened: store.Store, run: str) -> LoggedModel:
 
 
 def _signature() -> ModelSignature:
-    """Columns in and out; all inputs are optional, since a predictor uses the best set of those it is given."""
+    """Columns in and out; all inputs are optional, since a predictor uses, row by row, the best set of those it is given."""
     from ..predictor import inputs
 
     columns = dict.fromkeys(column for name in inputs.SERVED for column in inputs.SETS[name])
     known = [ColSpec("string" if c in inputs.CATEGORIES else "double", c, required=False) for c in columns]
+    known += [ColSpec("boolean", inputs.DIVERGED, required=False)]
     answer = [ColSpec("double", "expected_score"), ColSpec("double", "probability_of_success"), ColSpec("string", "based_on")]
     return ModelSignature(Schema(known), Schema(answer))
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
@@ -21,8 +22,13 @@ class ServedPredictor(PythonModel):  # type: ignore[misc]
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """One row per row of the input; a column that is empty in all rows counts as unknown."""
-        return self.predictor.predict(model_input.dropna(axis="columns", how="all"))
+        """One row per row of the inputs, as `trial_inputs` and `network_inputs` make them; an empty cell was not measured."""
+        from rnn_stability.core.errors import PipelineError  # type: ignore[import-not-found]
+
+        try:
+            return self.predictor.predict(model_input)
+        except PipelineError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from None  # a server answers 400 with the sentence
 
 
 set_model(ServedPredictor())

@@ -1,0 +1,144 @@
+"""What may be asked of the predictor: one check of numbers and names for `assess`, `predict` and the served model alike."""
+
+import difflib
+import reprlib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+
+from ..core import registry
+from ..core.errors import ModuleError
+from ..core.hyper_parameters import DECLARED, NUMBERS, Range, Value
+from .inputs import CATEGORIES, DIVERGED, LIMITS
+
+OWN = "another"  # a task, cell or head that the study does not have
+_ALIKE = 0.85  # similarity from which a column that no set has counts as a misspelt one
+
+
+def number(name: str, value: Any, *, least: float = -np.inf) -> float:
+    """A number as a float, also of NumPy or a tensor of no dimension; NaN and infinity pass.
+
+    Raises:
+        ModuleError: it is something else, such as text or a truth value, or below `least`.
+    """
+    plain = value.item() if getattr(value, "ndim", None) == 0 else value
+    if isinstance(plain, bool) or not isinstance(plain, Real):
+        raise ModuleError(f"{name} is {reprlib.repr(value)}; it should be a number")
+    if float(plain) < least:
+        raise ModuleError(f"{name} is {float(plain):g}; it should be at least {least:g}")
+    return float(plain)
+
+
+def count(name: str, value: Any) -> int:
+    """A whole number above 0; ModuleError if it is something else."""
+    plain = number(name, value)
+    if not plain >= 1 or not plain.is_integer():
+        raise ModuleError(f"{name} is {plain:g}; it should be a whole number above 0")
+    return int(plain)
+
+
+def hyper_parameter(name: str, value: Any) -> Value:
+    """The value of a hyper-parameter; ModuleError if params.yaml could not hold it."""
+    declared = DECLARED[name]
+    if declared.scale != "category":
+        value = number(name, value)
+    try:
+        _adapter(name).validate_python({"low": value, "high": value} if declared.setting is Range else (value,))
+    except ValidationError as error:
+        message = error.errors()[0]["msg"].replace("Input should", "it should")
+        raise ModuleError(f"{name} is {value!r}; {message}") from None
+    return value
+
+
+@cache
+def _adapter(name: str) -> TypeAdapter[Any]:
+    return TypeAdapter(DECLARED[name].setting)
+
+
+def known(kind: str, name: Any, names: Sequence[str], *, others: str = "") -> None:
+    """Refuse a name that is not among those there are: ModuleError with the one that may be meant, or with all and `others`."""
+    if name in names:
+        return
+    near = difflib.get_close_matches(str(name).lower(), names, 1)
+    right = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}{others}"
+    raise ModuleError(f"there is no {kind} {name!r}; {right}")
+
+
+def rows(inputs: pd.DataFrame, about: Mapping[str, Any]) -> pd.DataFrame:
+    """Inputs of the predictor with numbers, names and truth values as they should be, numbered from 0.
+
+    Args:
+        inputs: any columns of the sets SERVED, MEASUREMENT and `already_diverged`; others are left out.
+        about: of the predictor.
+
+    Returns:
+        The columns that are there, and `already_diverged`, False by default. NaN is a value that was not measured.
+
+    Raises:
+        ModuleError: a value is infinite, out of its range, of a wrong type or an unknown name, or a column that is unknown
+            resembles one of the inputs.
+    """
+    if not isinstance(inputs, pd.DataFrame):
+        raise ModuleError(f"the inputs are a {type(inputs).__name__}; they should be a pandas.DataFrame, one row per network")
+    _check_columns(inputs.columns)
+    checked: dict[str, Any] = {}
+    for column in (*CATEGORIES, *LIMITS):
+        if column in inputs:
+            values = inputs[column]
+            checked[column] = _names(column, values, about) if column in CATEGORIES else _numbers(column, values)
+    checked[DIVERGED] = _truths(inputs[DIVERGED]) if DIVERGED in inputs else False
+    return pd.DataFrame(checked, index=range(len(inputs)))
+
+
+def _check_columns(columns: pd.Index) -> None:
+    inputs = (*LIMITS, *CATEGORIES, DIVERGED)
+    if columns.has_duplicates:
+        raise ModuleError(f"the column {columns[columns.duplicated()][0]!r} is there twice")
+    for column in set(columns) - set(inputs):
+        near = difflib.get_close_matches(str(column), inputs, 1, _ALIKE)
+        if near:
+            raise ModuleError(f"there is no input {column!r}; did you mean {near[0]!r}?")
+
+
+def _numbers(column: str, values: pd.Series) -> NDArray[np.float64]:
+    if values.dtype.kind in "iuf":
+        found = values.to_numpy(float, na_value=np.nan)
+    else:
+        found = np.array([np.nan if _absent(v) else number(f"{column} in row {row}", v) for row, v in enumerate(values)], float)
+    least, most = LIMITS[column]
+    wrong = np.flatnonzero(np.isinf(found) | (found < least) | (found > most))
+    if len(wrong):
+        bounds = [f"{word} {bound:g}" for word, bound in (("at least", least), ("at most", most)) if np.isfinite(bound)]
+        right = ", ".join(["finite", *bounds])
+        raise ModuleError(f"{column} in row {wrong[0]} is {found[wrong[0]]:g}; it should be {right}, or NaN if not measured")
+    if column in NUMBERS:
+        for value in np.unique(found[~np.isnan(found)]):
+            hyper_parameter(column, value)
+    return found
+
+
+def _names(column: str, values: pd.Series, about: Mapping[str, Any]) -> list[str | None]:
+    there = [*sorted({*about[f"{column}s"], *registry.names(f"{column}s")} - {OWN}), OWN]
+    names = [None if _absent(value) else value for value in values]
+    for name in names:
+        if name is not None:
+            known(column, name, there, others=" for one of your own")
+    return names
+
+
+def _truths(values: pd.Series) -> list[bool]:
+    for row, value in enumerate(values):
+        if not (_absent(value) or pd.api.types.is_bool(value)):
+            raise ModuleError(f"{DIVERGED} in row {row} is {reprlib.repr(value)}; it should be True or False")
+    return [not _absent(value) and bool(value) for value in values]
+
+
+def _absent(value: Any) -> bool:
+    """Whether a value of a table is missing: None, NaN or pandas' NA."""
+    return pd.isna(value) is True
