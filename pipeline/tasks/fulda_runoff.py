@@ -1,5 +1,6 @@
 """River discharge from weather (as in Kratzert et al. 2018): 60 days of weather, the discharge on the last 30."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,8 +14,17 @@ from .base.task import DOWNLOADS, Splits, Task, blocks
 STEPS, UNCOUNTED = 60, 30  # days of a window, and its first days, which do not count because the state is still settling
 STRIDE = 2  # days between the starts of training windows; the other windows do not overlap
 YEARS, SHARES = 10, (5, 3, 2)  # in total, and for training, validation and test
+SHORTEST = YEARS * STEPS  # days of a record; each "year" of a shorter one would be shorter than a window
+MISSING = -999.0  # what stands for a missing value in CAMELS
 CAMELS = Path(DOWNLOADS) / "basin_dataset_public_v1p2"
 GAUGE = "01013500"  # Fish River near Fort Kent, Maine
+FORCING = CAMELS / f"basin_mean_forcing/daymet/{GAUGE[:2]}/{GAUGE}_lump_cida_forcing_leap.txt"
+FLOW = CAMELS / f"usgs_streamflow/{GAUGE[:2]}/{GAUGE}_streamflow_qc.txt"
+# The weather and, last, the discharge, in the file of spotpy and in those of CAMELS (by place in the file).
+PACKAGED = ("tmax", "tmin", "tmean", "Prec", "Q")
+WEATHER = {5: f"{FORCING.name}: prcp", 6: f"{FORCING.name}: srad", 8: f"{FORCING.name}: tmax", 9: f"{FORCING.name}: tmin"}
+DISCHARGE = f"{FLOW.name}: discharge"
+AGAIN = "unpack CAMELS-US again, or set prepare.size to packaged"
 
 
 class FuldaRunoff(Task):
@@ -37,6 +47,7 @@ class FuldaRunoff(Task):
         places = blocks(len(discharge), count, (shares[0], shares[1], count - shares[0] - shares[1]), seed)
         series = np.column_stack([weather, np.log(np.maximum(discharge, 1e-3))])
         training = np.concatenate([series[b] for b in places["train"]])
+        _check_varies(training, PACKAGED if size == "packaged" else (*WEATHER.values(), DISCHARGE))
         series = ((series - training.mean(0)) / training.std(0)).astype(np.float32)
         arrays = {}
         for name, years in places.items():
@@ -59,6 +70,13 @@ class FuldaRunoff(Task):
         return targets[UNCOUNTED:].mean().reshape(1)
 
 
+def _check_varies(training: NDArray[Any], names: Sequence[str]) -> None:
+    """DataError if one of the named columns (days, I + 1) is constant, which cannot be standardised."""
+    for name, low, high in zip(names, training.min(0), training.max(0), strict=True):
+        if low == high:
+            raise DataError(f"{name} is the same on all {len(training)} training days; it should vary: {AGAIN}")
+
+
 def _windows(series: NDArray[Any], years: list[slice], stride: int) -> NDArray[Any]:
     """Windows (60, N, channels) that begin every `stride` days and stay within a year, in natural order."""
     parts = [series[y.start + s : y.start + s + STEPS] for y in years for s in range(0, y.stop - y.start - STEPS + 1, stride)]
@@ -76,7 +94,7 @@ def _packaged() -> tuple[NDArray[Any], NDArray[Any], str, str]:
     path = Path(spec.origin).parent / "examples/cmf_data/fulda_climate.csv"
     try:
         table = pd.read_csv(path, skiprows=[1], encoding="utf-8")
-        values = table[["tmax", "tmin", "tmean", "Prec", "Q"]].to_numpy(float)
+        values = table[[*PACKAGED]].to_numpy(float)
     except (OSError, KeyError, ValueError) as error:
         raise DataError(f"cannot read {path}: {error}; reinstall spotpy") from None
     source = "spotpy, examples/cmf_data/fulda_climate.csv: Fulda catchment, daily, 1979-1988"
@@ -84,29 +102,56 @@ def _packaged() -> tuple[NDArray[Any], NDArray[Any], str, str]:
 
 
 def _full() -> tuple[NDArray[Any], NDArray[Any], str, str]:
-    """One basin of CAMELS-US in its published layout: forcing (Daymet) and streamflow, joined by date."""
+    """One basin of CAMELS-US in its published layout: forcing (Daymet) and streamflow, joined by date.
+
+    Of a record with gaps, the longest stretch without one is used.
+    """
     import pandas as pd
 
-    forcing = CAMELS / f"basin_mean_forcing/daymet/{GAUGE[:2]}/{GAUGE}_lump_cida_forcing_leap.txt"
-    flow = CAMELS / f"usgs_streamflow/{GAUGE[:2]}/{GAUGE}_streamflow_qc.txt"
     try:
-        weather = pd.read_csv(forcing, sep=r"\s+", skiprows=4, header=None)
-        runoff = pd.read_csv(flow, sep=r"\s+", header=None)
-        weather.index = pd.to_datetime(dict(year=weather[0], month=weather[1], day=weather[2]))
-        runoff.index = pd.to_datetime(dict(year=runoff[1], month=runoff[2], day=runoff[3]))
-        joined = weather[[5, 6, 8, 9]].join(runoff[4].rename("flow"), how="inner").astype(float)
+        forcing = pd.read_csv(FORCING, sep=r"\s+", skiprows=4, header=None)
+        flow = pd.read_csv(FLOW, sep=r"\s+", header=None)
+        forcing.index = pd.to_datetime(dict(year=forcing[0], month=forcing[1], day=forcing[2]))
+        flow.index = pd.to_datetime(dict(year=flow[1], month=flow[2], day=flow[3]))
+        weather, discharge = forcing[[*WEATHER]].rename(columns=WEATHER).astype(float), flow[4].rename(DISCHARGE).astype(float)
+        table = weather.asfreq("D").join(discharge.asfreq("D"), how="inner")  # NaN on days that a file lacks
     except OSError:
         raise DataError(
-            f"prepare.size = full needs CAMELS-US (Newman et al. 2015) unpacked as {CAMELS}, with {forcing.name} and "
-            f"{flow.name}; download it from its data repository, or set prepare.size to packaged"
+            f"prepare.size = full needs CAMELS-US (Newman et al. 2015) unpacked as {CAMELS}, with {FORCING.name} and "
+            f"{FLOW.name}; download it from its data repository, or set prepare.size to packaged"
         ) from None
     except (KeyError, ValueError) as error:
         raise DataError(
-            f"{forcing} or {flow.name} does not have the layout of CAMELS-US 1.2 ({' '.join(str(error).split())}); "
+            f"{FORCING} or {FLOW.name} does not have the layout of CAMELS-US 1.2 ({' '.join(str(error).split())}); "
             "unpack it again"
         ) from None
-    joined = joined[joined["flow"] >= 0]
-    segment = (joined.index.to_series().diff() != pd.Timedelta(days=1)).cumsum()
-    joined = joined[segment == segment.mode()[0]]  # the longest segment without a gap
-    values = joined.to_numpy()
-    return values[:, :4], values[:, 4], f"CAMELS-US, gauge {GAUGE}, Daymet forcing", "public domain (USGS, NCAR)"
+    table = _longest_stretch(table)
+    source = f"CAMELS-US, gauge {GAUGE}, Daymet forcing, {table.index[0]:%Y-%m-%d} to {table.index[-1]:%Y-%m-%d}"
+    return table[[*WEATHER.values()]].to_numpy(), table[DISCHARGE].to_numpy(), source, "public domain (USGS, NCAR)"
+
+
+def _longest_stretch(table: Any) -> Any:
+    """The longest stretch of consecutive days, rows of a DataFrame, on which all values are known; the first of several.
+
+    Raises:
+        DataError: there is none of SHORTEST days.
+    """
+    known = np.isfinite(table) & (table > MISSING)
+    known[DISCHARGE] &= table[DISCHARGE] >= 0
+    complete = known.all(axis=1)
+    stretch = (complete != complete.shift()).cumsum()
+    lengths = stretch[complete].value_counts(sort=False)
+    if len(lengths) and lengths.max() >= SHORTEST:
+        return table[stretch == lengths.idxmax()]
+    needed = f"at least {SHORTEST} days without a gap are needed ({YEARS} blocks of {STEPS}); {AGAIN}"
+    if complete.all():
+        raise DataError(f"{FORCING.name} and {FLOW.name} have {len(table)} days in common; {needed}")
+    empty = known.columns[~known.any()]
+    if len(empty):
+        raise DataError(f"{empty[0]} has no value on any of {len(table)} days; {needed}")
+    first = known[stretch == stretch[~complete].iloc[0]]
+    raise DataError(
+        f"{first.columns[~first.iloc[0]][0]} has no value from {first.index[0]:%Y-%m-%d} to {first.index[-1]:%Y-%m-%d}, the "
+        f"first gap of {stretch[~complete].nunique()}, and the longest stretch without one has {max(lengths, default=0)} days; "
+        f"{needed}"
+    )
