@@ -415,6 +415,7 @@ class Counting(Matrix):
 
 
 @pytest.mark.parametrize("serial", [0, 2**40])
+@pytest.mark.filterwarnings("ignore:the deviations of exponent")  # which do not align in ten steps
 @pytest.mark.usefixtures("two_threads")
 def test_torch_has_its_threads_again_afterwards_also_after_a_failure(serial, monkeypatch):
     monkeypatch.setattr(engine, "SERIAL_BELOW", serial)

@@ -5,6 +5,7 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import oracles
 import pytest
 import torch
@@ -14,7 +15,8 @@ from torch import nn
 from torch.testing import assert_close
 
 from pipeline import cells, fixed_points, line_attractor, lyapunov_spectrum, slow_points
-from pipeline.core.errors import ModuleError
+from pipeline.core.errors import ModuleError, SurrogateWarning
+from pipeline.points import linear
 from pipeline.points.points import distinct
 from pipeline.points.search import jacobian
 
@@ -148,6 +150,143 @@ def test_outliers_count_once_for_all_rounds_of_the_search():
 def test_trajectories_that_overflow_give_no_point_and_no_error():
     found = fixed_points(lambda s, x: 3 + s**3, held_still(5, steps=20), state=10 + noise(5, 2))
     assert len(found) == 0
+
+
+# Trajectories that explode
+
+
+def cubic(s, x):
+    """Fixed points -1, 0 and 1; explodes beyond the square root of 5."""
+    return 1.5 * s - 0.5 * s**3 + x
+
+
+CALM = torch.linspace(-1.5, 1.4, 7, dtype=torch.float64)[:, None]
+
+
+def is_cubics(found):
+    return len(found) == 3 and sorted(found.states[:, 0].tolist()) == pytest.approx([-1, 0, 1], abs=2 * MOVE)
+
+
+@pytest.mark.parametrize("steps", [2, 5, 30])
+@pytest.mark.parametrize("number", [1, 20])
+@pytest.mark.parametrize("far", [2.5, -40.0, 1e200])  # 2.5 is finite for 5 steps, but not for 30
+def test_sequences_that_explode_do_not_count_beside_others(far, number, steps):
+    state = torch.cat([CALM, exact(far).expand(number, 1)])
+    found = fixed_points(cubic, held_still(len(state), steps=steps), state=state, seeds=64)
+    assert is_cubics(found)
+    assert (found.found, found.outliers) == (64, 0)
+    alone = fixed_points(cubic, held_still(7, steps=steps), state=CALM, seeds=64)
+    assert (found.natural_q, found.visited_q) == (alone.natural_q, alone.visited_q)
+    slow = slow_points(cubic, held_still(len(state), steps=steps), state=state, seeds=16, iterations=200, tolerances=(1e-6,))
+    assert slow[0].found == 16
+
+
+@pytest.mark.parametrize("steps", [1, 30])
+def test_if_all_sequences_explode_the_states_before_the_growth_count(steps):
+    found = fixed_points(cubic, held_still(4, steps=steps), state=3 + 0.1 * noise(4, 1), reach=10.0)
+    assert is_cubics(found)
+
+
+@pytest.mark.parametrize("steps", [10, 100, 420, 700])  # 3^420 is finite, its square is not; 3^700 is infinite
+def test_the_origin_is_the_point_of_a_network_that_triples_its_state(steps):
+    network = nn.RNN(3, 6, nonlinearity="relu", bias=False).double()
+    with torch.no_grad():
+        network.weight_hh_l0.copy_(3 * torch.eye(6))
+        network.weight_ih_l0.abs_()
+    found = fixed_points(network, noise(steps, 2, 3).abs(), seeds=32)
+    assert (len(found), found.found, found.outliers) == (1, 32, 0)
+    assert found.states.norm() < MOVE  # F(h) - h is 2 h or, for negative numbers, -h
+
+
+@pytest.mark.parametrize("steps", [100, 700])
+def test_a_unit_that_explodes_does_not_merge_the_points_of_another(steps):
+    step = lambda s, x: torch.stack([(2 * s[:, 0]).tanh(), 3 * s[:, 1]], dim=1)  # noqa: E731
+    found = fixed_points(step, held_still(6, steps=steps), state=noise(6, 2))
+    assert sorted(found.states[:, 0].tolist()) == pytest.approx([-CORNER, 0, CORNER], abs=2 * MOVE)
+    assert found.states[:, 1].abs().max() < MOVE
+
+
+def test_growth_that_ends_counts_however_far_it_goes():
+    grown = fixed_points(lambda s, x: (2 * s).tanh(), held_still(8, steps=100), state=1e-9 * noise(8, 1))
+    assert sorted(grown.states[:, 0].tolist()) == pytest.approx([-CORNER, 0, CORNER], abs=2 * MOVE)
+    far = fixed_points(lambda s, x: 1e6 * s.tanh(), held_still(8, steps=20), state=noise(8, 1))
+    assert sorted(far.states[:, 0].tolist()) == pytest.approx([-1e6, 0, 1e6], abs=2 * MOVE)
+
+
+def test_states_after_which_nothing_is_finite_are_searched_from():
+    # s' = 1 + s^.5 has the fixed point ((1 + 5^.5) / 2)^2; NaN from negative states
+    found = fixed_points(lambda s, x: s.sqrt() + 1, held_still(4, steps=20), state=exact(1, -1, 4, -3)[:, None])
+    assert found.states.tolist() == [[pytest.approx((1 + 5**0.5) ** 2 / 4, abs=2 * MOVE)]]
+    halved = fixed_points(lambda s, x: s / 2 + 0 * (1 + x).log(), -3 - held_still(4), state=noise(4, 2))  # log(-2) is NaN
+    assert_close(halved.states, torch.zeros(1, 2).double(), rtol=0, atol=2 * MOVE)
+    lost = fixed_points(lambda s, x: s * math.nan, held_still(4, steps=20), state=noise(4, 2))
+    assert (len(lost), lost.found) == (0, 0)
+    assert math.isnan(lost.natural_q)
+
+
+def test_states_whose_squares_overflow_are_refused_in_one_sentence():
+    with pytest.raises(ModuleError, match=r"states are as large as 1e\+200, so that their squares overflow; .* scaled"):
+        fixed_points(lambda s, x: s / 2, held_still(2, steps=20), state=exact(1e200, -1e200)[:, None])
+
+
+# Large states on several threads
+
+
+@pytest.fixture
+def two_threads():
+    """Let torch use two threads during a test."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def random_matrices(size, dtype=torch.float64):
+    """Six matrices, of which numbers 1, 3 and 5 have a negative determinant; singular values between about 1 and 3."""
+    matrices = 2 * torch.eye(size, dtype=dtype) + 0.5 * noise(6, size, size).to(dtype) / size**0.5
+    matrices[1::2, 0] *= -1
+    return matrices
+
+
+@pytest.mark.parametrize("size", [linear.STACKED_ROWS, linear.STACKED_ROWS + 1, 160, 256])  # MKL is wrong from 151 on
+@pytest.mark.usefixtures("two_threads")
+def test_linear_algebra_of_many_matrices_is_numpys_on_two_threads(size):
+    matrices, right = random_matrices(size), noise(6, size, seed=4)
+    # rounding: size eps, times condition 3 and growth of the factors up to 10
+    allowed = {"rtol": 0, "atol": 30 * size * 2**-52 * right.abs().max().item()}
+    expected = torch.from_numpy(np.linalg.solve(matrices.numpy(), right[..., None].numpy()))[..., 0]
+    assert_close(linear.solve(matrices, right), expected, **allowed)
+    assert linear.sign_of_determinant(matrices).tolist() == np.linalg.slogdet(matrices.numpy()).sign.tolist() == [1, -1] * 3
+    turned = random_matrices(size, torch.complex128) * 1j
+    turned[2] = 0
+    found, regular = linear.inverse(turned), [0, 1, 3, 4, 5]
+    assert_close(found[regular], torch.from_numpy(np.linalg.inv(turned[regular].numpy())), **allowed)
+    assert found[2].isnan().all()
+
+
+@pytest.mark.parametrize("size", [10, 100])
+def test_linear_algebra_of_no_matrices_is_empty(size):
+    none = torch.zeros(0, size, size, dtype=torch.float64)
+    assert linear.solve(none, none[..., 0]).shape == (0, size)
+    assert linear.inverse(none).shape == (0, size, size)
+    assert linear.sign_of_determinant(none).shape == (0,)
+
+
+@pytest.mark.parametrize("size", [160, 256])
+@pytest.mark.usefixtures("two_threads")
+def test_points_of_large_networks_are_fixed_on_two_threads(size):
+    module, at = module_of(nn.RNN, 3, size), noise(3, seed=5)
+    found = fixed_points(module, noise(20, 2, 3), at=at, seeds=6, iterations=20)
+    assert found.found == 6
+    assert found.index == 1
+    weights = {name.removesuffix("_l0"): p.detach().numpy() for name, p in module.named_parameters()}
+    for state in found.states.numpy():
+        total = weights["weight_hh"] @ state + weights["bias_hh"] + weights["weight_ih"] @ at.numpy() + weights["bias_ih"]
+        assert np.linalg.norm(np.tanh(total) - state) < MOVE + size * 2**-52 * 10  # rounding of two sums of `size` numbers
+    assert_close(found.left @ found.right, torch.eye(size).expand_as(found.left).to(found.left), rtol=0, atol=1e-8)
+
+
+# Models
 
 
 FORMS = [
@@ -320,6 +459,7 @@ SPOILT = [
     ({"reach": "far"}, "reach is 'far'; it should be a number above 0"),
     ({"at": torch.zeros(3)}, r"at should be finite, of the shape \(2,\) of one input, found \(3,\)"),
     ({"at": 0.0}, r"at should be a tensor \(I,\), found float"),
+    ({"at": torch.zeros(2) + 1j}, r"at should be real, found torch.complex64"),
 ]
 
 
@@ -343,6 +483,78 @@ def test_models_that_the_spectrum_refuses_are_refused_in_the_same_words():
         fixed_points(lambda s, x: s, torch.zeros(4, 1, 2))
 
 
+@pytest.mark.parametrize(
+    ("inputs", "advice"), [(torch.zeros(4, 1), "embed the tokens first"), (torch.zeros(4, 1, 2) + 1j, "real and imaginary parts")]
+)
+@pytest.mark.parametrize("search", [fixed_points, slow_points])
+def test_inputs_that_are_no_real_numbers_are_refused_in_one_sentence(search, inputs, advice):
+    inputs = inputs if inputs.is_complex() else inputs.long()
+    with pytest.raises(ModuleError, match=f"fixed points need real inputs, found {inputs.dtype}; .*{advice}"):
+        search(lambda s, x: s, inputs, state=torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize("search", [fixed_points, slow_points])
+def test_steps_that_work_with_one_number_of_rows_are_refused_in_one_sentence(search):
+    held = noise(4, 2)
+    with pytest.raises(ModuleError, match=r"rows.* not only .*4"):
+        search(lambda s, x: (s + held).tanh(), held_still(4, 2), state=noise(4, 2))
+    with pytest.raises(ModuleError, match=r"rows.* not only .*4; a step with state \(1, 2\) .*\(2,\)"):
+        search(lambda s, x: s.squeeze() / 2, held_still(4, 2), state=noise(4, 2))
+
+
+def test_steps_that_fail_in_the_search_are_one_sentence():
+    def small(s, x):
+        if s.abs().max() > 1e3:
+            raise OverflowError("too far\nout")
+        if len(s) > 100:
+            raise MemoryError
+        return 3 * s
+
+    with pytest.raises(
+        ModuleError, match=r"a step with state \(4, 2\) and input \(4, 1\) failed .* points: too far \(OverflowError\)$"
+    ):
+        fixed_points(small, held_still(4, steps=20), state=noise(4, 2))
+    with pytest.raises(ModuleError, match=r"a step with state \(128, 2\) and input \(128, 1\) failed .* points: MemoryError.*"):
+        fixed_points(small, held_still(4), state=noise(4, 2), seeds=128)
+
+
+class Doubled(torch.autograd.Function):
+    """tanh(2 x) with a backward and no forward derivative."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(y := (2 * x).tanh())
+        return y
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (y,) = ctx.saved_tensors
+        return 2 * gradient * (1 - y.square())
+
+
+def test_steps_that_only_backward_mode_can_differentiate_have_the_same_points():
+    drive, state = noise(2, 3), noise(9, 2)
+    arguments = {"state": state, "at": exact(0.1, -0.2, 0.05), "seeds": 64}
+    plain = fixed_points(lambda s, x: (2 * s).tanh() + x @ drive.T, held_still(9, 3, steps=20), **arguments)
+    own = fixed_points(lambda s, x: Doubled.apply(s) + x @ drive.T, held_still(9, 3, steps=20), **arguments)
+    assert len(own) == len(plain) > 1
+    assert_close(own.driven, drive.expand_as(own.driven), rtol=0, atol=1e-15)
+    order = [torch.cdist(s[None], own.states).argmin().item() for s in plain.states]
+    assert_close(own.states[order], plain.states, rtol=0, atol=1e-9)
+    assert_close(own.recurrent[order], plain.recurrent, rtol=0, atol=1e-8)  # at states that differ by up to 1e-9
+
+
+def test_points_are_printed_in_one_line_and_compared_by_identity():
+    found, _ = of_cube()
+    assert repr(found) == (
+        "FixedPoints(27 points of 3 numbers, signature (8, 12, 6, 1), index 1, found by 200 of 200 seeds, 0 outliers)"
+    )
+    again, _ = of_cube()
+    assert found == found
+    assert found != again
+    assert len({found, again}) == 2
+
+
 def test_a_line_needs_a_readout_of_the_states_size():
     points = fixed_points(nn.GRU(2, 3), torch.zeros(4, 1, 2))
     with pytest.raises(
@@ -357,3 +569,30 @@ def test_the_page_on_fixed_points_runs_from_top_to_bottom(capsys):
     torch.manual_seed(1)
     exec(compile(code, "docs/fixed_points.md", "exec"), {})
     assert "index 1" in capsys.readouterr().out
+
+
+def test_step_that_changes_during_the_search_is_refused():
+    calls = []
+
+    def step(state, x):
+        calls.append(0)
+        return (0.5 + 1e-3 * (len(calls) > 40)) * state + x
+
+    with pytest.raises(ModuleError, match="memory of its own"):
+        fixed_points(step, held_still(2, steps=20), state=noise(2, 2), seeds=8)
+    calls.clear()
+    fixed_points(step, held_still(2, steps=20), state=noise(2, 2), seeds=8, verify=False)
+
+
+def test_surrogate_derivatives_are_said():
+    class Rounded(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, value):
+            return (10 * value).round() / 10
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return gradient
+
+    with pytest.warns(SurrogateWarning, match="the Jacobians are those of the surrogate"):
+        fixed_points(lambda s, x: Rounded.apply(0.5 * s) + x, held_still(2, steps=20), state=noise(2, 2), seeds=8)

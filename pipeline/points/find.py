@@ -1,7 +1,8 @@
 """Fixed and slow points of any recurrent network: the public functions."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
@@ -10,39 +11,16 @@ import torch
 from torch import Generator, Tensor
 
 from ..core.errors import ModuleError
-from ..spectrum.adapt import Model, adapt
+from ..spectrum.adapt import Model, adapt, warn_of_surrogate
+from ..spectrum.tangent import measuring
 from . import search
+from .course import Course, check_real, in_words
+from .course import course as start
 from .points import FixedPoints, distinct, eigen, index, nearest
 
-Step = Callable[[Tensor, Tensor], Tensor]
 # Rounds of further search from halfway between known points, which finds saddles of GRUs and LSTMs that no visited state
 # leads to.
 ROUNDS = 4
-
-
-@dataclass(frozen=True)
-class _Course:
-    """A map with its trajectories.
-
-    Attributes:
-        step: (N, S) state, (N, I) input -> (N, S) state.
-        visited: (N, S) states along the trajectories.
-        radius: root mean square distance of the visited states from their mean.
-        seeds: (seeds, S) states from which the search starts.
-        at: (I,) the constant input.
-        natural_q: as in FixedPoints.
-    """
-
-    step: Step
-    visited: Tensor
-    radius: float
-    seeds: Tensor
-    at: Tensor
-    natural_q: float
-
-    def held(self, states: Tensor) -> Tensor:
-        """One step of states (N, S) under the constant input."""
-        return self.step(states, self.at.expand(len(states), *self.at.shape))
 
 
 @dataclass(frozen=True)
@@ -81,6 +59,7 @@ def fixed_points(
     distance: float = 1e-3,
     reach: float = 3.0,
     generator: Generator | None = None,
+    verify: bool = True,
 ) -> FixedPoints:
     """The fixed points of a recurrent network under a constant input, with the linear map near each.
 
@@ -88,6 +67,9 @@ def fixed_points(
     so that it finds saddles as well as stable points (Sussillo and Barak 2013). Up to four further rounds, as long as they
     find new points, start from at most `seeds` of the midpoints between two known points. The search cannot prove that
     there are no other points, but see `FixedPoints.index`. The model is not changed.
+
+    If trajectories explode, only the states before that count as visited: those that are no farther out than the trajectories
+    that do not explode.
 
     Args:
         model: as for `lyapunov_spectrum`: `torch.nn.RNN`, `LSTM`, `GRU` of any depth or their `*Cell` forms; any module whose
@@ -105,6 +87,7 @@ def fixed_points(
             states from their mean.
         reach: points farther than this from all visited states are omitted, in units of the radius.
         generator: random generator for the seeds; by default one with the same seed at each call.
+        verify: as for `lyapunov_spectrum`.
 
     Returns:
         FixedPoints, which may be empty.
@@ -113,9 +96,8 @@ def fixed_points(
         ModuleError: if the model, state, inputs or an option cannot be used; the message says what would be right.
     """
     _check(seeds, iterations, noise=noise, tolerance=tolerance, distance=distance, reach=reach)
-    with torch.inference_mode(False), torch.no_grad():
-        source = _source(generator)
-        course = _course(model, inputs, state, at, seeds, noise, source)
+    source = _source(generator)
+    with _search(model, inputs, state, at, seeds, noise, source, verify) as course:
         first = _solved(course, course.seeds, iterations, tolerance)
         points, outliers = _split(course, _Points(*first), distance, reach)
         known = 0
@@ -142,6 +124,7 @@ def slow_points(  # noqa: D417 the other arguments are those of fixed_points
     distance: float = 1e-2,
     reach: float = 3.0,
     generator: Generator | None = None,
+    verify: bool = True,
 ) -> tuple[FixedPoints, ...]:
     """The states that a recurrent network hardly leaves under a constant input, such as approximate attractors.
 
@@ -151,7 +134,7 @@ def slow_points(  # noqa: D417 the other arguments are those of fixed_points
     does not show this, because points on the way to the same fixed point merge.
 
     Args:
-        model, inputs, state, at, seeds, noise, distance, reach, generator: as for `fixed_points`.
+        model, inputs, state, at, seeds, noise, distance, reach, generator, verify: as for `fixed_points`.
         iterations: number of steps of Adam, during which its learning rate falls to 0.
         tolerances: largest values of q, one result for each.
 
@@ -165,8 +148,7 @@ def slow_points(  # noqa: D417 the other arguments are those of fixed_points
         raise ModuleError("tolerances should be at least one number above 0, found none")
     for tolerance in tolerances:
         _check(seeds, iterations, noise=noise, tolerance=tolerance, distance=distance, reach=reach)
-    with torch.inference_mode(False), torch.no_grad():
-        course = _course(model, inputs, state, at, seeds, noise, _source(generator))
+    with _search(model, inputs, state, at, seeds, noise, _source(generator), verify) as course:
         snapshots = search.slow(course.held, course.seeds, iterations=iterations, tolerances=tolerances)
         split = [(len(q), *_split(course, _Points(states, q), distance, reach)) for states, q in snapshots]
         return tuple(_described(course, points, found, len(outliers)) for found, points, outliers in split)
@@ -183,62 +165,51 @@ def _check(seeds: Any, iterations: Any, **positive: Any) -> None:
             raise ModuleError(f"{name} is {value!r}; it should be a number above 0{', or 0' if name == 'noise' else ''}")
 
 
-def _course(model: Model, inputs: Tensor, state: Any, at: Tensor | None, seeds: int, noise: float, source: Generator) -> _Course:
-    """The model's trajectories under its inputs, and the states from which the search starts."""
-    if not (at is None or isinstance(at, Tensor)):
-        raise ModuleError(f"at should be a tensor (I,), found {type(at).__name__}")
-    adapted = adapt([model], inputs, state, torch.float64, None)
-    width = adapted.inputs.shape[2:]
-    held = adapted.inputs.new_zeros(width) if at is None else at.detach().to(adapted.inputs)
-    if held.shape != width or not held.isfinite().all():
-        raise ModuleError(f"at should be finite, of the shape {tuple(width)} of one input, found {tuple(held.shape)}")
-    trajectory = adapted.tangent.trajectory(adapted.state, adapted.inputs)[:, 0]
-    moves = search.speed(trajectory.diff(dim=0)).flatten()
-    visited = trajectory.flatten(0, 1)
-    visited = visited[visited.isfinite().all(-1)]
-    radius = float((visited - visited.mean(0)).square().sum(-1).mean().sqrt()) or 1.0
-    begin = _drawn(visited, seeds, noise * radius / visited.shape[-1] ** 0.5, source)
-    return _Course(adapted.tangent.one(0), visited, radius, begin, held, float(moves.nanmedian()))
+@contextmanager
+def _search(
+    model: Model, inputs: Tensor, state: Any, at: Tensor | None, seeds: int, noise: float, source: Generator, verify: bool
+) -> Iterator[Course]:
+    """A context for a search with its start; afterwards the model should still be the same function."""
+    check_real(inputs, at)
+    with measuring(), in_words():
+        adapted = adapt([model], inputs, state, torch.float64, None, verify=verify)
+        yield start(adapted, at, seeds, noise, source)
+        adapted.recheck()
+    if adapted.surrogate:
+        warn_of_surrogate("the Jacobians", stacklevel=5)
 
 
 def _source(generator: Generator | None) -> Generator:
     return torch.Generator().manual_seed(0) if generator is None else generator
 
 
-def _drawn(visited: Tensor, seeds: int, noise: float, source: Generator) -> Tensor:
-    """Seeds (seeds, S): visited states plus noise, each state at most once if there are enough."""
-    order = torch.cat([torch.randperm(len(visited), generator=source) for _ in range(-(-seeds // len(visited)))])[:seeds]
-    shift = torch.randn(seeds, visited.shape[-1], generator=source, dtype=torch.float64)
-    return visited[order.to(visited.device)] + noise * shift.to(visited)
-
-
 def _between(points: Tensor, most: int, source: Generator) -> Tensor:
     """At most `most` random midpoints between two of the points (N, S): saddles lie between the basins that they separate."""
-    pairs = torch.combinations(torch.arange(len(points)))
-    chosen = pairs[torch.randperm(len(pairs), generator=source)[:most]].to(points.device)
+    pairs = torch.combinations(torch.arange(len(points), device="cpu"))
+    chosen = pairs[torch.randperm(len(pairs), generator=source, device="cpu")[:most]].to(points.device)
     return points[chosen].mean(1)
 
 
-def _solved(course: _Course, seeds: Tensor, iterations: int, tolerance: float) -> tuple[Tensor, Tensor]:
+def _solved(course: Course, seeds: Tensor, iterations: int, tolerance: float) -> tuple[Tensor, Tensor]:
     """The points (N, S) that the seeds lead to, and their q (N,); one for each seed that converges."""
-    states, q = search.exact(course.held, seeds, iterations=iterations, tolerance=tolerance)
+    states, q = search.exact(course.held, seeds, iterations=iterations, tolerance=tolerance, push=course.push)
     converged = q < tolerance
     return states[converged], q[converged]
 
 
-def _split(course: _Course, points: _Points, distance: float, reach: float) -> tuple[_Points, _Points]:
+def _split(course: Course, points: _Points, distance: float, reach: float) -> tuple[_Points, _Points]:
     """The distinct points within reach of the visited states, and the outliers."""
     points = points.distinct(distance * course.radius)
     close = nearest(points.states, course.visited) <= reach * course.radius
     return points.at(close), points.at(~close)
 
 
-def _described(course: _Course, points: _Points, found: int, outliers: int) -> FixedPoints:
+def _described(course: Course, points: _Points, found: int, outliers: int) -> FixedPoints:
     """The points with their linear maps; `found` and `outliers` as in FixedPoints."""
     states = points.states
-    _, recurrent = search.jacobian(course.held, states)
+    _, recurrent = search.jacobian(course.held, states, course.push)
     at = course.at.expand(len(states), *course.at.shape)
-    _, driven = search.jacobian(lambda x: course.step(states, x), at)
+    _, driven = search.jacobian(lambda x: course.step(states, x), at, course.push)
     values, right, left = eigen(recurrent)
     return FixedPoints(
         states=states,

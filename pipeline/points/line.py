@@ -9,7 +9,7 @@ from ..core.errors import ModuleError
 from .points import FixedPoints
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Line:
     """How close N points are to a line attractor whose position a readout reads.
 

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .linear import inverse, sign_of_determinant
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class FixedPoints:
     """N fixed or slow points h*, with the linear map near each: h' - F(h*) = recurrent (h - h*) + driven (x - at).
 
@@ -51,6 +53,13 @@ class FixedPoints:
         """The number of points, N."""
         return len(self.states)
 
+    def __repr__(self) -> str:
+        count, size = self.states.shape
+        return (
+            f"FixedPoints({count} points of {size} numbers, signature {self.signature}, index {self.index}, "
+            f"found by {self.found} of {self.seeds} seeds, {self.outliers} outliers)"
+        )
+
     @property
     def unstable(self) -> Tensor:
         """(N,) number of growing directions, |eigenvalue| > 1; it is 0 for a stable point."""
@@ -72,20 +81,19 @@ def eigen(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     values, right = torch.linalg.eig(matrices)
     order = values.abs().argsort(dim=-1, descending=True, stable=True)
     right = right.gather(-1, order[:, None].expand_as(right))
-    left, failed = torch.linalg.inv_ex(right)
-    return values.gather(-1, order), right, torch.where((failed == 0)[:, None, None], left, torch.nan)
+    return values.gather(-1, order), right, inverse(right)
 
 
 def index(matrices: Tensor) -> int:
     """Sum of sign det(1 - A) over matrices (N, S, S); +1 for an even number of real eigenvalues above 1, -1 for an odd one."""
     unit = torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
-    return int(torch.linalg.slogdet(unit - matrices).sign.sum())
+    return int(sign_of_determinant(unit - matrices).sum())
 
 
 def distinct(states: Tensor, q: Tensor, distance: float) -> Tensor:
     """Indices (N',) of states (N, S) such that no two are within `distance`, sorted from the smallest q, which is preferred."""
     near = _distances(states, states) <= distance
-    free = torch.ones(len(states), dtype=torch.bool)
+    free = torch.ones(len(states), dtype=torch.bool, device="cpu")
     kept = []
     for place in q.argsort(stable=True).tolist():
         if free[place]:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ..spectrum import push_forward
+from ..spectrum.tangent import Push, push_forward
+from .linear import solve
 
 Map = Callable[[Tensor], Tensor]  # (N, S) -> (N, S), under one constant input; rows must not mix
 # Initial damping, and the damping at which a row is given up; it is added to the diagonal of J'J, whose entries are near 1.
@@ -18,18 +19,16 @@ def speed(moves: Tensor) -> Tensor:
     return moves.square().sum(-1) / 2
 
 
-def jacobian(function: Map, at: Tensor) -> tuple[Tensor, Tensor]:
+def jacobian(function: Map, at: Tensor, push: Push = push_forward) -> tuple[Tensor, Tensor]:
     """The values (N, S) and Jacobians (N, S, I) of a function at arguments (N, I), row by row."""
     if not len(at):
         return (values := function(at)), values.new_zeros(0, values.shape[-1], at.shape[-1])
     basis = torch.eye(at.shape[-1], dtype=at.dtype, device=at.device).expand(len(at), -1, -1)
-    values, pushed = push_forward(
-        lambda a: function(a) + 0 * a.sum(-1, keepdim=True), at, basis
-    )  # a function may ignore its argument
+    values, pushed = push(lambda a: function(a) + 0 * a.sum(-1, keepdim=True), at, basis)  # a function may ignore its argument
     return values, pushed.mT
 
 
-def exact(step: Map, states: Tensor, *, iterations: int, tolerance: float) -> tuple[Tensor, Tensor]:
+def exact(step: Map, states: Tensor, *, iterations: int, tolerance: float, push: Push = push_forward) -> tuple[Tensor, Tensor]:
     """States (N, S) with F(h) - h close to 0, and their q (N,), by the Levenberg-Marquardt method (Marquardt 1963).
 
     Each row has its own damping, and leaves the search when its q is below the tolerance or when no step improves it any
@@ -43,7 +42,7 @@ def exact(step: Map, states: Tensor, *, iterations: int, tolerance: float) -> tu
         if not len(rows):
             break
         old = states[rows]
-        new = old + _damped_move(step, old, damping[rows])
+        new = old + _damped_move(step, old, damping[rows], push)
         new_q = speed(step(new) - new)
         better = new_q < q[rows]  # False where new_q is NaN
         states[rows] = torch.where(better[:, None], new, old)
@@ -53,14 +52,14 @@ def exact(step: Map, states: Tensor, *, iterations: int, tolerance: float) -> tu
     return states, q
 
 
-def _damped_move(step: Map, states: Tensor, damping: Tensor) -> Tensor:
+def _damped_move(step: Map, states: Tensor, damping: Tensor, push: Push) -> Tensor:
     """The moves (N, S) that solve (J'J + damping) move = -J'r, with r = F(h) - h and its Jacobian J; 0 where not finite."""
-    new, slope = jacobian(step, states)
+    new, slope = jacobian(step, states, push)
     unit = torch.eye(states.shape[-1], dtype=states.dtype, device=states.device)
     slope = slope - unit
     normal = slope.mT @ slope + damping[:, None, None] * unit
-    move, _ = torch.linalg.solve_ex(normal, -(slope.mT @ (new - states)[..., None]))
-    return move[..., 0].nan_to_num(0.0, 0.0, 0.0)
+    downhill = -(slope.mT @ (new - states)[..., None])[..., 0]
+    return solve(normal, downhill).nan_to_num(0.0, 0.0, 0.0)
 
 
 def slow(step: Map, states: Tensor, *, iterations: int, tolerances: Sequence[float]) -> list[tuple[Tensor, Tensor]]:
