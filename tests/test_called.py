@@ -556,6 +556,7 @@ def test_reverse_mode_is_used_where_forward_mode_is_impossible():
     assert_close(points.recurrent, others.recurrent, rtol=0, atol=1e-8)
 
 
+@pytest.mark.filterwarnings("ignore::pipeline.core.errors.RoundingWarning")
 def test_surrogate_gradients_are_measured_and_said():
     weight = noise(4, 4)
 

@@ -202,8 +202,51 @@ def test_module_that_depends_on_its_precision_is_refused():
     def step(self, state, x):
         return plain(state, x) if self.weight.dtype == torch.float64 else plain(state.double(), x.double()).float() * 0.5
 
-    with pytest.raises(ModuleError, match=r"another step in torch\.float64 than in its own torch\.float32"):
+    with pytest.raises(ModuleError, match=r"own torch\.float32 computes another step than one in torch\.float64"):
         lyapunov_spectrum(Own(step, weight=torch.ones(1)), GIVEN, state=BEGIN)
+
+
+def test_module_that_sets_itself_up_in_its_first_call_is_refused_before_it_and_measured_after_it():
+    def step(self, state, x):
+        if self.scale is None:
+            self.scale = 1 / (1 + x.detach().abs().mean())
+        return plain(state, x) * self.scale
+
+    own = Own(step, scale=None)
+    with pytest.raises(ModuleError, match="sets itself up in its first call"):
+        lyapunov_spectrum(own, GIVEN, state=BEGIN)
+    own(GIVEN[0], BEGIN)
+    assert lyapunov_spectrum(own, GIVEN, state=BEGIN).exponents.isfinite().all()
+
+
+def above(state, other, bound):
+    """The state, with `other` of it in the sequences where it is large."""
+    return torch.where((state.abs().amax(-1, keepdim=True) > bound), other, state)
+
+
+RARE = {
+    "cast of large states": (lambda s, x: plain(above(s, s.float().double(), 0.9), x), "derivative|another state"),
+    "large states are detached": (lambda s, x: plain(above(s, s.detach(), 0.9), x), CUT),
+    "large states mix": (lambda s, x: plain(above(s, s + 0.1 * s.mean(0), 0.9), x), MIX),
+}
+
+
+@pytest.mark.parametrize("name", RARE)
+def test_step_that_is_impure_far_from_the_start_alone_is_refused_after_the_measurement(name):
+    step, words = RARE[name]
+    drive = GIVEN * torch.linspace(0, 1, len(GIVEN)).double()[:, None, None]
+    assert plain(BEGIN, drive[0]).abs().max() < 0.9
+    with pytest.raises(ModuleError, match=words):
+        lyapunov_spectrum(step, drive, state=0.1 * BEGIN, every=1)
+
+
+def test_step_for_a_fixed_number_of_sequences_is_measured_and_tried_again():
+    fixed = torch.ones(3, 4).double()
+    found = lyapunov_spectrum(lambda s, x: plain(s, x) * fixed, GIVEN, state=BEGIN, every=1)
+    assert_close(found.per_sequence, lyapunov_spectrum(plain, GIVEN, state=BEGIN, every=1).per_sequence, rtol=0, atol=1e-9)
+    step = RARE["large states are detached"][0]
+    with pytest.raises(ModuleError, match=CUT):
+        lyapunov_spectrum(lambda s, x: step(s, x) * fixed, GIVEN, state=BEGIN, every=1)
 
 
 def test_read_module_whose_forward_is_another_function_is_refused(monkeypatch):

@@ -4,6 +4,7 @@ torch's own modules, as long as their forward is torch's, are read: their weight
 by hand. All other models are called, in `called.py`.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,12 +19,12 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from .. import cells
 from ..cells import Cell, Stack
-from ..core.errors import ModuleError
+from ..core.errors import ModuleError, SurrogateWarning
 from .called import Called, as_handed_over, called
 from .copies import copied, owner, unwrapped
 from .states import flatten, like
 from .tangent import Step, Tangent
-from .verify import SAME, STEPS, close, derivative, generic, unchanged, working_push
+from .verify import SAME, STEPS, Visited, close, derivative, generic, unchanged, working_push
 
 Model = nn.Module | Step
 
@@ -102,6 +103,16 @@ def _adapted(models: list[Any], inputs: Tensor, state: Any, dtype: torch.dtype, 
         raise ModuleError(f"inputs of {type(model).__name__} should be real, found {inputs.dtype}")
     measured = _recurrent if isinstance(model, nn.RNNBase) else _single
     return measured(models, inputs.to(dtype), state, verify)
+
+
+def warn_of_surrogate(what: str, *, stacklevel: int) -> None:
+    """Say that a result rests on the derivatives of surrogates."""
+    warnings.warn(
+        "the step holds an autograd.Function whose derivative is not that of its values, as surrogate gradients of spiking "
+        f"networks are; {what} are those of the surrogate",
+        SurrogateWarning,
+        stacklevel=stacklevel,
+    )
 
 
 def stackable(models: Sequence[Any]) -> bool:
@@ -311,16 +322,19 @@ def _called(model: Any, inputs: Tensor, state: Any, dtype: torch.dtype, verify: 
     found, states, steps = called(model, inputs, state, dtype, verify=verify)
     used = len(found.form.swap(inputs)) - len(steps)
     if not verify:
-        push = working_push(found.step, states[0], steps[0])
-        return Adapted(Tangent(lambda _, s, x: found.step(s, x), [], push), states[0][None], steps, used=used)
+        tangent = Tangent(lambda _, s, x: found.step(s, x), [], working_push(found.step, states[0], steps[0]))
+        return Adapted(tangent, states[0][None], steps, used=used)
     if module is not None:
         _check_precision(model, module, found, states, steps, dtype)
+    visited = Visited()
     push, surrogate = derivative(found.step, [(generic(states[-1]), steps[len(states) - 2]), (generic(states[-2]), steps[0])])
 
     def recheck() -> None:
         unchanged(states[1], found.step(states[0], steps[0]))
+        visited.check(found.step, push, surrogate=surrogate)
 
-    return Adapted(Tangent(lambda _, s, x: found.step(s, x), [], push), states[0][None], steps, recheck, surrogate, used)
+    tangent = Tangent(lambda _, s, x: found.step(s, x), [], push, visited)
+    return Adapted(tangent, states[0][None], steps, recheck, surrogate, used)
 
 
 def _check_mode(module: nn.Module) -> None:
@@ -340,7 +354,9 @@ def _own_state(model: Any, inputs: Tensor, state: Any) -> Any:
         shapes = [(model.num_layers, sequences, size) for size in sizes]
     else:
         shapes = [(inputs.shape[1], model.hidden_size)] * 2
-    shapes = shapes if isinstance(model, nn.LSTM | nn.LSTMCell) else shapes[:1]
+    weight: Any = model.weight_hh_l0 if isinstance(model, nn.RNNBase) else model.weight_hh
+    pair = len(weight) == 4 * model.hidden_size  # an LSTM, whatever its class
+    shapes = shapes if pair else shapes[:1]
     if state is not None:
         parts = [
             p.unsqueeze(-2) if isinstance(p, Tensor) and p.dim() == len(s) - 1 else p
@@ -348,19 +364,17 @@ def _own_state(model: Any, inputs: Tensor, state: Any) -> Any:
         ]
     else:
         parts = [inputs.new_zeros(s) if inputs.is_floating_point() else torch.zeros(s, device=inputs.device) for s in shapes]
-    return tuple(parts) if isinstance(model, nn.LSTM | nn.LSTMCell) else parts[0]
+    return tuple(parts) if pair else parts[0]
 
 
 def _check_precision(
     model: Any, module: nn.Module, found: Called, states: list[Tensor], inputs: Tensor, dtype: torch.dtype
 ) -> None:
-    """ModuleError if the copy in the computation's precision is another map than the module as it was handed over."""
+    """ModuleError if a new copy in the module's own precision, called elsewhere first, is another map than the one measured."""
     own = [t.dtype for t in (*module.parameters(), *module.buffers()) if t.is_floating_point() or t.is_complex()]
-    lower = min((o.to_real() for o in own), key=lambda o: -torch.finfo(o).eps, default=dtype)
-    if lower == dtype:
-        return
+    lower = max((o.to_real() for o in own), key=lambda o: torch.finfo(o).eps, default=dtype)
     step = as_handed_over(model, found, lower)
-    for state, x in ((states[0], inputs[0]), (states[-2], inputs[len(states) - 2])):
+    for state, x in ((states[-2], inputs[len(states) - 2]), (states[0], inputs[0])):
         try:
             new = step(state, x)
         except ModuleError:
@@ -368,7 +382,8 @@ def _check_precision(
         if close(found.step(state, x), new, max(SAME[lower], SAME[dtype])):
             return
     raise ModuleError(
-        f"the module computes another step in {dtype} than in its own {lower}; hand over one that does not depend on its dtype"
+        f"a copy of the module in its own {lower} computes another step than one in {dtype}: it depends on its dtype, or sets "
+        "itself up in its first call; call it once before, or take that out"
     )
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -101,27 +103,29 @@ def called(model: Any, inputs: Tensor, state: Any, dtype: torch.dtype, *, verify
     """
     if state is None and not isinstance(model, nn.Module):
         raise ModuleError("a step function needs `state=`, a tensor (B, S) or a structure of tensors")
-    own = copied(model, dtype, inputs.device)
-    reasons = []
-    for form in _forms(model, state is None):
-        try:
-            found = _tried(own, form, inputs, state, dtype, verify)
-        except _Unfit as error:
-            reasons.append((form, str(error)))
-        except ImpureError as error:
-            raise ModuleError(str(error)) from error
-        else:
-            return found
-    raise ModuleError(_explained(model, state, reasons))
+    fresh = partial(copied, model, dtype, inputs.device)
+    generator, forms = torch.get_rng_state(), list(_forms(model, inferred=state is None))
+    # all forms on one copy first; since a call that fails may leave traces on it, then each on a copy of its own
+    for copies in (repeat(fresh(), len(forms)), (fresh() for _ in forms)):
+        failures = []
+        for form, scratch in zip(forms, copies, strict=True):
+            try:
+                return _tried(scratch, fresh, form, inputs, state, dtype, verify)
+            except _Unfit as failure:
+                failures.append((form, failure))
+            except ImpureError as error:
+                torch.set_rng_state(generator)
+                raise ModuleError(str(error)) from error
+    torch.set_rng_state(generator)
+    raise ModuleError(_explained(model, state, failures))
 
 
 def as_handed_over(model: Any, found: Called, dtype: torch.dtype) -> Step:
     """The step of a model in its own precision, on flat states and inputs of the computation's dtype, which it returns."""
     precise = found.structure.like
     own_state = converted(precise, dtype, _device(precise))
-    axis = found.structure.axis
-    sequences = next(p.shape[axis] for p in flatten(own_state, own_state) if is_phase(p))
-    own = replace(found, model=copied(model, None, None), structure=Structure.of(own_state, sequences, axis))
+    leaves = [leaf and replace(leaf, dtype=like(leaf.dtype, dtype)) for leaf in found.structure.leaves]
+    own = replace(found, model=copied(model, None, None), structure=Structure(own_state, tuple(leaves)))
     return lambda state, x: own.step(state.to(dtype), x.to(like(x.dtype, dtype))).to(state.dtype)
 
 
@@ -130,25 +134,27 @@ def _device(state: Any) -> torch.device:
 
 
 class _Unfit(Exception):
-    """A form does not fit a model."""
+    """A form does not fit a model; `stage` says how far the trial came."""
+
+    def __init__(self, reason: str, stage: int) -> None:
+        super().__init__(reason)
+        self.stage = stage
 
 
-def _forms(model: Any, inferred: bool) -> Iterator[Form]:
-    """The forms that a model may have, the likeliest first."""
-    steps, sequences = [Form(None, 0), Form(None, 1)], [Form(0, 0), Form(0, 1), Form(1, 0), Form(1, 1)]
-    if not isinstance(model, nn.Module):
-        yield from steps
-        return
-    inner = _recurrent_parts(model)
-    if inner or inferred:
+def _forms(model: Any, *, inferred: bool) -> Iterator[Form]:
+    """The forms that a model may have, in the order in which they are tried.
+
+    Sequences come first: a sequence may pass for a step, whereas a step does not pass for a sequence.
+    """
+    if isinstance(model, nn.Module):
+        inner = _recurrent_parts(model)
         first = int(any(getattr(part, "batch_first", False) for _, part in inner))
-        sequences = [Form(t, a) for t in (first, 1 - first) for a in (1, 0)]
-        if not inferred:
-            yield from (*sequences[:2], Form(first, 1, lifted=True), *sequences[2:], Form(1 - first, 1, lifted=True), *steps)
-            return
-        yield from sequences
-        return
-    yield from (*steps, *sequences)
+        for time in (first, 1 - first):
+            yield from (Form(time, 1), Form(time, 0)) if inner else (Form(time, 0), Form(time, 1))
+            if inner and not inferred:
+                yield Form(time, 1, lifted=True)
+    if not inferred:
+        yield from (Form(None, 0), Form(None, 1))
 
 
 def _recurrent_parts(model: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -161,23 +167,30 @@ def _recurrent_parts(model: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def _tried(
-    own: Any, form: Form, given: Tensor, state: Any, dtype: torch.dtype, verify: bool
+    scratch: Any, fresh: Callable[[], Any], form: Form, given: Tensor, state: Any, dtype: torch.dtype, verify: bool
 ) -> tuple[Called, list[Tensor], Tensor]:
-    """The model in one form; _Unfit if the form does not fit, ModuleError if the model is unfit in any form."""
+    """The model in one form, which is first tried on a scratch copy.
+
+    Raises:
+        _Unfit: the form does not fit.
+        ImpureError: the model is no function in any form.
+    """
+    stage = 0
     try:
         inputs = form.swap(given)
         if state is None:
-            return _inferred(own, form, inputs, verify)
+            return _inferred(scratch, fresh, form, inputs, verify)
         own_state = converted(_lifted(state) if form.lifted else state, dtype, inputs.device)
         structure = Structure.of(own_state, inputs.shape[1], form.axis)
-        begin = structure.flat(own_state)
-        answer = call(own, form.one(inputs[0].clone()), structure.state(begin))
-        found = Called(own, form, structure, _pick(answer, structure, function=not isinstance(own, nn.Module)))
-        return found, _fitting(found, begin, structure.flat(found.pick(answer)), inputs, verify), inputs
+        begin, stage = structure.flat(own_state), 1
+        answer, stage = call(scratch, form.one(inputs[0].clone()), structure.state(begin)), 2
+        pick, stage = _pick(answer, structure, function=not isinstance(scratch, nn.Module)), 3
+        found = Called(fresh(), form, structure, pick)
+        return found, _fitting(found, begin, inputs, verify, structure.flat(pick(answer))), inputs
     except ImpureError:
         raise
     except ModuleError as error:
-        raise _Unfit(str(error)) from error
+        raise _Unfit(str(error), stage) from error
 
 
 def _lifted(state: Any) -> Any:
@@ -209,17 +222,20 @@ def _pick(answer: Any, structure: Structure, *, function: bool) -> Callable[[Any
     raise ModuleError("the answer holds no new state")
 
 
-def _fitting(found: Called, begin: Tensor, first: Tensor, inputs: Tensor, verify: bool) -> list[Tensor]:
-    """States (B, S) of the first steps, of which the first is known; ModuleError if a form is not the model's."""
+def _fitting(found: Called, begin: Tensor, inputs: Tensor, verify: bool, first: Tensor | None = None) -> list[Tensor]:
+    """States (B, S) of the first steps; ModuleError if a form is not the model's: sequences mix, or a sequence is no steps.
+
+    `first` is the state after the first step by an earlier call, if there was one.
+    """
     steps = inputs[:STEPS]
-    states = [begin, first]
-    for x in steps[1:]:
+    states = [begin]
+    for x in steps:
         states.append(found.step(states[-1], x))
     if verify:
-        pure(found.step, begin, steps[0], states[1])
-        alone(found.step, states[-2], steps[-1])
-        if found.form.time is not None and not close(found.sequence(begin, steps), states[-1]):
-            raise ModuleError(_NOT_STEPS)
+        pure(found.step, begin, steps[0], states[1] if first is None else first)
+        alone(found.step, states[-2], steps[-1], states[-1])
+    if found.form.time is not None and not close(found.sequence(begin, steps), states[-1]):
+        raise ModuleError(_NOT_STEPS)
     return states
 
 
@@ -229,21 +245,22 @@ _NOT_STEPS = (
 )
 
 
-def _inferred(own: Any, form: Form, inputs: Tensor, verify: bool) -> tuple[Called, list[Tensor], Tensor]:
+def _inferred(
+    scratch: Any, fresh: Callable[[], Any], form: Form, inputs: Tensor, verify: bool
+) -> tuple[Called, list[Tensor], Tensor]:
     """A model that takes sequences and can be called without a state: it starts from the state after the first input."""
     if len(inputs) < 2:
         raise ModuleError("there are not at least two steps, the first of which makes the state")
-    answer = call(own, form.one(inputs[0].clone()))
+    answer = call(scratch, form.one(inputs[0].clone()))
     if not isinstance(answer, list | tuple) or len(answer) < 2:
         raise ModuleError("it returns no (output, state)")
     reason = ""
     for pick in (lambda a: a[1], lambda a: tuple(a[1:]), lambda a: a[-1]):
         try:
             structure = Structure.of(pick(answer), inputs.shape[1], form.axis)
-            found = Called(own, form, structure, pick)
-            begin = structure.flat(structure.like).detach()
-            states = _fitting(found, begin, found.step(begin, inputs[1]), inputs[1:], verify)
-            if not close(structure.flat(pick(call(own, form.swap(inputs[: STEPS + 1]).clone()))), states[-1]):
+            found = Called(fresh(), form, structure, pick)
+            states = _fitting(found, structure.flat(structure.like).detach(), inputs[1:], verify)
+            if not close(structure.flat(pick(call(found.model, form.swap(inputs[: STEPS + 1]).clone()))), states[-1]):
                 raise ModuleError(_NOT_STEPS)
         except ImpureError:
             raise
@@ -254,14 +271,22 @@ def _inferred(own: Any, form: Form, inputs: Tensor, verify: bool) -> tuple[Calle
     raise ModuleError(reason)
 
 
-def _explained(model: Any, state: Any, reasons: list[tuple[Form, str]]) -> str:
-    """One sentence on why a model cannot be measured: what the likeliest form fails at, and what would be right."""
-    form, reason = reasons[0]
+def _explained(model: Any, state: Any, failures: list[tuple[Form, _Unfit]]) -> str:
+    """One sentence on why a model cannot be measured: what the form that came farthest failed at, and what would be right.
+
+    Of forms that came equally far it is one of a step, unless the module holds one of torch's, which take sequences.
+    """
+    steps_first = not (isinstance(model, nn.Module) and _recurrent_parts(model))
+    form, failure = max(failures, key=lambda pair: (pair[1].stage, steps_first and pair[0].time is None))
+    reason = str(failure)
     if not isinstance(model, nn.Module):
         hint = "; call .double() on what the function uses, or set dtype=torch.float32" if "dtype" in reason else ""
         return f"step(state, x) cannot be measured: {reason}{hint}"
     if state is None:
-        said = f"the module needs `state=`, a tensor or a structure of tensors, because it cannot be measured without: {reason}"
+        said = (
+            "the module needs `state=`, a tensor or a structure of tensors; only a module that takes sequences can be measured "
+            f"without, and this one cannot be called as such: {reason}"
+        )
     else:
         said = f"forward(x, state) cannot be measured with {form}: {reason}"
     inner = [(name, part) for name, part in _recurrent_parts(model) if name]

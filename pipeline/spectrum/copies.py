@@ -14,8 +14,11 @@ from .states import like
 
 
 def unwrapped(model: Any) -> Any:
-    """The model inside torch.compile, DataParallel and the like, and torch's own recurrent module for its scripted form."""
-    while True:
+    """The model inside torch.compile, DataParallel and the like, and torch's own recurrent module for its scripted form.
+
+    A wrapper with hooks or a forward of its own stays.
+    """
+    while not _is_changed(model):
         if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
             model = model.module
         elif hasattr(model, "_orig_mod"):
@@ -23,7 +26,16 @@ def unwrapped(model: Any) -> Any:
         elif hasattr(model, "_torchdynamo_orig_callable"):
             model = model._torchdynamo_orig_callable
         else:
-            return _unscripted(model)
+            break
+    return _unscripted(model)
+
+
+def _is_changed(wrapper: Any) -> bool:
+    """Whether a module has hooks, or a forward that neither its class nor torch.compile gave it."""
+    own = getattr(wrapper, "__dict__", {})
+    forward = own.get("forward")
+    hooks = own.get("_forward_hooks") or own.get("_forward_pre_hooks")
+    return bool(hooks) or (forward is not None and not hasattr(forward, "_torchdynamo_orig_callable"))
 
 
 def _unscripted(model: Any) -> Any:

@@ -17,11 +17,18 @@ class Leaf:
 
     Attributes:
         shape: its shape without the axis of sequences.
+        axis: that axis.
         dtype: its dtype.
     """
 
     shape: tuple[int, ...]
+    axis: int
     dtype: torch.dtype
+
+    def without_axis(self, part: Tensor) -> tuple[int, ...] | None:
+        """The shape of a tensor without the axis of sequences; None if it has no such axis."""
+        shape = tuple(part.shape)
+        return (*shape[: self.axis], *shape[self.axis + 1 :]) if len(shape) > self.axis else None
 
     @property
     def size(self) -> int:
@@ -37,31 +44,35 @@ class Structure:
         like: a state with this structure; nested tuples, lists, mappings and dataclasses.
         leaves: what the flat vector holds, in the order of `like`; None for a part that is no float or complex tensor and
             therefore does not change.
-        axis: the axis of sequences in each tensor.
     """
 
     like: Any
     leaves: tuple[Leaf | None, ...]
-    axis: int
 
     @classmethod
     def of(cls, state: Any, sequences: int, axis: int) -> "Structure":
-        """The structure of a state of B sequences; ModuleError if a tensor has no such axis, or if there is no tensor."""
+        """The structure of a state of B sequences, which lie on the given axis, or on the other one where that does not fit.
+
+        Raises:
+            ModuleError: neither the first nor the second axis of a tensor has the size B, or there is no tensor.
+        """
         leaves: list[Leaf | None] = []
         for part in flatten(state, state):
             if not is_phase(part):
                 leaves.append(None)
                 continue
             shape = tuple(part.shape)
-            if len(shape) <= axis or shape[axis] != sequences:
+            found = [a for a in (axis, 1 - axis) if len(shape) > 2 * a and shape[a] == sequences]  # (B, ...), (layers, B, H)
+            if not found:
                 raise ModuleError(
                     f"each tensor of the state should have an axis of the {sequences} sequences, (B, ...) or (layers, B, ...), "
                     f"found a shape of {shape}"
                 )
-            leaves.append(Leaf((*shape[:axis], *shape[axis + 1 :]), part.dtype))
+            place = found[0]
+            leaves.append(Leaf((*shape[:place], *shape[place + 1 :]), place, part.dtype))
         if not any(leaves):
             raise ModuleError(f"state should be a float or complex tensor, or a structure of such, found {_kind(state)}")
-        return cls(state, tuple(leaves), axis)
+        return cls(state, tuple(leaves))
 
     @property
     def size(self) -> int:
@@ -88,15 +99,15 @@ class Structure:
         if not isinstance(part, Tensor):
             raise ModuleError(f"a part of the new state is {_kind(part)} where the state has a tensor")
         shape = tuple(part.shape)
-        if (*shape[: self.axis], *shape[self.axis + 1 :]) != leaf.shape or len(shape) <= self.axis:
-            expected = (*leaf.shape[: self.axis], "B", *leaf.shape[self.axis :])
+        if leaf.without_axis(part) != leaf.shape:
+            expected = (*leaf.shape[: leaf.axis], "B", *leaf.shape[leaf.axis :])
             raise ModuleError(f"the step should keep the state's shape {_shape(expected)}, found {shape}")
         if part.dtype != leaf.dtype:
             raise ModuleError(
                 f"the state comes back in {part.dtype} instead of {leaf.dtype}: keep its dtype inside the step "
                 "(no casts, dtype=state.dtype for new tensors)"
             )
-        part = part.movedim(self.axis, 0)
+        part = part.movedim(leaf.axis, 0)
         part = torch.view_as_real(part.resolve_conj()) if part.is_complex() else part
         return part.reshape(len(part), leaf.size)
 
@@ -112,7 +123,7 @@ class Structure:
             if leaf.dtype.is_complex:
                 part = torch.view_as_complex(part.reshape(len(flat), leaf.size // 2, 2))
             # always a copy, contiguous as torch's modules expect it, because a model may work in place
-            parts.append(part.reshape(len(flat), *leaf.shape).movedim(0, self.axis).clone(memory_format=torch.contiguous_format))
+            parts.append(part.reshape(len(flat), *leaf.shape).movedim(0, leaf.axis).clone(memory_format=torch.contiguous_format))
         return rebuild(self.like, iter(parts))
 
     def fits(self, state: Any) -> bool:
@@ -122,13 +133,7 @@ class Structure:
         except ModuleError:
             return False
         pairs = zip(parts, self.leaves, strict=True)
-        return all(
-            leaf is None
-            or (
-                isinstance(p, Tensor) and p.dim() > self.axis and (*p.shape[: self.axis], *p.shape[self.axis + 1 :]) == leaf.shape
-            )
-            for p, leaf in pairs
-        )
+        return all(leaf is None or (isinstance(p, Tensor) and leaf.without_axis(p) == leaf.shape) for p, leaf in pairs)
 
 
 def is_phase(part: Any) -> bool:

@@ -34,25 +34,29 @@ def push_forward(step: Callable[[Tensor], Tensor], state: Tensor, deviations: Te
         return moved[0], moved[1]
 
     # rows, not columns: ten times faster for ensembles; a step that draws random numbers draws the same for all rows
-    states, pushed = vmap(along, in_dims=1, out_dims=(0, 1), randomness="same")(deviations)
-    return states[0], pushed
+    states, pushed = vmap(along, in_dims=1, randomness="same")(deviations)
+    return states[0], pushed.movedim(0, 1)
 
 
 def push_backward(step: Callable[[Tensor], Tensor], state: Tensor, deviations: Tensor) -> tuple[Tensor, Tensor]:
     """What `push_forward` gives, by reverse-mode differentiation: one backward pass for each of the S numbers of the state.
 
-    Sequences must not mix.
+    Sequences must not mix. The passes are one batch where torch can do that.
     """
     with torch.enable_grad():
         state = state.detach().requires_grad_()
         new = step(state)
-        rows = []
-        for number in new.sum(0):  # the Jacobian's row for one number, of all sequences at once
-            gradient = None
-            if number.requires_grad:
-                (gradient,) = torch.autograd.grad(number, state, retain_graph=True, allow_unused=True)
-            rows.append(torch.zeros_like(state) if gradient is None else gradient)
-    return new.detach(), deviations @ torch.stack(rows, dim=-1)
+        numbers = new.sum(0)  # the gradient of one number is its row in the Jacobians of all sequences
+        if not numbers.requires_grad:
+            return new, torch.zeros_like(deviations)
+        gradient = partial(torch.autograd.grad, numbers, state, retain_graph=True, allow_unused=True)
+        units = torch.eye(len(numbers), dtype=numbers.dtype, device=numbers.device)
+        try:
+            (rows,) = gradient(units, is_grads_batched=True)
+        except RuntimeError:  # a backward pass that cannot be batched
+            single = [gradient(unit)[0] for unit in units]
+            rows = None if single[0] is None else torch.stack(single)
+    return new.detach(), torch.zeros_like(deviations) if rows is None else deviations @ rows.permute(1, 2, 0)
 
 
 Step = Callable[[Tensor, Tensor], Tensor]  # state (B, S) and input (B, ...) -> state (B, S)
@@ -79,11 +83,13 @@ class Tangent:
         map: a Map, or a plain function step(params, state (B, S), x (B, I)) -> state.
         params: tensors in dicts and sequences, each with a leading axis M.
         differentiate: `push_forward`, or `push_backward` for a single map that forward mode cannot differentiate.
+        visited: for a single map, what is told of its trajectory by `add(states, inputs)`, such as a `verify.Visited`.
     """
 
     map: Any
     params: Any
     differentiate: Push = push_forward
+    visited: Any = None
 
     def of(self, models: slice) -> "Tangent":
         """A slice of the maps."""
@@ -104,7 +110,10 @@ class Tangent:
         states = [state]
         for x in inputs:
             states.append(step(params, states[-1], x))
-        return torch.stack(states).reshape(len(states), -1, *states[0].shape[-2:])
+        stacked = torch.stack(states)
+        if self.visited is not None:
+            self.visited.add(stacked, inputs)
+        return stacked.reshape(len(states), -1, *states[0].shape[-2:])
 
     def linearise(self, states: Tensor, inputs: Tensor) -> list[Any]:
         """The argument `linear` of `push` for each of T steps, from states (T + 1, M, B, S) and inputs (T, B, I)."""

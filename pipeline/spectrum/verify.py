@@ -1,7 +1,7 @@
 """Whether a model's step is what it is taken for: a differentiable function of state and input that leaves sequences apart."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 import numpy as np
@@ -12,6 +12,8 @@ from ..core.errors import ModuleError
 from .tangent import Push, Step, push_backward, push_forward
 
 STEPS = 3  # of the given inputs, on which a model is tried
+# States of sequences at which it is tried again after the measurement, in one call, and the least number of steps with these.
+ROWS, LEAST_PLACES = 256, 16
 # Largest relative difference that counts as rounding, by precision: of two ways to compute the same step, and of a finite
 # difference from the derivative.
 SAME = {torch.float64: 1e-8, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
@@ -32,19 +34,21 @@ def close(one: Tensor, other: Tensor, tolerance: float | None = None) -> bool:
 
 def pure(step: Step, state: Tensor, x: Tensor, first: Tensor) -> None:
     """ImpureError if a step draws random numbers, or gives something else than it gave first."""
-    drawn, again = True, first
-    for _ in range(3):  # another thread may draw random numbers too, but hardly three times in a row
-        before = _generators()
-        again = step(state, x)
-        drawn = drawn and _generators() != before
-        if not drawn:
-            break
-    if drawn:
-        raise ImpureError(
-            "the step draws random numbers, so that no two calls give the same; call model.eval() first, or take the noise out"
-        )
+    again = _drawn(step, state, x)
+    if again is None:
+        raise ImpureError(_RANDOM)
     if not _same(first, again):
         raise ImpureError(_CHANGED)
+
+
+def _drawn(step: Step, state: Tensor, x: Tensor) -> Tensor | None:
+    """The state after a step; None if the step draws random numbers from a global generator."""
+    for _ in range(3):  # another thread may draw random numbers too, but hardly three times in a row
+        before = _generators()
+        new = step(state, x)
+        if _generators() == before:
+            return new
+    return None
 
 
 def unchanged(first: Tensor, again: Tensor) -> None:
@@ -53,6 +57,7 @@ def unchanged(first: Tensor, again: Tensor) -> None:
         raise ModuleError(_CHANGED)
 
 
+_RANDOM = "the step draws random numbers, so that no two calls give the same; call model.eval() first, or take the noise out"
 _CHANGED = (
     "the step gives another state when it is called again with the same state and input: it draws random numbers or "
     "keeps a memory of its own; call model.eval(), or make what it keeps (buffers, attributes) part of the state"
@@ -63,12 +68,11 @@ def _same(first: Tensor, again: Tensor) -> bool:
     return close(first, again) and torch.equal(first.isfinite(), again.isfinite())
 
 
-def alone(step: Step, state: Tensor, x: Tensor) -> None:
+def alone(step: Step, state: Tensor, x: Tensor, new: Tensor) -> None:
     """ModuleError if a sequence's new state depends on other sequences in the batch."""
     sequences = len(state)
     if sequences < 2:
         return
-    new = step(state, x)
     moved = state + 0.1 * (1 + state.abs()) * _noise(state)
     swapped = x.roll(1, 0)
     for row in (0, sequences - 1):
@@ -76,10 +80,13 @@ def alone(step: Step, state: Tensor, x: Tensor) -> None:
         state_, x_ = state.clone(), x.clone()
         state_[others], x_[others] = moved[others], swapped[others]
         if not close(step(state_, x_)[row : row + 1], new[row : row + 1]):
-            raise ModuleError(
-                "sequences mix: the new state of one depends on the other sequences in the batch (batch statistics, a mean over "
-                "the batch, or an inner module that takes the batch for steps in time); give one sequence, or call model.eval()"
-            )
+            raise ModuleError(_MIXED)
+
+
+_MIXED = (
+    "sequences mix: the new state of one depends on the other sequences in the batch (batch statistics, a mean over "
+    "the batch, or an inner module that takes the batch for steps in time); give one sequence, or call model.eval()"
+)
 
 
 def derivative(step: Step, places: list[tuple[Tensor, Tensor]]) -> tuple[Push, bool]:
@@ -93,11 +100,8 @@ def derivative(step: Step, places: list[tuple[Tensor, Tensor]]) -> tuple[Push, b
     """
     state, x = places[0]
     push = working_push(step, state, x)
-    wrong = torch.ones(len(state), dtype=torch.bool, device=state.device)
-    for place, x_ in places:
-        wrong &= _wrong(partial(_under, step, x_), push, place)
-        if not wrong.any():
-            return push, False
+    if confirmed(step, push, places):
+        return push, False
     if _has_custom_function(step, state, x):
         return push, True
     if not _wrong(lambda s: step(s, x), push, state, width=1e-2, tolerance=5e-2).any():
@@ -105,10 +109,83 @@ def derivative(step: Step, places: list[tuple[Tensor, Tensor]]) -> tuple[Push, b
             f"the step computes in a lower precision than {state.dtype} (.float(), .half(), bfloat16 or autocast inside), so "
             "that its derivative is rounded; take the cast out"
         )
-    raise ModuleError(
-        "the derivative of the step is not that of its values, as a finite difference shows: something in it is cut off from "
-        "differentiation (.detach(), .data, torch.inference_mode(), NumPy) or rounds (.float(), .half()); take that out"
-    )
+    raise ModuleError(_CUT)
+
+
+_CUT = (
+    "the derivative of the step is not that of its values, as a finite difference shows: something in it is cut off from "
+    "differentiation (.detach(), .data, torch.inference_mode(), NumPy) or rounds (.float(), .half()); take that out"
+)
+
+
+def confirmed(step: Step, push: Push, places: Iterable[tuple[Tensor, Tensor]]) -> bool:
+    """Whether, for each sequence, a finite difference confirms the derivative at one of the states (B, S) with their inputs.
+
+    One is enough, because at any one of them a step may have a kink.
+    """
+    wrong = None
+    for state, x in places:
+        found = _wrong(partial(_under, step, x), push, state)
+        wrong = found if wrong is None else wrong & found
+        if not wrong.any():
+            return True
+    return False
+
+
+class Visited:
+    """States along a trajectory at which a step is tried again after the measurement: large ones, and some of all times.
+
+    Attributes:
+        places: states (B, S), inputs (B, ...) and the states that they led to.
+    """
+
+    def __init__(self) -> None:
+        self.places: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def add(self, states: Tensor, inputs: Tensor) -> None:
+        """Take the steps of states (T + 1, B, S) under inputs (T, B, ...)."""
+        self.places += zip(states[:-1], inputs, states[1:], strict=True)
+        if len(self.places) > 4 * self._number:
+            self.places = self._chosen(2 * self._number)
+
+    @property
+    def _number(self) -> int:
+        """How many places are tried again."""
+        return max(LEAST_PLACES, ROWS // len(self.places[0][0])) if self.places else 0
+
+    def _chosen(self, number: int) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """At most so many of the places in their order: those with the largest states, and others at equal distances."""
+        if len(self.places) <= number:
+            return self.places
+        sizes = [float(state.abs().nan_to_num(0.0, 0.0).max()) for state, _, _ in self.places]
+        largest = sorted(range(len(sizes)), key=lambda i: -sizes[i])[: number // 2]
+        others = [i for i in range(len(sizes)) if i not in largest]
+        spread = np.linspace(0, len(others) - 1, number - len(largest)).round().astype(int)
+        return [self.places[i] for i in sorted({*largest, *(others[i] for i in spread)})]
+
+    def check(self, step: Step, push: Push, *, surrogate: bool) -> None:
+        """ModuleError if a step gives something else than it did, mixes sequences there, or has another derivative."""
+        places = self._chosen(self._number)
+        for state, x, new, again in _again(step, places):
+            if again is None:
+                raise ModuleError(_RANDOM)
+            if not close(new, again):
+                same = all(close(n, step(s, x_)) for s, x_, n in places)
+                raise ModuleError(_MIXED if same else _CHANGED)
+            if not surrogate and not confirmed(step, push, [(generic(state, seed), x) for seed in (1, 2)]):
+                raise ModuleError(_CUT)
+
+
+def _again(step: Step, places: list[tuple[Tensor, Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor | None]]:
+    """Places with the states that a step leads to now, by `_drawn`: all in one batch, or some, if it does not take so many."""
+    if not places:
+        return
+    state, x, new = (torch.cat(parts) for parts in zip(*places, strict=True))
+    try:
+        yield state, x, new, _drawn(step, state, x)
+    except ModuleError:
+        for state_, x_, new_ in places[:: max(1, len(places) // 3)]:
+            yield state_, x_, new_, _drawn(step, state_, x_)
 
 
 def working_push(step: Step, state: Tensor, x: Tensor) -> Push:
@@ -124,9 +201,9 @@ def working_push(step: Step, state: Tensor, x: Tensor) -> Push:
     raise ModuleError(f"the step cannot be differentiated: {reason}")
 
 
-def generic(state: Tensor) -> Tensor:
+def generic(state: Tensor, seed: int = 0) -> Tensor:
     """States (B, S) moved slightly, away from points where a step may have a kink, such as 0."""
-    return state + 1e-3 * (state.abs() + 1e-2 * _size(state)) * _noise(state)
+    return state + 1e-3 * (state.abs() + 1e-2 * _size(state)) * _noise(state, seed)
 
 
 def _wrong(
@@ -136,7 +213,9 @@ def _wrong(
     tolerance = SLOPE[state.dtype] if tolerance is None else tolerance
     direction = _noise(state)
     new, pushed = push(step, state, direction[:, None])
-    width_ = (WIDTH[state.dtype] if width is None else width) * torch.where((state == 0).all(-1, keepdim=True), _size(new), _size(state))
+    width_ = (WIDTH[state.dtype] if width is None else width) * torch.where(
+        (state == 0).all(-1, keepdim=True), _size(new), _size(state)
+    )
     ahead, behind = step(state + width_ * direction), step(state - width_ * direction)
     slope = (ahead - behind) / (2 * width_)
     known = (slope.isfinite() & pushed[:, 0].isfinite() & new.isfinite()).all(-1)
@@ -177,9 +256,9 @@ def _equal(one: Tensor, other: Tensor, tolerance: float) -> Tensor:
     return ~both | ((one - other).abs() <= tolerance * scale)
 
 
-def _noise(like: Tensor) -> Tensor:
+def _noise(like: Tensor, seed: int = 0) -> Tensor:
     """Standard normal numbers, the same at every call."""
-    generator = torch.Generator(device="cpu").manual_seed(0)
+    generator = torch.Generator(device="cpu").manual_seed(seed)
     return torch.randn(like.shape, generator=generator, dtype=torch.float64, device="cpu").to(like)
 
 

@@ -8,9 +8,10 @@ from torch.nn.utils.parametrizations import orthogonal
 
 def _parametrisation(name: str) -> nn.Module:
     """Torch's map from a triangle X to base f(X - X^H); the sizes, dtype and base are those of each call."""
-    holder = nn.Module()
-    holder.weight = nn.Parameter(torch.eye(1))
-    return orthogonal(holder, "weight", orthogonal_map=name).get_submodule("parametrizations.weight.0")
+    with torch.device("cpu"):  # whatever the default device is
+        holder = nn.Module()
+        holder.weight = nn.Parameter(torch.eye(1))
+        return orthogonal(holder, "weight", orthogonal_map=name).get_submodule("parametrizations.weight.0")
 
 
 MAPS = {name: _parametrisation(name) for name in ("cayley", "matrix_exp")}
