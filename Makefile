@@ -3,7 +3,7 @@
 # make test  runs all checks and tests
 # make cost  estimates the hours that the study would take on this machine, before anything is run; PROFILE works here too
 # make ui    starts the MLflow UI on the study's store
-# Other targets: check, track, docs, benchmarks, replications, lock.
+# Other targets: models, check, track, docs, benchmarks, replications, lock.
 
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -12,7 +12,7 @@ export DVC_NO_ANALYTICS := 1
 STAMP := .venv/.stamp$(if $(CUDA),-cuda)
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: run cost test check lint ui track docs benchmarks replications lock .venv
+.PHONY: run cost test models check lint ui track docs benchmarks replications lock .venv
 
 run: $(STAMP)
 	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "ERROR: dvc repro needs a git repository; clone the project instead of unpacking an archive" >&2; exit 1; }
@@ -24,6 +24,9 @@ cost: $(STAMP)
 
 test: lint
 	pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+models: $(STAMP) # installs the libraries of docs/models.md, so that `make test` runs their tests too
+	@python -m pip install -q --disable-pip-version-check --no-deps -r tests/models.txt
 
 check: lint # for use during development: skips the slow tests
 	pytest -q -n auto --dist loadfile -m "not slow"
