@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .core.errors import AlignmentWarning, ModuleError, RoundingWarning, SurrogateWarning
     from .points import FixedPoints, fixed_points, line_attractor, slow_points
     from .predictor import StabilityPredictor, Verdict, network_inputs, trial_inputs
     from .spectrum import Spectrum, lyapunov_spectra, lyapunov_spectrum
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "AlignmentWarning": "core.errors",
+    "ModuleError": "core.errors",
+    "RoundingWarning": "core.errors",
+    "SurrogateWarning": "core.errors",
     "lyapunov_spectrum": "spectrum",
     "lyapunov_spectra": "spectrum",
     "Spectrum": "spectrum",

@@ -6,17 +6,30 @@ common true value.
 """
 
 import math
+import warnings
+from functools import partial
 
 import oracles
 import pytest
 import torch
-from draws import exact, noise, seeded
+from draws import exact, module_of, noise, seeded
 from torch import nn
 from torch.testing import assert_close
 
-from pipeline import Spectrum, lyapunov_spectrum
-from pipeline.core.errors import ModuleError
-from pipeline.spectrum.estimate import kaplan_yorke_dimension, largest_standard_error
+from benchmarks import coverage as simulation
+from pipeline import Spectrum, lyapunov_spectra, lyapunov_spectrum
+from pipeline.core.errors import AlignmentWarning, ModuleError
+from pipeline.spectrum import lyapunov
+from pipeline.spectrum.engine import growth as growth_of
+from pipeline.spectrum.engine import random_basis
+from pipeline.spectrum.estimate import (
+    RATIO,
+    aligning_steps,
+    alignment_error,
+    kaplan_yorke_dimension,
+    largest_alignment_error,
+    largest_standard_error,
+)
 
 REPEATS = 2000
 # 90 % minus and 99 % plus 4 binomial standard errors: (0.9 * 0.1 / 2000) ** 0.5 = 0.0067, (0.99 * 0.01 / 2000) ** 0.5 = 0.0022
@@ -182,6 +195,235 @@ def test_largest_standard_error_is_that_of_the_largest_exponent():
     growth = torch.stack([exact(0, 0, 0, 0, 0, 0), exact(1, 2, 3, 4, 5, 6), exact(9, -9, 9, -9, 9, -9)], dim=-1)[:, None]
     assert largest_standard_error(growth) == pytest.approx((3.5 / 6) ** 0.5, rel=1e-14)
     assert math.isnan(largest_standard_error(growth * math.nan))
+
+
+# Alignment
+
+UNALIGNED = {
+    "selective state space": (partial(simulation.decays, 16, 4), 100, 4),
+    "normal matrices": (partial(simulation.matrices, 16, 0.0), 40, 1),
+    "oblique matrices": (partial(simulation.matrices, 16, 0.2), 40, 1),
+    "leaky network of 100 steps": (partial(simulation.networks, "leaky", 8, gain=0.9, settle=300, leak=0.01), 100, 4),
+    "GRU": (partial(simulation.networks, "gru", 16), 60, 15),
+}
+ALIGNED = {
+    "Gaussian products": (partial(simulation.products, 8), 80, 4),
+    "chaotic network": (partial(simulation.networks, "elman", 16, gain=3.0), 150, 4),
+}
+
+
+def simulated(draw, steps, sequences, runs=120):
+    """The coverage of 120 runs, four for each network or one for each matrix; true exponents of networks are from 8,800 steps."""
+    generator = seeded()
+    return simulation.simulated(draw(runs, generator).known(600, 22, generator), steps, sequences, runs, generator)
+
+
+@pytest.mark.parametrize("kind", UNALIGNED)
+def test_intervals_cover_the_truth_where_the_deviations_have_not_aligned(kind):
+    found = simulated(*UNALIGNED[kind])
+    ends = [0, -1]
+    # binomial, four runs of a system counted as one: (0.92 * 0.08 / 30) ** 0.5 = 0.05
+    assert (found.after[ends] > 0.92 - 3 * 0.05).all(), found
+    assert found.after.mean() > 0.92
+    assert found.before.min() < 0.85  # the standard error alone is not enough
+    assert found.warned > 0.9
+
+
+@pytest.mark.parametrize("kind", ALIGNED)
+def test_intervals_are_hardly_wider_where_the_deviations_have_aligned(kind):
+    found = simulated(*ALIGNED[kind])
+    assert found.after.mean() > 0.9
+    assert (found.wider < 1.1).all(), found
+    assert found.warned == 0
+
+
+@pytest.mark.parametrize("transient", [0, 7])
+def test_growth_of_a_deviation_is_delayed_as_the_formula_says(transient):
+    logs, steps = exact(-0.1, -0.13, -0.2), 50
+    step = lambda s, x: s * logs.exp()  # noqa: E731
+    rows = growth_of(
+        lambda p, s, x: step(s, x),
+        {},
+        torch.zeros(1, 1, 3).double(),
+        torch.zeros(transient + steps, 1, 1),
+        1,
+        transient=transient,
+    ).per_step
+    components = random_basis(3, 1, logs)[0].square()
+    lead = [
+        ((components * (-2 * t * (logs[0] - logs)).exp()).sum() / components[0]).log() / 2 for t in (transient, transient + steps)
+    ]
+    assert_close(logs[0] - rows.mean(), (lead[0] - lead[1]) / steps, rtol=0, atol=1e-13)  # rounding of 50 logs
+
+
+def test_the_alignment_error_is_the_formula_with_typical_components():
+    found = alignment_error(exact(-0.1, -0.13, -0.2), 3, 7, 50)
+    lead = [math.log1p(RATIO * (math.exp(-0.06 * t) + math.exp(-0.2 * t))) / 2 for t in (7, 57)]
+    assert found[0].item() == pytest.approx((lead[0] - lead[1]) / 50, rel=1e-12)
+    assert math.atan(RATIO**0.5) == pytest.approx(2 / 3 * math.pi / 2)  # the angle of a random direction in a plane is uniform
+
+
+def test_equal_exponents_need_no_alignment():
+    rotated = oracles.rotation(6, seeded())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        spectrum = lyapunov_spectrum(lambda s, x: s @ rotated, torch.zeros(50, 1, 1), state=torch.zeros(1, 6))
+    assert (spectrum.alignment_error < 1e-13).all()
+    assert spectrum.aligned.all()
+
+
+def test_lost_directions_are_apart_at_once_and_have_no_alignment_error():
+    for transient, first in ((0, math.log1p(RATIO * 2) / 2 / 50), (1, 0.0)):
+        found = alignment_error(exact(0.2, -math.inf, -math.inf), 3, transient, 50)
+        assert found[0].item() == pytest.approx(first, rel=1e-12)
+        assert found[1:].isnan().all()
+    assert alignment_error(exact(math.nan, math.nan), 2, 5, 50).isnan().all()
+
+
+def test_exponents_that_a_truncated_spectrum_lacks_continue_at_the_mean_distance():
+    whole = -0.02 * torch.arange(10, dtype=torch.float64)
+    for count in (2, 3, 9):
+        assert_close(alignment_error(whole[:count], 10, 8, 50), alignment_error(whole, 10, 8, 50)[:count], rtol=1e-12, atol=0)
+
+
+def test_next_to_a_single_exponent_of_several_the_error_is_an_upper_bound():
+    found = alignment_error(exact(0.1), 10, 8, 50)
+    assert found.item() == pytest.approx(math.log1p(RATIO * 9) / 2 / 50, rel=1e-12)
+    assert alignment_error(exact(0.1), 1, 8, 50).item() == 0
+    spectrum = Spectrum.from_growth(exact(0.1, 0.1).reshape(2, 1, 1), transient=0, state_size=10)
+    assert spectrum.aligned.tolist() == [True]  # nothing speaks for the bound
+
+
+def test_the_alignment_error_of_a_spectrum_is_that_of_its_means_over_finite_sequences():
+    growth = noise(40, 3, 4) / 10
+    growth[5:, 1] = math.nan
+    spectrum = Spectrum.from_growth(growth, transient=8, state_size=6)
+    rest = Spectrum.from_growth(growth[:, [0, 2]], transient=8, state_size=6)
+    assert torch.equal(spectrum.alignment_error, rest.alignment_error)
+    assert_close(spectrum.alignment_error, alignment_error(spectrum.exponents, 6, 8, 40), rtol=1e-12, atol=0)
+    assert largest_alignment_error(growth, 6, 8) == pytest.approx(spectrum.alignment_error[0].item(), rel=1e-12)
+    assert (spectrum.transient, rest.transient) == (8, 8)
+
+
+def test_without_a_transient_the_interval_is_that_of_sampling():
+    growth = noise(40, 3, 4) / 10
+    unknown, known = Spectrum.from_growth(growth), Spectrum.from_growth(growth, transient=0)
+    assert unknown.alignment_error.isnan().all()
+    assert unknown.aligned.all()
+    sampling = unknown.confidence_interval()[1] - unknown.exponents
+    # 1.959964 is the normal quantile of printed tables
+    expected = (sampling.square() + (1.959964 * known.alignment_error).square()).sqrt()
+    assert_close(known.confidence_interval()[1] - known.exponents, expected, rtol=1e-6, atol=0)
+
+
+def test_a_single_step_of_a_single_sequence_has_no_interval():
+    spectrum = Spectrum.from_growth(noise(1, 1, 3), transient=0)
+    assert spectrum.confidence_interval().isnan().all()
+    assert "error unknown" in repr(spectrum)
+
+
+def of_alignment(caught):
+    """The warnings of alignment among those caught; torch has one of its own at the first jvp of a process."""
+    return [w for w in caught if w.category is AlignmentWarning]
+
+
+def slow(size=8):
+    """A map of slow and similar rates that the input varies, and its exponents."""
+    rates = torch.linspace(0.01, 0.05, size, dtype=torch.float64)
+    return lambda s, x: s * (-rates * (1 + x / 2)).exp(), -rates
+
+
+@pytest.mark.parametrize("count", [None, 4])
+def test_a_warning_names_exponents_that_have_not_aligned_and_a_transient_that_does(count):
+    step, exponents = slow()
+    inputs, options = noise(2000, 4, 1).clamp(-2, 2), {"state": torch.zeros(4, 8), "count": count}
+    with pytest.warns(AlignmentWarning, match=r"^exponents 1 .* off by about 0\.\d+ nats .* transient of 20 steps") as caught:
+        short = lyapunov_spectrum(step, inputs[:100], **options)
+    (warning,) = of_alignment(caught)
+    assert warning.filename == __file__
+    assert not short.aligned[0]
+    transient, steps = aligning_steps(short)
+    assert f"transient={transient} of about {steps} steps would do" in str(warning.message)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        long = lyapunov_spectrum(step, inputs[:2000], transient=800, **options)
+    assert steps <= 2000
+    (low, high), right = long.confidence_interval(), exponents[: count or 8]
+    assert ((low < right) & (right < high)).all()
+
+
+def test_an_ensemble_is_warned_of_once_and_the_same_steps_may_do():
+    modules = [module_of(nn.GRU, 2, 32, seed=seed) for seed in range(3)]
+    words = r"of \d of 3 networks may be off.* transient=\d+ of the same 80 steps would do$"
+    with pytest.warns(AlignmentWarning, match=words) as caught:
+        lyapunov_spectra(modules, noise(80, 4, 2))
+    assert len(of_alignment(caught)) == 1
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ([4], "exponent 4"),
+        ([1, 2, 3, 7], "exponents 1 to 3, 7"),
+        ([1, 2, 4, 6, 8], "exponents 1 to 2, 4, 6 and 1 other"),
+        ([1, 2, 4, 6, 8, 9], "exponents 1 to 2, 4, 6 and 2 others"),
+    ],
+)
+def test_many_exponents_are_named_in_a_few_words(numbers, words):
+    assert lyapunov._named(numbers) == words
+
+
+@pytest.mark.parametrize("module", [nn.GRU(2, 3), nn.GRU(2, 3, batch_first=True)])
+def test_few_steps_of_many_sequences_are_said_to_be_read_so(module):
+    shape = (20, 4, 2) if module.batch_first else (4, 20, 2)
+    with pytest.warns(AlignmentWarning, match=r"^the inputs were read as 4 steps of 20 sequences.* batch_first") as caught:
+        lyapunov_spectrum(module, noise(*shape))
+    assert len(of_alignment(caught)) == 1
+
+
+@pytest.mark.parametrize("module", [module_of(nn.GRU, 5, 32), module_of(nn.LSTM, 5, 16), module_of(nn.RNN, 5, 32, scale=0.4)])
+def test_three_hundred_steps_of_networks_of_torchs_initial_size_are_measured_without_a_warning(module):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert lyapunov_spectrum(module, noise(300, 4, 5)).aligned.all()
+
+
+def test_a_tolerance_is_not_reached_while_the_first_exponent_has_not_aligned():
+    step, _ = slow()
+    run = partial(lyapunov_spectrum, step, state=torch.zeros(4, 8), transient=10, tolerance=2e-3)
+    with pytest.warns(AlignmentWarning):
+        short = run(noise(60, 4, 1).clamp(-2, 2))
+    assert short.standard_error[0] < 2e-3
+    assert short.converged is False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        long = run(noise(2000, 4, 1).clamp(-2, 2))
+    assert long.converged is True
+    assert long.steps > 50
+    assert max(long.standard_error[0], long.alignment_error[0]) < 2e-3
+
+
+def test_a_spectrum_is_shown_in_one_line_and_may_be_compared():
+    growth = noise(200, 4, 64)
+    spectrum = Spectrum.from_growth(growth, rounding_error=torch.full((64,), 2e-9), transient=50, state_size=70)
+    assert len(repr(spectrum)) < 160
+    low, high = spectrum.confidence_interval()[:, 0].tolist()
+    assert repr(spectrum).startswith(
+        f"Spectrum(64 exponents of 70; largest {spectrum.exponents[0]:.4f} ({low:.4f} to {high:.4f})"
+    )
+    assert "200 steps of 4 sequences; rounding error 2e-09" in repr(spectrum)
+    growth[3:, 1] = math.nan
+    assert repr(Spectrum.from_growth(growth)).endswith("1 diverged)")
+    assert spectrum == spectrum
+    assert spectrum != Spectrum.from_growth(growth)
+
+
+@pytest.mark.slow
+def test_the_quick_page_of_coverage_has_a_row_for_each_kind_and_length(capsys):
+    simulation.main("--quick")
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    runs = len(simulation.QUICK.sequences) * sum(len(case.steps) for case in simulation.QUICK.cases)
+    assert len(lines) == 2 + runs
 
 
 # Order and history

@@ -312,3 +312,158 @@ def test_finite_difference_finds_what_each_precision_allows():
     assert verify.derivative(single, [(state.float(), x.float())])[0] is verify.push_forward
     with pytest.raises(ModuleError, match=r"lower precision|rounds"):
         verify.derivative(lambda s, x: single(s.bfloat16().float(), x), [(state.float(), x.float())])
+
+
+# Found by strangers
+
+
+class Chunked(nn.Module):
+    """A sequence module that does something at every eighth step of a call."""
+
+    def __init__(self, every):
+        super().__init__()
+        self.cell, self.every = module_of(nn.GRUCell, 2, 4), every
+
+    def forward(self, x, state):
+        for number, one in enumerate(x, start=1):
+            state = self.cell(one, state)
+            state = 0.5 * state if number % self.every == 0 else state
+        return state.sum(-1), state
+
+
+@pytest.mark.parametrize("every", [2, 8, 20])
+def test_sequences_that_are_no_steps_are_found_after_some_steps_too(every):
+    with pytest.raises(ModuleError, match="several steps at once"):
+        lyapunov_spectrum(Chunked(every), GIVEN, state=BEGIN)
+
+
+def test_dilated_convolution_before_a_module_of_torch_is_refused():
+    class Dilated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convolution, self.rnn = nn.Conv1d(2, 2, 2, dilation=30).double(), module_of(nn.GRU, 2, 4)
+
+        def forward(self, x, state=None):
+            padded = nn.functional.pad(x.permute(1, 2, 0), (30, 0))
+            return self.rnn(self.convolution(padded).permute(2, 0, 1), state)
+
+    with pytest.raises(ModuleError, match="several steps at once"):
+        lyapunov_spectrum(Dilated(), GIVEN)
+
+
+@pytest.mark.parametrize("sequences", [1, 16])
+def test_rare_event_of_a_hidden_counter_is_found(sequences):
+    step = lambda m, s, x: counted(m, s, x, first=10**9) * (0.01 if m.calls % 64 == 0 else 1.0)  # noqa: E731
+    with pytest.raises(ModuleError, match=r"memory of its own|derivative|mix"):
+        lyapunov_spectrum(Own(step, calls=1), noise(300, sequences, 2), state=torch.zeros(sequences, 4))
+
+
+def test_clipping_with_a_straight_through_derivative_has_no_fixed_points():
+    def clip(state, x):
+        new = 2 * state + x[:, :1]
+        return new + (new.clamp(-1, 1) - new).detach()
+
+    with pytest.raises(ModuleError, match=CUT):
+        fixed_points(clip, torch.zeros(60, 2, 3), state=exact(1e-3, 2e-3).expand(2, 2), seeds=16)
+
+
+def test_derivative_that_is_wrong_at_the_fixed_point_alone_is_refused():
+    def step(state, x):
+        new = 3 * (2 * state).tanh()
+        cut = 3 * (state.detach() * 2).tanh() + 0.3 * (state - state.detach())
+        return torch.where(new.abs() > 2.9, cut, new)
+
+    with pytest.raises(ModuleError, match=CUT):
+        fixed_points(step, torch.zeros(2, 2, 3), state=exact(0.1, 0.2).expand(2, 2), seeds=16)
+
+
+def test_reverse_mode_is_used_where_it_is_right_and_forward_mode_is_not():
+    class WrongForward(torch.autograd.Function):
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(value):
+            return value.tanh()
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.save_for_backward(output)
+            ctx.save_for_forward(output)
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return gradient * (1 - ctx.saved_tensors[0].square())
+
+        @staticmethod
+        def jvp(ctx, tangent):
+            return 3 * tangent
+
+    found = lyapunov_spectrum(lambda s, x: WrongForward.apply(s @ WEIGHT + x @ INTO), GIVEN, state=BEGIN, every=1)
+    assert_close(found.per_sequence, lyapunov_spectrum(plain, GIVEN, state=BEGIN, every=1).per_sequence, rtol=0, atol=1e-9)
+
+
+def test_derivative_that_is_not_finite_at_a_finite_state_is_refused():
+    with pytest.raises(ModuleError, match="not finite where the state is"):
+        lyapunov_spectrum(lambda s, x: plain(s, x) + (0 * s).sqrt(), GIVEN, state=BEGIN)
+
+
+def test_derivative_that_is_finite_in_reverse_mode_alone_is_measured():
+    found = lyapunov_spectrum(lambda s, x: plain(s, x) + torch.relu(s - 1e9).sqrt(), GIVEN, state=BEGIN, every=1)
+    assert_close(found.per_sequence, lyapunov_spectrum(plain, GIVEN, state=BEGIN, every=1).per_sequence, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("arguments", ["x, h", "inputs, state"])
+def test_names_of_parameters_that_contradict_the_order_are_refused(arguments):
+    first, second = arguments.split(", ")
+    step = eval(f"lambda {arguments}: ({second} + {first}).tanh()")
+    with pytest.raises(ModuleError, match="takes the state first"):
+        lyapunov_spectrum(step, noise(20, 2, 4), state=torch.zeros(2, 4))
+
+    class Carry(nn.Module):
+        def forward(self, carry, x):
+            return (carry + x).tanh()
+
+    with pytest.raises(ModuleError, match=r"takes carry before x; it should be forward\(x, state\)"):
+        lyapunov_spectrum(Carry(), noise(20, 2, 4), state=torch.zeros(2, 4))
+
+
+def test_bound_forward_is_the_module():
+    cell, inputs = module_of(nn.GRUCell, 4, 4), noise(20, 2, 4)
+    assert torch.equal(lyapunov_spectrum(cell.forward, inputs).per_sequence, lyapunov_spectrum(cell, inputs).per_sequence)
+
+
+@pytest.mark.parametrize("answer", [lambda h, c: (h, c, h + c), lambda h, c: (h + c, h, c)], ids=["state first", "output first"])
+def test_answer_in_which_two_parts_could_be_the_state_is_refused(answer):
+    def step(self, state, x):
+        return answer(*self.cell(x, state))
+
+    state = (torch.zeros(3, 4), torch.zeros(3, 4))
+    with pytest.raises(ModuleError, match="more than one part of the 3"):
+        lyapunov_spectrum(Own(step, cell=module_of(nn.LSTMCell, 2, 4)), GIVEN, state=state)
+
+
+@pytest.mark.filterwarnings("ignore::pipeline.core.errors.RoundingWarning")
+def test_norm_over_all_of_a_single_sequence_is_measured_but_has_no_fixed_points():
+    def step(state, x):
+        new = plain(state, x) + 1
+        return new / new.norm()
+
+    by_row = lambda s, x: (plain(s, x) + 1) / (plain(s, x) + 1).norm(dim=-1, keepdim=True)  # noqa: E731
+    found = lyapunov_spectrum(step, GIVEN[:, :1], state=BEGIN[:1], every=1, count=3)
+    expected = lyapunov_spectrum(by_row, GIVEN[:, :1], state=BEGIN[:1], every=1, count=3)
+    assert_close(found.per_sequence, expected.per_sequence, rtol=0, atol=1e-9)
+    with pytest.raises(ModuleError, match=MIX):
+        fixed_points(step, GIVEN[:, :1], state=BEGIN[:1], seeds=8)
+
+
+def test_complex_numbers_beside_an_odd_number_of_real_ones_are_measured():
+    begin = (torch.zeros(3, 3, dtype=torch.complex128), torch.zeros(3, 3))
+    found = lyapunov_spectrum(lambda s, x: ((0.7 + 0.2j) * s[0] + x[:, :1], 0.5 * s[1]), GIVEN, state=begin, transient=0)
+    expected = 6 * exact(0.53).sqrt().log() + 3 * exact(0.5).log()
+    assert_close(found.per_sequence.sum(-1), expected.expand(3), rtol=0, atol=1e-9)
+
+
+def test_module_with_weights_of_unknown_shape_should_be_called_first():
+    lazy = Own(lambda m, s, x: m.into(x).tanh() + 0.5 * s, into=nn.LazyLinear(4))
+    with pytest.raises(ModuleError, match="call it once first"):
+        lyapunov_spectrum(lazy, GIVEN, state=BEGIN)

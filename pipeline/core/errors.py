@@ -33,5 +33,9 @@ class RoundingWarning(UserWarning):
     """Rounding may have moved a number by more than was asked for."""
 
 
+class AlignmentWarning(UserWarning):
+    """Deviations had too few steps to align with the directions whose growth is measured."""
+
+
 class SurrogateWarning(UserWarning):
     """The derivative of a step is that of a surrogate, and not of the step's own values."""

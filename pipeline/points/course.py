@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 from ..core.errors import ModuleError
 from ..spectrum.adapt import Adapted
 from ..spectrum.tangent import Push, Step
+from ..spectrum.verify import Visited, alone
 from . import search
 
 # A sequence explodes if its inputs, given a second time, carry it more than this many times as far as the first time. Twice
@@ -33,6 +34,7 @@ class Course:
         seeds: (seeds, S) states from which the search starts.
         at: (I,) the constant input.
         natural_q: as in FixedPoints.
+        tried: where the step is tried again after the search; None if it is known from its weights, or not to be tried.
     """
 
     step: Step
@@ -42,6 +44,7 @@ class Course:
     seeds: Tensor
     at: Tensor
     natural_q: float
+    tried: Visited | None
 
     def held(self, states: Tensor) -> Tensor:
         """One step of states (N, S) under the constant input."""
@@ -56,7 +59,7 @@ def course(adapted: Adapted, at: Tensor | None, seeds: int, noise: float, source
     """
     inputs, begin, step = adapted.inputs, adapted.state[0], _explained(adapted.tangent.one(0))
     held = _held(at, inputs)
-    _check_rows(step, begin, inputs[0])
+    _check_rows(step, begin, inputs[0], apart=adapted.tangent.visited is not None)
     trajectory, counted = _counted(step, begin, inputs)
     moves = search.speed(trajectory.diff(dim=0))[counted[1:] & counted[:-1]]
     visited = trajectory[counted]
@@ -67,7 +70,10 @@ def course(adapted: Adapted, at: Tensor | None, seeds: int, noise: float, source
         )
     radius = float((visited - visited.mean(0)).square().sum(-1).mean().sqrt()) or 1.0
     first = _drawn(visited, seeds, noise * radius / visited.shape[-1] ** 0.5, source)
-    return Course(step, adapted.tangent.differentiate, visited, radius, first, held, float(moves.nanmedian()))
+    tried = adapted.tangent.visited
+    if tried is not None:
+        tried.add(trajectory, inputs)
+    return Course(step, adapted.tangent.differentiate, visited, radius, first, held, float(moves.nanmedian()), tried)
 
 
 @contextmanager
@@ -119,14 +125,16 @@ def _reason(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _check_rows(step: Step, state: Tensor, x: Tensor) -> None:
-    """ModuleError if a step works with B rows only; the search runs it with as many rows as there are seeds left."""
+def _check_rows(step: Step, state: Tensor, x: Tensor, *, apart: bool) -> None:
+    """ModuleError if a step works with B rows only, or mixes rows; the search runs it with as many rows as seeds are left."""
     for rows in (1, len(state) + 1):
         places = torch.arange(rows, device=state.device) % len(state)
         try:
-            step(state[places], x[places])
+            new = step(state[places], x[places])
         except ModuleError as error:
             raise ModuleError(f"a step should work with any number of rows, not only with {len(state)}; {error}") from error
+        if apart:
+            alone(step, state[places], x[places], new)
 
 
 def _counted(step: Step, state: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:

@@ -174,7 +174,7 @@ def _search(
     with measuring(), in_words():
         adapted = adapt([model], inputs, state, torch.float64, None, verify=verify)
         yield start(adapted, at, seeds, noise, source)
-        adapted.recheck()
+        adapted.recheck(None)
     if adapted.surrogate:
         warn_of_surrogate("the Jacobians", stacklevel=5)
 
@@ -210,6 +210,8 @@ def _described(course: Course, points: _Points, found: int, outliers: int) -> Fi
     _, recurrent = search.jacobian(course.held, states, course.push)
     at = course.at.expand(len(states), *course.at.shape)
     _, driven = search.jacobian(lambda x: course.step(states, x), at, course.push)
+    if course.tried is not None and len(states):
+        course.tried.pinned.append((states, at, course.held(states)))
     values, right, left = eigen(recurrent)
     return FixedPoints(
         states=states,

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
+from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
@@ -20,11 +21,23 @@ from torch.nn.utils.weight_norm import WeightNorm
 from .. import cells
 from ..cells import Cell, Stack
 from ..core.errors import ModuleError, SurrogateWarning
-from .called import Called, as_handed_over, called
-from .copies import copied, owner, unwrapped
+from .called import Called, as_handed_over, called, is_fused
+from .copies import copied, owner, traces_on, unwrapped
+from .estimate import Spectrum
 from .states import flatten, like
 from .tangent import Step, Tangent
-from .verify import SAME, STEPS, Visited, close, derivative, generic, unchanged, working_push
+from .verify import (
+    FIRST_MARK,
+    SAME,
+    STEPS,
+    Visited,
+    check_finite,
+    close,
+    derivative,
+    generic,
+    unchanged,
+    working_push,
+)
 
 Model = nn.Module | Step
 
@@ -53,7 +66,8 @@ class Adapted:
         tangent: the maps and their derivatives.
         state: their initial states (M, B, S).
         inputs: the inputs (T, B, ...) that drive them.
-        recheck: to be called after the measurement; ModuleError if the step is not the same function any more.
+        recheck: to be called after the measurement with its spectrum, if it has one; ModuleError if the step turns out not
+            to be what it was taken for.
         surrogate: whether the derivative is that of a surrogate.
         used: number of inputs that were used up to make the initial state.
     """
@@ -61,7 +75,7 @@ class Adapted:
     tangent: Tangent
     state: Tensor
     inputs: Tensor
-    recheck: Callable[[], None] = lambda: None
+    recheck: Callable[[Spectrum | None], None] = lambda _: None
     surrogate: bool = False
     used: int = 0
 
@@ -328,19 +342,39 @@ def _called(model: Any, inputs: Tensor, state: Any, dtype: torch.dtype, verify: 
         _check_precision(model, module, found, states, steps, dtype)
     visited = Visited()
     push, surrogate = derivative(found.step, [(generic(states[-1]), steps[len(states) - 2]), (generic(states[-2]), steps[0])])
-
-    def recheck() -> None:
-        unchanged(states[1], found.step(states[0], steps[0]))
-        visited.check(found.step, push, surrogate=surrogate)
-
     tangent = Tangent(lambda _, s, x: found.step(s, x), [], push, visited)
+    recheck = _rechecking(model, found, tangent, states, steps, surrogate)
     return Adapted(tangent, states[0][None], steps, recheck, surrogate, used)
+
+
+def _rechecking(
+    model: Any, found: Called, tangent: Tangent, states: list[Tensor], steps: Tensor, surrogate: bool
+) -> Callable[[Spectrum | None], None]:
+    """The function `Adapted.recheck` of a model that is called."""
+    visited, traces = tangent.visited, traces_on(found.model)
+
+    def recheck(spectrum: Spectrum | None) -> None:
+        unchanged(states[1], found.step(states[0], steps[0]))
+        visited.check(found.step, tangent.differentiate, surrogate=surrogate)
+        if spectrum is None:
+            return
+        check_finite(spectrum.per_sequence.isnan().any(-1), visited.finite)
+        largest = float(spectrum.exponents[0].nan_to_num(0.0))
+        if found.form.time is not None:
+            most = visited.last_mark(len(steps) if is_fused(model) else max(FIRST_MARK, len(steps) // 10), largest)
+            found.check_sequence(states[0], steps[:most], visited.marks.get(most))
+        if traces_on(found.model) != traces:  # harmless if they are never read
+            visited.check_one_by_one(found.step)
+
+    return recheck
 
 
 def _check_mode(module: nn.Module) -> None:
     """ModuleError if a part of the module is in training mode and behaves differently there."""
     if any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p and m.training for m in module.modules()):
         raise ModuleError("active dropout makes each step random; call model.eval() first")
+    if any(is_lazy(t) for t in (*module.parameters(), *module.buffers())):
+        raise ModuleError("the module has weights whose shapes are not known yet; call it once first")
     if any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in module.modules()):
         raise ModuleError("batch normalisation in training mode mixes the sequences; call model.eval() first")
 
@@ -382,8 +416,8 @@ def _check_precision(
         if close(found.step(state, x), new, max(SAME[lower], SAME[dtype])):
             return
     raise ModuleError(
-        f"a copy of the module in its own {lower} computes another step than one in {dtype}: it depends on its dtype, or sets "
-        "itself up in its first call; call it once before, or take that out"
+        f"a copy of the module in its own {lower} computes another step than one in {dtype}: it depends on its dtype "
+        "(autocast or a cast inside), or sets itself up in its first call; take that out, or call it once before"
     )
 
 

@@ -1,5 +1,6 @@
 """Models that are called: how a module or function takes its input and state, found out by calling it."""
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -15,6 +16,9 @@ from .copies import copied
 from .states import Structure, converted, flatten, is_phase, like, rebuild
 from .tangent import Step
 from .verify import STEPS, ImpureError, alone, close, pure
+
+# Largest relative difference between states after many steps that rounding explains, while it grows by at most 12 nats.
+GROWN_TOGETHER = 1e-4
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,11 @@ class Called:
         """The flat state (B, S) after a whole sequence of inputs (T, B, ...), for a model that takes sequences."""
         return self.after(self.form.swap(inputs).clone(), state)
 
+    def check_sequence(self, state: Tensor, inputs: Tensor, new: Tensor | None) -> None:
+        """ModuleError if a sequence of inputs (T, B, ...) at once leads to another state (B, S) than it did step by step."""
+        if new is not None and not close(self.sequence(state, inputs), new, GROWN_TOGETHER):
+            raise ModuleError(_NOT_STEPS)
+
     def after(self, x: Tensor, state: Tensor) -> Tensor:
         """The flat state after a call with x as the model takes it."""
         new = self.structure.flat(self.pick(call(self.model, x, self.structure.state(state))))
@@ -101,14 +110,17 @@ def called(model: Any, inputs: Tensor, state: Any, dtype: torch.dtype, *, verify
     Raises:
         ModuleError: no form fits, and the message says why the likeliest one does not; or the model is no function.
     """
+    _check_order(model)
     if state is None and not isinstance(model, nn.Module):
         raise ModuleError("a step function needs `state=`, a tensor (B, S) or a structure of tensors")
     fresh = partial(copied, model, dtype, inputs.device)
     generator, forms = torch.get_rng_state(), list(_forms(model, inferred=state is None))
     # all forms on one copy first; since a call that fails may leave traces on it, then each on a copy of its own
     for copies in (repeat(fresh(), len(forms)), (fresh() for _ in forms)):
-        failures = []
+        failures: list[tuple[Form, _Unfit]] = []
         for form, scratch in zip(forms, copies, strict=True):
+            if form.time is None and any(failure.stage == MIXED for _, failure in failures):
+                break  # it takes sequences; called with a step, torch's cells inside it may end the process
             try:
                 return _tried(scratch, fresh, form, inputs, state, dtype, verify)
             except _Unfit as failure:
@@ -118,6 +130,25 @@ def called(model: Any, inputs: Tensor, state: Any, dtype: torch.dtype, *, verify
                 raise ModuleError(str(error)) from error
     torch.set_rng_state(generator)
     raise ModuleError(_explained(model, state, failures))
+
+
+INPUT_NAMES = {"x", "xs", "input", "inputs", "inp", "input_", "token", "tokens"}
+STATE_NAMES = {"h", "hx", "h0", "hidden", "state", "states", "carry", "s"}
+
+
+def _check_order(model: Any) -> None:
+    """ModuleError if the names of a model's first two parameters say that it takes them in the other order."""
+    try:
+        parameters = list(inspect.signature(model.forward if isinstance(model, nn.Module) else model).parameters)
+    except (TypeError, ValueError, AttributeError):
+        return
+    first, second = (*parameters[:2], "", "")[:2]
+    if isinstance(model, nn.Module) and first in STATE_NAMES and second in INPUT_NAMES:
+        raise ModuleError(
+            f"forward takes {first} before {second}; it should be forward(x, state): hand over lambda s, x: model(s, x)"
+        )
+    if not isinstance(model, nn.Module) and first in INPUT_NAMES and second in STATE_NAMES:
+        raise ModuleError(f"the function takes {first} before {second}; a step function takes the state first: step(state, x)")
 
 
 def as_handed_over(model: Any, found: Called, dtype: torch.dtype) -> Step:
@@ -131,6 +162,13 @@ def as_handed_over(model: Any, found: Called, dtype: torch.dtype) -> Step:
 
 def _device(state: Any) -> torch.device:
     return next(p.device for p in flatten(state, state) if is_phase(p))
+
+
+class _Mixed(ModuleError):
+    """A model takes sequences, but mixes them."""
+
+
+MIXED = 4  # the stage of a trial that ends so
 
 
 class _Unfit(Exception):
@@ -155,6 +193,11 @@ def _forms(model: Any, *, inferred: bool) -> Iterator[Form]:
                 yield Form(time, 1, lifted=True)
     if not inferred:
         yield from (Form(None, 0), Form(None, 1))
+
+
+def is_fused(model: Any) -> bool:
+    """Whether a model holds modules of torch, which compute a sequence much faster than its steps."""
+    return isinstance(model, nn.Module) and bool(_recurrent_parts(model))
 
 
 def _recurrent_parts(model: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -190,7 +233,7 @@ def _tried(
     except ImpureError:
         raise
     except ModuleError as error:
-        raise _Unfit(str(error), stage) from error
+        raise _Unfit(str(error), MIXED if isinstance(error, _Mixed) else stage) from error
 
 
 def _lifted(state: Any) -> Any:
@@ -205,13 +248,17 @@ def _pick(answer: Any, structure: Structure, *, function: bool) -> Callable[[Any
     """Which part of a model's answer is the new state: all that a function gives; of a module's, it may follow the output."""
     if structure.fits(answer):
         return lambda a: a
-    if isinstance(answer, list | tuple) and not function:
-        if len(answer) > 1 and structure.fits(answer[1]):
-            return lambda a: a[1]
-        if len(answer) > 2 and structure.fits(tuple(answer[1:])):
-            return lambda a: tuple(a[1:])
-        if len(answer) > 2 and structure.fits(answer[-1]):
-            return lambda a: a[-1]
+    if isinstance(answer, list | tuple) and len(answer) > 1 and not function:
+        picks: list[Callable[[Any], Any]] = [lambda a: a[1]]
+        if len(answer) > 2:
+            picks += [lambda a: tuple(a[1:]), lambda a: tuple(a[:-1]), lambda a: a[-1]]
+        fitting = [pick for pick in picks if structure.fits(pick(answer))]
+        if len(fitting) > 1:
+            raise ModuleError(
+                f"more than one part of the {len(answer)} that it returns could be the new state; return (output, state)"
+            )
+        if fitting:
+            return fitting[0]
     only = flatten(answer, answer)
     if len(only) == 1 and len(structure.leaves) == 1 and not structure.fits(answer):
         one = replace(structure, like=answer)
@@ -233,9 +280,16 @@ def _fitting(found: Called, begin: Tensor, inputs: Tensor, verify: bool, first: 
         states.append(found.step(states[-1], x))
     if verify:
         pure(found.step, begin, steps[0], states[1] if first is None else first)
-        alone(found.step, states[-2], steps[-1], states[-1])
-    if found.form.time is not None and not close(found.sequence(begin, steps), states[-1]):
+    sequence = found.form.time is not None
+    if sequence and not close(found.sequence(begin, steps), states[-1]):
         raise ModuleError(_NOT_STEPS)
+    if verify:
+        try:
+            alone(found.step, states[-2], steps[-1], states[-1])
+        except ModuleError as error:
+            if sequence and len(steps) > 1:
+                raise _Mixed(str(error)) from error
+            raise
     return states
 
 
@@ -282,6 +336,8 @@ def _explained(model: Any, state: Any, failures: list[tuple[Form, _Unfit]]) -> s
     if not isinstance(model, nn.Module):
         hint = "; call .double() on what the function uses, or set dtype=torch.float32" if "dtype" in reason else ""
         return f"step(state, x) cannot be measured: {reason}{hint}"
+    if "dtype" in reason or "scalar type" in reason:
+        reason += " - what the module holds outside of its parameters and buffers should be float64, or set dtype=torch.float32"
     if state is None:
         said = (
             "the module needs `state=`, a tensor or a structure of tensors; only a module that takes sequences can be measured "

@@ -16,8 +16,10 @@ from .states import like
 def unwrapped(model: Any) -> Any:
     """The model inside torch.compile, DataParallel and the like, and torch's own recurrent module for its scripted form.
 
-    A wrapper with hooks or a forward of its own stays.
+    A wrapper with hooks or a forward of its own stays. The bound forward of a module is the module.
     """
+    if getattr(model, "__name__", "") in ("forward", "__call__") and isinstance(getattr(model, "__self__", None), nn.Module):
+        model = model.__self__
     while not _is_changed(model):
         if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
             model = model.module
@@ -76,6 +78,19 @@ def copied(model: Any, dtype: torch.dtype | None, device: torch.device | None) -
     if dtype is not None:
         _convert(own, lambda t: _as(t, dtype, device))
     return own if module is model else types.MethodType(model.__func__, own)
+
+
+def traces_on(model: Any) -> dict[str, Any]:
+    """What calls may leave on a module: its numbers, texts and tensors, these by identity and version. Empty for a function."""
+    module = owner(model)
+    traces: dict[str, Any] = {}
+    for name, part in module.named_modules() if module is not None else ():
+        for key, value in {**vars(part), **part._buffers}.items():
+            if isinstance(value, Tensor):
+                traces[f"{name}.{key}"] = id(value), value._version
+            elif isinstance(value, int | float | str):
+                traces[f"{name}.{key}"] = value
+    return traces
 
 
 def _as(tensor: Tensor, dtype: torch.dtype, device: torch.device | None) -> Tensor:

@@ -12,14 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from ..core.errors import ModuleError, RoundingWarning, SurrogateWarning
-from .adapt import Adapted, Model, adapt, check_alike, stackable
+from ..core.errors import AlignmentWarning, ModuleError, RoundingWarning
+from .adapt import Adapted, Model, adapt, check_alike, stackable, warn_of_surrogate
 from .adaptive import BLOCK
+from .copies import unwrapped
 from .covariant import covariant
 from .engine import ACCURACY, Ensemble, Growth
-from .estimate import Spectrum, largest_standard_error
+from .estimate import Spectrum, aligning_steps, largest_alignment_error, largest_standard_error
 from .tangent import measuring
 
+FEW_STEPS = 10  # counted steps; fewer, of more sequences than steps, are likely to be inputs whose axes were confused
 FIRST_CHECK = 50  # counted steps before the standard error is first compared with the tolerance
 # Longest reorthonormalisation interval while a tolerance is active: growth is spread over an interval, and intervals
 # should not straddle the batches from which the standard error is computed.
@@ -109,13 +111,14 @@ def lyapunov_spectrum(
             sequences and can be called without a state starts from the state that it returns for the first input.
             Required for all others.
         count: number of exponents, 1 <= count <= S; all by default.
-        transient: number of steps that align the deviations and are not counted; by default a fifth of the steps.
+        transient: number of steps that align the deviations and are not counted; by default a fifth of the steps. An
+            AlignmentWarning is issued if that was too few: see `Spectrum.alignment_error`.
         every: steps between reorthonormalisations. The default chooses the longest interval, up to 16 steps, that keeps
             the rounding error of each exponent below `accuracy`. 1 is the most accurate.
         accuracy: nats per step; a RoundingWarning is issued if `rounding_error` exceeds it.
-        tolerance: nats per step; stop once the standard error of the largest exponent is below it. It is checked after 50
-            counted steps and then at doubled lengths, because stopping at the first of many checks would make the
-            intervals too narrow. `converged` says whether it was reached before the inputs ended.
+        tolerance: nats per step; stop once the standard error and the alignment error of the largest exponent are below it.
+            They are checked after 50 counted steps and then at doubled lengths, because stopping at the first of many checks
+            would make the intervals too narrow. `converged` says whether it was reached before the inputs ended.
         vectors: "covariant" also computes T' = T - 2 transient covariant Lyapunov vectors (Ginelli et al. 2007), which the
             last `transient` steps align with the future. Memory: T' B k S numbers.
         local: also return finite-time exponents: the growth of each step, in the order of `exponents`, along the covariant
@@ -165,6 +168,7 @@ def lyapunov_spectra(models: Sequence[nn.Module], inputs: Tensor, **options: Any
     Raises:
         ModuleError: as for `lyapunov_spectrum`, and if the models are not alike.
     """
+    models = [unwrapped(m) for m in models] if isinstance(models, list | tuple) else models
     check_alike(models)
     checked = Options(**options)
     if stackable(models):
@@ -181,15 +185,11 @@ def _spectra(models: list[Any], inputs: Tensor | PackedSequence, options: Option
     with measuring():
         adapted = adapt(models, inputs, options.state, options.dtype, options.device, verify=options.verify)
         spectra = _measured(adapted, options)
-        adapted.recheck()
+        adapted.recheck(spectra[0])
     if adapted.surrogate:
-        warnings.warn(
-            "the step holds an autograd.Function whose derivative is not that of its values, as surrogate gradients of spiking "
-            "networks are; the exponents are those of the surrogate",
-            SurrogateWarning,
-            stacklevel=3,
-        )
+        warn_of_surrogate("the exponents", stacklevel=4)
     _warn(spectra, options.accuracy)
+    _warn_of_alignment(spectra, len(adapted.inputs))
     return spectra
 
 
@@ -213,11 +213,12 @@ def _measured(adapted: Adapted, options: Options) -> list[Spectrum]:
     with ensemble.threads():
         if transient:
             ensemble.advance(adapted.inputs[:transient])
-        growth, converged = _measure(ensemble, adapted.inputs[transient:], options.tolerance, lengths)
+        growth, converged = _measure(ensemble, adapted.inputs[transient:], options, size, lengths)
         for m, rows in enumerate(growth.per_step.unbind(1)):
             along, local = (None, rows) if options.vectors is None else _covariant(adapted, m, count, transient)
             spectrum = Spectrum.from_growth(
                 rows,
+                transient=transient,
                 lengths=lengths,
                 state_size=size,
                 rounding_error=growth.rounding_error[m][~rows.isnan().any(-1).any(0)].mean(0),
@@ -254,14 +255,15 @@ def _counted(options: Options, adapted: Adapted) -> Tensor | None:
 
 
 def _measure(
-    ensemble: Ensemble, inputs: Tensor, tolerance: float | None, lengths: Tensor | None
+    ensemble: Ensemble, inputs: Tensor, options: Options, size: int, lengths: Tensor | None
 ) -> tuple[Growth, list[bool] | list[None]]:
-    """Growth over the inputs, or until every network's standard error is below the tolerance; and, per network, whether it is."""
+    """Growth over the inputs, or until every network's errors are below the tolerance; and, per network, whether they are."""
     if lengths is not None:
         ends = lengths.unique().tolist()  # no interval extends beyond the end of a sequence
         pieces = [ensemble.advance(inputs[begin:end]) for begin, end in pairwise([0, *ends])]
         growth = _joined(pieces)
         return growth, [None] * growth.per_step.shape[1]
+    tolerance, transient = options.tolerance, options.transient or 0
     if tolerance is None:
         growth = ensemble.advance(inputs)
         return growth, [None] * growth.per_step.shape[1]
@@ -271,7 +273,10 @@ def _measure(
         parts.append(ensemble.advance(inputs[done : max(FIRST_CHECK, 2 * done)]))
         per_step = torch.cat([p.per_step for p in parts])
         done = len(per_step)
-        converged = [largest_standard_error(rows) < tolerance for rows in per_step.unbind(1)]
+        converged = [
+            largest_standard_error(rows) < tolerance and largest_alignment_error(rows, size, transient) < tolerance
+            for rows in per_step.unbind(1)
+        ]
     return _joined(parts), converged
 
 
@@ -302,3 +307,44 @@ def _warn(spectra: list[Spectrum], accuracy: float) -> None:
         RoundingWarning,
         stacklevel=4,  # points at the caller of the public function
     )
+
+
+def _warn_of_alignment(spectra: list[Spectrum], read: int) -> None:
+    """Issue an AlignmentWarning if few steps were read and many sequences, or if exponents are not aligned."""
+    steps, sequences = spectra[0].steps, len(spectra[0].per_sequence)
+    turning = [s for s in spectra if not s.aligned.all()]
+    if steps < FEW_STEPS and sequences > read:
+        text = (
+            f"the inputs were read as {read} steps of {sequences} sequences, and {steps} steps say little about exponents; if "
+            "the axes are the other way round, set batch_first where the module has it, or transpose the inputs"
+        )
+    elif turning:
+        text = _turning(turning, len(spectra))
+    else:
+        return
+    warnings.warn(text, AlignmentWarning, stacklevel=4)  # points at the caller of the public function
+
+
+def _turning(spectra: list[Spectrum], networks: int) -> str:
+    """Which exponents are not aligned, by how much, and which transient would do."""
+    named = _named((~torch.stack([s.aligned for s in spectra])).any(0).nonzero().flatten().add(1).tolist())
+    worst = max(spectra, key=lambda s: float(s.alignment_error[~s.aligned].max()))
+    error, measured = float(worst.alignment_error[~worst.aligned].max()), (worst.transient or 0) + worst.steps
+    remedy = "many more steps would do"
+    if found := aligning_steps(worst):
+        of = f"of the same {measured} steps" if found[1] == measured else f"of about {found[1]} steps"
+        remedy = f"transient={found[0]} {of} would do"
+    return (
+        f"{named}{f' of {len(spectra)} of {networks} networks' if networks > 1 else ''} may be off by about {error:.1g} nats per "
+        f"step, as the deviations had not aligned after a transient of {worst.transient} steps; {remedy}"
+    )
+
+
+def _named(numbers: list[int]) -> str:
+    """Exponents by their increasing numbers, in words: exponents 1 to 3, 7, 9 and 4 others."""
+    begins = [n for n in numbers if n - 1 not in numbers]
+    ends = [n for n in numbers if n + 1 not in numbers]
+    spans = [f"{a} to {b}" if b > a else f"{a}" for a, b in zip(begins, ends, strict=True)]
+    others = sum(n > ends[2] for n in numbers) if len(ends) > 3 else 0
+    rest = f" and {others} other{'s' * (others > 1)}" if others else ""
+    return f"exponent{'s' * (len(numbers) > 1)} {', '.join(spans[:3])}{rest}"

@@ -1,5 +1,6 @@
 """States of any structure as one flat vector of real numbers, and back."""
 
+import copy
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ class Structure:
                 )
             place = found[0]
             leaves.append(Leaf((*shape[:place], *shape[place + 1 :]), place, part.dtype))
-        if not any(leaves):
+        if not sum(leaf.size for leaf in leaves if leaf):
             raise ModuleError(f"state should be a float or complex tensor, or a structure of such, found {_kind(state)}")
         return cls(state, tuple(leaves))
 
@@ -121,7 +122,7 @@ class Structure:
             part = flat[:, begin : begin + leaf.size]
             begin += leaf.size
             if leaf.dtype.is_complex:
-                part = torch.view_as_complex(part.reshape(len(flat), leaf.size // 2, 2))
+                part = torch.view_as_complex(part.reshape(len(flat), leaf.size // 2, 2).clone())
             # always a copy, contiguous as torch's modules expect it, because a model may work in place
             parts.append(part.reshape(len(flat), *leaf.shape).movedim(0, leaf.axis).clone(memory_format=torch.contiguous_format))
         return rebuild(self.like, iter(parts))
@@ -166,15 +167,18 @@ def flatten(tree: Any, like: Any) -> list[Any]:
 def rebuild(like: Any, parts: Any) -> Any:
     """A structure like the given one with other parts, taken in order from an iterator."""
     if isinstance(like, Mapping):
-        filled = {name: rebuild(branch, parts) for name, branch in like.items()}
-        kind: Any = type(like)
-        return filled if kind is dict else kind(filled)
+        filled: Any = copy.copy(like)
+        for name, branch in like.items():
+            filled[name] = rebuild(branch, parts)
+        return filled
     if isinstance(like, list | tuple):
         branches = [rebuild(branch, parts) for branch in like]
         return type(like)(*branches) if hasattr(like, "_fields") else type(like)(branches)
     if dataclasses.is_dataclass(like) and not isinstance(like, type):
-        names = [field.name for field in dataclasses.fields(like)]
-        return dataclasses.replace(like, **{name: rebuild(getattr(like, name), parts) for name in names})
+        filled = copy.copy(like)
+        for field in dataclasses.fields(like):
+            object.__setattr__(filled, field.name, rebuild(getattr(like, field.name), parts))
+        return filled
     return next(parts)
 
 

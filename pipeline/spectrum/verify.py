@@ -1,8 +1,9 @@
 """Whether a model's step is what it is taken for: a differentiable function of state and input that leaves sequences apart."""
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import cycle, islice
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from .tangent import Push, Step, push_backward, push_forward
 STEPS = 3  # of the given inputs, on which a model is tried
 # States of sequences at which it is tried again after the measurement, in one call, and the least number of steps with these.
 ROWS, LEAST_PLACES = 256, 16
+FIRST_MARK = 24  # steps after which the state is kept first, to be compared with that after a whole sequence
+GROWN = 12.0  # nats by which rounding errors may grow until then
 # Largest relative difference that counts as rounding, by precision: of two ways to compute the same step, and of a finite
 # difference from the derivative.
 SAME = {torch.float64: 1e-8, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
@@ -99,9 +102,19 @@ def derivative(step: Step, places: list[tuple[Tensor, Tensor]]) -> tuple[Push, b
         ModuleError: neither mode works, or neither agrees with a finite difference.
     """
     state, x = places[0]
-    push = working_push(step, state, x)
-    if confirmed(step, push, places):
-        return push, False
+    reason, working = "", []
+    for push in (push_forward, push_backward):
+        try:
+            found = confirmed(step, push, places)
+        except Exception as error:  # torch raises many kinds where a mode is impossible
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            continue
+        if found:
+            return push, False
+        working.append(push)
+    if not working:
+        raise ModuleError(f"the step cannot be differentiated: {reason}")
+    push = working[0]
     if _has_custom_function(step, state, x):
         return push, True
     if not _wrong(lambda s: step(s, x), push, state, width=1e-2, tolerance=5e-2).any():
@@ -109,13 +122,32 @@ def derivative(step: Step, places: list[tuple[Tensor, Tensor]]) -> tuple[Push, b
             f"the step computes in a lower precision than {state.dtype} (.float(), .half(), bfloat16 or autocast inside), so "
             "that its derivative is rounded; take the cast out"
         )
-    raise ModuleError(_CUT)
+    raise ModuleError(_fault(step, push, state, x))
+
+
+def _fault(step: Step, push: Push, state: Tensor, x: Tensor) -> str:
+    """What is wrong with a derivative that no finite difference confirms."""
+    _, pushed = push(partial(_under, step, x), generic(state), _noise(state)[:, None])
+    finite = pushed[:, 0].isfinite().all(-1) | ~step(state, x).isfinite().all(-1)
+    return _CUT if finite.all() else _NOT_FINITE
 
 
 _CUT = (
     "the derivative of the step is not that of its values, as a finite difference shows: something in it is cut off from "
     "differentiation (.detach(), .data, torch.inference_mode(), NumPy) or rounds (.float(), .half()); take that out"
 )
+
+
+_NOT_FINITE = (
+    "the derivative of the step is not finite where the state is: a square root, norm or standard deviation at 0, or torch.where "
+    "over such a value; add a small number inside the root"
+)
+
+
+def check_finite(spectrum_nan: Tensor, states_finite: Tensor) -> None:
+    """ModuleError if growth (B,) is NaN in a sequence whose states were finite."""
+    if len(states_finite) and (spectrum_nan & states_finite).any():
+        raise ModuleError(_NOT_FINITE)
 
 
 def confirmed(step: Step, push: Push, places: Iterable[tuple[Tensor, Tensor]]) -> bool:
@@ -137,13 +169,28 @@ class Visited:
 
     Attributes:
         places: states (B, S), inputs (B, ...) and the states that they led to.
+        pinned: further places, all of which are tried.
+        marks: number of steps -> the states that they led to from the beginning, for 24, 48, 96, ... steps and for all.
+        finite: (B,) whether all states of a sequence were finite; empty before the first step.
     """
 
     def __init__(self) -> None:
-        self.places: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.places: list[Place] = []
+        self.pinned: list[Place] = []
+        self.marks: dict[int, Tensor] = {}
+        self.finite = torch.empty(0, dtype=torch.bool)
+        self._steps, self._mark = 0, FIRST_MARK
 
     def add(self, states: Tensor, inputs: Tensor) -> None:
         """Take the steps of states (T + 1, B, S) under inputs (T, B, ...)."""
+        finite = states.isfinite().all(-1).all(0)
+        self.finite = finite if not self._steps else self.finite & finite
+        self.marks.pop(self._steps, None) if self._steps != self._mark // 2 else None
+        while self._mark <= self._steps + len(inputs):
+            self.marks[self._mark] = states[self._mark - self._steps]
+            self._mark *= 2
+        self._steps += len(inputs)
+        self.marks[self._steps] = states[-1]
         self.places += zip(states[:-1], inputs, states[1:], strict=True)
         if len(self.places) > 4 * self._number:
             self.places = self._chosen(2 * self._number)
@@ -153,7 +200,7 @@ class Visited:
         """How many places are tried again."""
         return max(LEAST_PLACES, ROWS // len(self.places[0][0])) if self.places else 0
 
-    def _chosen(self, number: int) -> list[tuple[Tensor, Tensor, Tensor]]:
+    def _chosen(self, number: int) -> list["Place"]:
         """At most so many of the places in their order: those with the largest states, and others at equal distances."""
         if len(self.places) <= number:
             return self.places
@@ -163,29 +210,51 @@ class Visited:
         spread = np.linspace(0, len(others) - 1, number - len(largest)).round().astype(int)
         return [self.places[i] for i in sorted({*largest, *(others[i] for i in spread)})]
 
+    def last_mark(self, most: int, largest: float) -> int:
+        """The largest number of at most `most` steps that is marked and over which rounding errors do not grow out of hand.
+
+        `largest` is the largest exponent of the trajectory; 0 if there is no such mark.
+        """
+        return max((n for n in self.marks if n <= most and largest * n < GROWN), default=0)
+
     def check(self, step: Step, push: Push, *, surrogate: bool) -> None:
         """ModuleError if a step gives something else than it did, mixes sequences there, or has another derivative."""
-        places = self._chosen(self._number)
-        for state, x, new, again in _again(step, places):
+        for state, x, new in self._batches(step):
+            again = _drawn(step, state, x)
             if again is None:
                 raise ModuleError(_RANDOM)
             if not close(new, again):
-                same = all(close(n, step(s, x_)) for s, x_, n in places)
-                raise ModuleError(_MIXED if same else _CHANGED)
+                raise ModuleError(_CHANGED)
             if not surrogate and not confirmed(step, push, [(generic(state, seed), x) for seed in (1, 2)]):
-                raise ModuleError(_CUT)
+                raise ModuleError(_fault(step, push, state, x))
+
+    def check_one_by_one(self, step: Step) -> None:
+        """ModuleError if a step gives something else than it did in one of as many calls as there were steps, up to 128."""
+        for state, x, new in islice(cycle(self._chosen(self._number)), min(self._steps, 128)):
+            if not close(new, step(state, x)):
+                raise ModuleError(_CHANGED)
+
+    def _batches(self, step: Step) -> list["Place"]:
+        """The places to be tried, in one batch if a step takes that many sequences; ModuleError if they mix there."""
+        places = self._chosen(self._number)
+        single = [*places[:: max(1, len(places) // 8)], *self.pinned]
+        if not places:
+            return single
+        state, x, new = (torch.cat(parts) for parts in zip(*places, strict=True))
+        try:
+            together = close(new, step(state, x))
+        except ModuleError:
+            return single
+        if together:
+            return [(state, x, new), *self.pinned]
+        if not all(close(n, step(s, x_)) for s, x_, n in places):
+            raise ModuleError(_CHANGED)
+        if len(places[0][0]) > 1:
+            raise ModuleError(_MIXED)
+        return single  # a single sequence is given alone, and need not be apart from others
 
 
-def _again(step: Step, places: list[tuple[Tensor, Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor | None]]:
-    """Places with the states that a step leads to now, by `_drawn`: all in one batch, or some, if it does not take so many."""
-    if not places:
-        return
-    state, x, new = (torch.cat(parts) for parts in zip(*places, strict=True))
-    try:
-        yield state, x, new, _drawn(step, state, x)
-    except ModuleError:
-        for state_, x_, new_ in places[:: max(1, len(places) // 3)]:
-            yield state_, x_, new_, _drawn(step, state_, x_)
+Place = tuple[Tensor, Tensor, Tensor]
 
 
 def working_push(step: Step, state: Tensor, x: Tensor) -> Push:
@@ -211,17 +280,20 @@ def _wrong(
 ) -> Tensor:
     """(B,) where the derivative along a random direction differs from a finite difference by more than rounding explains."""
     tolerance = SLOPE[state.dtype] if tolerance is None else tolerance
-    direction = _noise(state)
-    new, pushed = push(step, state, direction[:, None])
-    width_ = (WIDTH[state.dtype] if width is None else width) * torch.where(
-        (state == 0).all(-1, keepdim=True), _size(new), _size(state)
-    )
-    ahead, behind = step(state + width_ * direction), step(state - width_ * direction)
-    slope = (ahead - behind) / (2 * width_)
-    known = (slope.isfinite() & pushed[:, 0].isfinite() & new.isfinite()).all(-1)
-    rounding = 100 * torch.finfo(state.dtype).eps * new.abs().amax(-1, keepdim=True) / width_
+    scale = torch.where((state == 0).all(-1, keepdim=True), _size(step(state)), _scale(state))
+    deviation = (WIDTH[state.dtype] if width is None else width) * scale * _noise(state)
+    new, pushed = push(step, state, deviation[:, None])
+    change = (step(state + deviation) - step(state - deviation)) / 2
+    known = (change.isfinite() & new.isfinite()).all(-1)
+    rounding = 100 * torch.finfo(state.dtype).eps * new.abs().amax(-1, keepdim=True)
     allowed = tolerance * pushed[:, 0].abs() + 1e-2 * tolerance * pushed[:, 0].abs().amax(-1, keepdim=True) + rounding
-    return known & ((slope - pushed[:, 0]).abs() > allowed).any(-1)
+    return known & ~((change - pushed[:, 0]).abs() <= allowed).all(-1)  # also where the derivative is NaN
+
+
+def _scale(states: Tensor) -> Tensor:
+    """(B, S) the absolute values of states, or their median where that is larger; where it is 0, their root mean square."""
+    median = states.abs().nan_to_num(0.0).median(-1, keepdim=True).values
+    return torch.maximum(states.abs(), torch.where(median > 0, median, _size(states)))
 
 
 def _under(step: Step, x: Tensor, state: Tensor) -> Tensor:
