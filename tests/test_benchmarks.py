@@ -120,9 +120,11 @@ def test_the_quick_page_has_every_table_and_engine_and_baseline_agree(capsys):
     assert [row[0] for row in compared] == [case.name for case in spectra.QUICK.cases]
     # the engine's default settings may err by 1e-5 nats per step, its promised accuracy; two swapped gates err by 6e-3 or more
     assert all(float(row[10]) < 1e-5 for row in compared)
-    assert [row[0] for row in rows[len(compared) :][:2]] == ["T", "B"]
+    verified = rows[len(compared) :][:4]
+    assert [row[0] for row in verified] == ["GRU 3, read", "GRU 3, called", "LSTM 3, read", "LSTM 3, called"]
+    assert [row[0] for row in rows[len(compared) + len(verified) :][:2]] == ["T", "B"]
     on_gpu = len(spectra.QUICK.gpu_cases) if torch.cuda.is_available() else 0
-    assert len(rows) == len(compared) + 2 + 2 + 8 + on_gpu  # cost exponents, memory, operators
+    assert len(rows) == len(compared) + len(verified) + 2 + 2 + 8 + on_gpu  # cost exponents, memory, operators
 
 
 def test_the_page_of_a_gpu_compares_the_same_numbers():
