@@ -20,7 +20,7 @@ from torch.nn.functional import softplus
 from pipeline import Spectrum, cells
 from pipeline.spectrum.engine import growth
 
-from .timing import machine, table
+from .timing import machine, table, write
 
 INPUTS = 5
 REPEATS = 4  # runs of each random system, where its inputs vary
@@ -267,11 +267,7 @@ def simulated(systems: Systems, steps: int, sequences: int, runs: int, generator
 
 def main(*options: str) -> None:
     """Print the page."""
-    quick = "--quick" in options
-    for block in page(QUICK if quick else FULL):
-        print(f"{block}\n", flush=True)
-    if quick:
-        print("These numbers have no meaning, because --quick uses tiny sizes.")
+    write(page, FULL, QUICK, options)
 
 
 def page(sizes: Sizes) -> Iterator[str]:

@@ -21,7 +21,7 @@ from pipeline.spectrum.reference import reference_spectrum
 
 from . import handwritten
 from .systems import INPUTS, Case, difference, first_deviations, network, noise, one_step, products, state_size
-from .timing import interleaved, machine, table, threads
+from .timing import interleaved, machine, table, threads, write
 
 ROOT = Path(__file__).parent.parent
 
@@ -71,11 +71,7 @@ QUICK = Sizes(
 
 def main(*options: str) -> None:
     """Print the page."""
-    quick = "--quick" in options
-    for block in page(QUICK if quick else FULL):
-        print(f"{block}\n", flush=True)
-    if quick:
-        print("These numbers have no meaning, because --quick uses tiny sizes.")
+    write(page, FULL, QUICK, options)
 
 
 def page(sizes: Sizes) -> Iterator[str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -45,6 +46,15 @@ def machine() -> str:
         devices.append(torch.cuda.get_device_name())
     cores = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads by default"
     return f"{datetime.now(UTC):%Y-%m-%d}, {' and '.join(devices)}, {cores}, torch {torch.__version__}"
+
+
+def write(page: Callable[[Any], Iterator[str]], full: Any, quick: Any, options: Sequence[str]) -> None:
+    """Print the blocks of a page with the full sizes, or with the quick ones if the options ask for them."""
+    tiny = "--quick" in options
+    for block in page(quick if tiny else full):
+        print(f"{block}\n", flush=True)
+    if tiny:
+        print("These numbers have no meaning, because --quick uses tiny sizes.")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

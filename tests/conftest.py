@@ -23,6 +23,15 @@ def pytest_configure(config):
 
 
 @pytest.fixture
+def two_threads():
+    """Let torch use two threads during a test."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def small_params(tmp_path):
     """A function that writes tmp_path/params.yaml, the real one made small, and returns its path.
 

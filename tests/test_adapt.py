@@ -250,6 +250,7 @@ REFUSALS = {
     "negative transient": (lambda: nn.RNN(2, 3), IN, {"transient": -1}, "transient is -1.*from 0 to 9"),
     "every of none": (lambda: nn.RNN(2, 3), IN, {"every": 0}, "every is 0"),
     "more exponents than states": (lambda: nn.LSTM(2, 3), IN, {"count": 7}, "count is 7.*1 to.*6"),
+    "count that is a truth value": (lambda: nn.RNN(2, 3), IN, {"count": True}, "count is True"),
     "no exponent": (lambda: nn.RNN(2, 3), IN, {"count": 0}, "count is 0"),
     "inputs with NaN": (lambda: nn.RNN(2, 3), WITH_NAN, {}, "inputs.*finite"),
     "inputs with infinity": (lambda: nn.RNN(2, 3), IN / 0, {}, "inputs.*finite"),

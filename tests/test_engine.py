@@ -362,15 +362,6 @@ def test_rounding_error_of_single_precision_is_large_and_about_right(name):
 # Chunks and threads
 
 
-@pytest.fixture
-def two_threads():
-    """Let torch use two threads during a test."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize("chunk_bytes", [1, 2**10, 2**30])  # one trajectory, three trajectories, one chunk per thread
 @pytest.mark.parametrize(("models", "sequences"), [(1, 5), (3, 4), (5, 1)])
 @pytest.mark.usefixtures("two_threads")

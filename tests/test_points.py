@@ -232,15 +232,6 @@ def test_states_whose_squares_overflow_are_refused_in_one_sentence():
 # Large states on several threads
 
 
-@pytest.fixture
-def two_threads():
-    """Let torch use two threads during a test."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
 def random_matrices(size, dtype=torch.float64):
     """Six matrices, of which numbers 1, 3 and 5 have a negative determinant; singular values between about 1 and 3."""
     matrices = 2 * torch.eye(size, dtype=dtype) + 0.5 * noise(6, size, size).to(dtype) / size**0.5
@@ -470,6 +461,8 @@ def test_unusable_arguments_are_refused_in_one_sentence(options, sentence):
 
 
 def test_slow_points_need_a_tolerance():
+    with pytest.raises(ModuleError, match=r"tolerances should be at least one number above 0, found 0\.1"):
+        slow_points(torch.nn.GRU(2, 3), held_still(2, steps=5), tolerances=0.1)
     with pytest.raises(ModuleError, match="tolerances should be at least one number above 0, found none"):
         slow_points(nn.GRU(2, 3), torch.zeros(4, 1, 2), tolerances=())
     with pytest.raises(ModuleError, match="tolerance is -1; it should be a number above 0"):
@@ -596,3 +589,29 @@ def test_surrogate_derivatives_are_said():
 
     with pytest.warns(SurrogateWarning, match="the Jacobians are those of the surrogate"):
         fixed_points(lambda s, x: Rounded.apply(0.5 * s) + x, held_still(2, steps=20), state=noise(2, 2), seeds=8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("points", torch.ones(3), torch.eye(2), torch.ones(2)), "points should be FixedPoints.*found str"),
+        ((None, [1.0], torch.eye(2), torch.ones(2)), "readout should be a tensor of finite numbers, found list"),
+        (
+            (None, torch.full((3,), torch.nan), torch.eye(2), torch.ones(2)),
+            "readout should be a tensor of finite numbers, found NaN",
+        ),
+        ((None, torch.ones(3), torch.eye(2) / 0, torch.ones(2)), "inputs should be a tensor of finite numbers, found NaN or inf"),
+    ],
+)
+def test_line_of_what_is_no_tensor_of_numbers_is_refused(arguments, words):
+    points = fixed_points(torch.nn.GRU(2, 3), noise(20, 2, 2), seeds=4)
+    with pytest.raises(ModuleError, match=words):
+        line_attractor(points if arguments[0] is None else arguments[0], *arguments[1:])
+
+
+@pytest.mark.parametrize(
+    ("option", "words"), [({"seeds": True}, "seeds is True"), ({"generator": 3}, "torch.Generator, found int")]
+)
+def test_options_of_another_kind_are_refused(option, words):
+    with pytest.raises(ModuleError, match=words):
+        fixed_points(torch.nn.GRU(2, 3), noise(20, 2, 2), **option)

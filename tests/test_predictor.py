@@ -822,3 +822,12 @@ def test_the_scale_of_uniform_weights_is_measured_where_it_is_not_given(predicto
         network.weight_hh_l0.uniform_(-0.2, 0.2, generator=generator)
     predictor.assess(network, torch.randn(20, 4, 3, generator=generator), learning_rate=1e-2)
     assert 10 ** seen["log_init_scale"] == pytest.approx(0.2, rel=0.03)  # 4,096 weights: standard error .7 %
+
+
+def test_what_is_no_row_spectrum_or_folder_is_refused(predictor):
+    with pytest.raises(ModuleError, match=r"inputs are a list; they should be a mapping"):
+        predictor.verdict([1])
+    with pytest.raises(ModuleError, match="spectrum is None"):
+        network_inputs(None, steps=3)
+    with pytest.raises(ArtefactError, match="folder or an address, found int"):
+        StabilityPredictor.load(3)

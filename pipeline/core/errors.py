@@ -1,4 +1,4 @@
-"""The errors that a user's input can cause. Each carries one sentence: what was found, where, what would be right."""
+"""Errors and warnings that a user's input can cause. Each carries one sentence: what was found, where, what would be right."""
 
 
 class PipelineError(ValueError):
@@ -27,6 +27,11 @@ class ExecutionError(PipelineError):
 
 class TrackingError(PipelineError):
     """The tracking store or model registry cannot be used."""
+
+
+def first_line(error: BaseException) -> str:
+    """What another library's error says, in one line; the name of its type if it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 class RoundingWarning(UserWarning):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from ..core.errors import ModuleError
+from ..core.errors import ModuleError, first_line
 from ..spectrum.adapt import Adapted
 from ..spectrum.tangent import Push, Step
 from ..spectrum.verify import Visited, alone
@@ -82,7 +82,7 @@ def in_words() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, TypeError) as error:
-        raise ModuleError(f"the search for points failed: {_reason(error)}") from error
+        raise ModuleError(f"the search for points failed: {first_line(error)}") from error
 
 
 def check_real(inputs: Any, at: Any) -> None:
@@ -115,14 +115,9 @@ def _explained(step: Step) -> Step:
             return step(state, x)
         except Exception as error:
             shapes = f"state {tuple(state.shape)} and input {tuple(x.shape)}"
-            raise ModuleError(f"a step with {shapes} failed in the search for points: {_reason(error)}") from error
+            raise ModuleError(f"a step with {shapes} failed in the search for points: {first_line(error)}") from error
 
     return call
-
-
-def _reason(error: Exception) -> str:
-    """The first line of an error's message, or the name of its type."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _check_rows(step: Step, state: Tensor, x: Tensor, *, apart: bool) -> None:

@@ -144,8 +144,9 @@ def slow_points(  # noqa: D417 the other arguments are those of fixed_points
     Raises:
         ModuleError: as for `fixed_points`.
     """
-    if not tolerances:
-        raise ModuleError("tolerances should be at least one number above 0, found none")
+    if not isinstance(tolerances, Sequence) or not tolerances:
+        found = f"{tolerances!r}" if tolerances else "none"
+        raise ModuleError(f"tolerances should be at least one number above 0, found {found}")
     for tolerance in tolerances:
         _check(seeds, iterations, noise=noise, tolerance=tolerance, distance=distance, reach=reach)
     with _search(model, inputs, state, at, seeds, noise, _source(generator), verify) as course:
@@ -157,7 +158,7 @@ def slow_points(  # noqa: D417 the other arguments are those of fixed_points
 def _check(seeds: Any, iterations: Any, **positive: Any) -> None:
     """ModuleError if an option is out of its range."""
     for name, value in (("seeds", seeds), ("iterations", iterations)):
-        if not isinstance(value, Integral) or value < 1:
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
             raise ModuleError(f"{name} is {value!r}; it should be a whole number above 0")
     for name, value in positive.items():
         usable = isinstance(value, Real) and math.isfinite(float(value)) and float(value) >= 0
@@ -180,6 +181,8 @@ def _search(
 
 
 def _source(generator: Generator | None) -> Generator:
+    if not (generator is None or isinstance(generator, Generator)):
+        raise ModuleError(f"generator should be a torch.Generator, found {type(generator).__name__}")
     return torch.Generator().manual_seed(0) if generator is None else generator
 
 

@@ -43,6 +43,12 @@ def line_attractor(points: FixedPoints, readout: Tensor, inputs: Tensor, valence
     Raises:
         ModuleError: if the sizes do not match those of the points.
     """
+    if not isinstance(points, FixedPoints):
+        raise ModuleError(f"points should be FixedPoints, as slow_points returns them, found {type(points).__name__}")
+    for name, given_ in (("readout", readout), ("inputs", inputs), ("valences", valences)):
+        if not isinstance(given_, Tensor) or not given_.isfinite().all():
+            found = "NaN or infinite values" if isinstance(given_, Tensor) else type(given_).__name__
+            raise ModuleError(f"{name} should be a tensor of finite numbers, found {found}")
     size, width = points.driven.shape[1:]
     wanted = (size,), (len(inputs), width), (len(inputs),)
     given = tuple(readout.shape), tuple(inputs.shape), tuple(valences.shape)

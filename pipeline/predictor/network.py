@@ -65,6 +65,8 @@ def network_inputs(
     given: dict[str, Any] = {"task": task, "cell": cell, "parameter_count": parameter_count, **hyper_parameters}
     given |= {"relative_loss": relative_loss, "gradient_norm": gradient_norm, "gradient_norm_max": gradient_norm_max}
     columns = argument_columns(given, trained=initial is not None)
+    if spectrum is None:
+        raise ModuleError("spectrum is None; it should be a Spectrum, as lyapunov_spectrum returns it")
     check_whole(initial=initial, spectrum=spectrum)
     measured = _spectrum_columns(spectrum, initial, checks.count("steps", steps))
     return columns | measured | {DIVERGED: columns[DIVERGED] or measured[DIVERGED]}

@@ -114,6 +114,8 @@ class StabilityPredictor:
                 other inputs.
             TrackingError: there is no such model.
         """
+        if not isinstance(source, str | Path):
+            raise ArtefactError(f"the predictor should be given as a folder or an address, found {type(source).__name__}")
         folder = Path(source)
         if str(source).startswith(("models:/", "runs:/")):
             from ..tracking import fetch_model
@@ -218,6 +220,8 @@ class StabilityPredictor:
 
     def verdict(self, inputs: Mapping[str, Any]) -> Verdict:
         """The verdict on one network, from a row of inputs as `network_inputs` makes them. Raises as `predict`."""
+        if not isinstance(inputs, Mapping):
+            raise ModuleError(f"the inputs are a {type(inputs).__name__}; they should be a mapping, as network_inputs returns it")
         row = checks.rows(pd.DataFrame([dict(inputs)]), self.about)
         answer, known = self._answers(row).iloc[0], {str(column): values.iloc[0] for column, values in row.items()}
         name = str(answer["based_on"])

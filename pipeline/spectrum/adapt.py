@@ -20,7 +20,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from .. import cells
 from ..cells import Cell, Stack
-from ..core.errors import ModuleError, SurrogateWarning
+from ..core.errors import ModuleError, SurrogateWarning, first_line
 from .called import Called, as_handed_over, called, is_fused
 from .copies import copied, owner, traces_on, unwrapped
 from .estimate import Spectrum
@@ -98,7 +98,7 @@ def adapt(
     except ModuleError:
         raise
     except Exception as error:  # whatever a model raises outside of its calls, such as for weights on another device
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise ModuleError(f"the model, state and inputs cannot be used together: {reason}") from error
     if not adapted.state.isfinite().all():
         raise ModuleError("state should be finite, found NaN or infinite values")

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..core.errors import ModuleError
+from ..core.errors import ModuleError, first_line
 from .copies import copied
 from .states import Structure, converted, flatten, is_phase, like, rebuild
 from .tangent import Step
@@ -97,7 +97,7 @@ def call(model: Any, x: Tensor, *state: Any) -> Any:
     except Exception as error:
         if isinstance(error, ModuleError):
             raise
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        reason = first_line(error).rstrip(".")
         raise ModuleError(f"{reason} ({type(error).__name__})") from error
 
 
@@ -260,7 +260,7 @@ def _pick(answer: Any, structure: Structure, *, function: bool) -> Callable[[Any
         if fitting:
             return fitting[0]
     only = flatten(answer, answer)
-    if len(only) == 1 and len(structure.leaves) == 1 and not structure.fits(answer):
+    if len(only) == 1 and len(structure.leaves) == 1:
         one = replace(structure, like=answer)
         if one.fits(answer):
             return lambda a: rebuild(structure.like, iter(flatten(a, answer)))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..core.errors import ModuleError
+from ..core.errors import ModuleError, first_line
 from .states import like
 
 
@@ -107,7 +107,7 @@ def _deep_copy(module: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(module, memo)
     except Exception as error:
-        raise ModuleError(f"the module cannot be copied: {(str(error).splitlines() or [type(error).__name__])[0]}") from error
+        raise ModuleError(f"the module cannot be copied: {first_line(error)}") from error
 
 
 def _prepare(thing: Any, memo: dict[int, Any], seen: set[int]) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..core.errors import ModuleError
 from .engine import random_basis
 from .reorthonormalise import triangularise
-from .tangent import Push, Step, push_forward
+from .tangent import Push, Step, push_forward, under
 
 
 @torch.no_grad()
@@ -95,7 +95,7 @@ def record(
     for t, x in enumerate(inputs, start=-transient):
         if 0 <= t < kept:
             bases[t] = rows
-        state, rows, triangle, alive = _advance(partial(push, partial(_under, step, x)), state, rows, alive)
+        state, rows, triangle, alive = _advance(partial(push, under(step, x)), state, rows, alive)
         if t >= 0:
             triangles[t] = triangle
     if kept > steps:
@@ -164,10 +164,6 @@ def _advance(
     rows, triangle = triangularise(pushed)
     alive = alive & state.isfinite().all(-1, keepdim=True) & ~triangle.isnan().any(-1).any(-1, keepdim=True)
     return torch.where(alive, state, 0.0), rows, torch.where(alive[..., None], triangle, torch.nan), alive
-
-
-def _under(step: Step, x: Tensor, state: Tensor) -> Tensor:
-    return step(state, x)
 
 
 def _never_lost(triangles: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Self
 
 import torch
@@ -174,8 +175,8 @@ class Spectrum:
         """
         from scipy.special import ndtri, stdtrit  # imported here because it takes 0.17 s and measuring does not need it
 
-        if not 0 < level < 1:
-            raise ModuleError(f"level is {level}; it should be between 0 and 1")
+        if not isinstance(level, Real) or not 0 < level < 1:
+            raise ModuleError(f"level is {level!r}; it should be between 0 and 1")
         quantiles = stdtrit(self.degrees_of_freedom.cpu().numpy(), (1 + level) / 2)
         sampling = torch.from_numpy(quantiles).to(self.standard_error) * self.standard_error
         half = torch.hypot(sampling, float(ndtri((1 + level) / 2)) * self.alignment_error.nan_to_num(0.0))

@@ -72,7 +72,7 @@ class Options:
 
 def _check_whole(name: str, value: Any, least: int, most: int, what: str) -> None:
     """ModuleError if an option is not a whole number in its range."""
-    if not isinstance(value, Integral) or not least <= int(value) <= most:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) <= most:
         raise ModuleError(f"{name} is {value!r}; it should be a whole number from {least} to {most}, {what}")
 
 
@@ -240,7 +240,9 @@ def _counted(options: Options, adapted: Adapted) -> Tensor | None:
     except (TypeError, ValueError, RuntimeError):
         lengths = torch.empty(0)
     if lengths.shape != (sequences,) or lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
-        raise ModuleError(f"lengths should be {sequences} whole numbers, one for each sequence, found {options.lengths!r}")
+        raise ModuleError(
+            f"lengths should be {sequences} whole numbers, one for each sequence, found {' '.join(repr(options.lengths).split())}"
+        )
     lengths = lengths - adapted.used
     least = (options.transient or 0) + 1
     if lengths.min() < least or lengths.max() > steps:

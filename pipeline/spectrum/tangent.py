@@ -60,6 +60,13 @@ def push_backward(step: Callable[[Tensor], Tensor], state: Tensor, deviations: T
 
 
 Step = Callable[[Tensor, Tensor], Tensor]  # state (B, S) and input (B, ...) -> state (B, S)
+
+
+def under(step: Step, x: Tensor) -> Callable[[Tensor], Tensor]:
+    """A step under one input, as a function of the state alone."""
+    return lambda state: step(state, x)
+
+
 Push = Callable[[Callable[[Tensor], Tensor], Tensor, Tensor], tuple[Tensor, Tensor]]
 
 

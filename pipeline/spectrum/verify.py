@@ -2,15 +2,14 @@
 
 import random
 from collections.abc import Callable, Iterable
-from functools import partial
 from itertools import cycle, islice
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.errors import ModuleError
-from .tangent import Push, Step, push_backward, push_forward
+from ..core.errors import ModuleError, first_line
+from .tangent import Push, Step, push_backward, push_forward, under
 
 STEPS = 3  # of the given inputs, on which a model is tried
 # States of sequences at which it is tried again after the measurement, in one call, and the least number of steps with these.
@@ -107,7 +106,7 @@ def derivative(step: Step, places: list[tuple[Tensor, Tensor]]) -> tuple[Push, b
         try:
             found = confirmed(step, push, places)
         except Exception as error:  # torch raises many kinds where a mode is impossible
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             continue
         if found:
             return push, False
@@ -117,7 +116,7 @@ def derivative(step: Step, places: list[tuple[Tensor, Tensor]]) -> tuple[Push, b
     push = working[0]
     if _has_custom_function(step, state, x):
         return push, True
-    if not _wrong(lambda s: step(s, x), push, state, width=1e-2, tolerance=5e-2).any():
+    if not _wrong(under(step, x), push, state, width=1e-2, tolerance=5e-2).any():
         raise ModuleError(
             f"the step computes in a lower precision than {state.dtype} (.float(), .half(), bfloat16 or autocast inside), so "
             "that its derivative is rounded; take the cast out"
@@ -127,7 +126,7 @@ def derivative(step: Step, places: list[tuple[Tensor, Tensor]]) -> tuple[Push, b
 
 def _fault(step: Step, push: Push, state: Tensor, x: Tensor) -> str:
     """What is wrong with a derivative that no finite difference confirms."""
-    _, pushed = push(partial(_under, step, x), generic(state), _noise(state)[:, None])
+    _, pushed = push(under(step, x), generic(state), _noise(state)[:, None])
     finite = pushed[:, 0].isfinite().all(-1) | ~step(state, x).isfinite().all(-1)
     return _CUT if finite.all() else _NOT_FINITE
 
@@ -157,7 +156,7 @@ def confirmed(step: Step, push: Push, places: Iterable[tuple[Tensor, Tensor]]) -
     """
     wrong = None
     for state, x in places:
-        found = _wrong(partial(_under, step, x), push, state)
+        found = _wrong(under(step, x), push, state)
         wrong = found if wrong is None else wrong & found
         if not wrong.any():
             return True
@@ -219,12 +218,11 @@ class Visited:
 
     def check(self, step: Step, push: Push, *, surrogate: bool) -> None:
         """ModuleError if a step gives something else than it did, mixes sequences there, or has another derivative."""
-        for state, x, new in self._batches(step):
-            again = _drawn(step, state, x)
-            if again is None:
-                raise ModuleError(_RANDOM)
-            if not close(new, again):
-                raise ModuleError(_CHANGED)
+        places = self._chosen(self._number)
+        batches = places[:: max(1, len(places) // 8)]
+        if places and _apart(step, places):
+            batches = [_joined(places)]
+        for state, x, _ in [*batches, *self.pinned]:
             if not surrogate and not confirmed(step, push, [(generic(state, seed), x) for seed in (1, 2)]):
                 raise ModuleError(_fault(step, push, state, x))
 
@@ -234,27 +232,39 @@ class Visited:
             if not close(new, step(state, x)):
                 raise ModuleError(_CHANGED)
 
-    def _batches(self, step: Step) -> list["Place"]:
-        """The places to be tried, in one batch if a step takes that many sequences; ModuleError if they mix there."""
-        places = self._chosen(self._number)
-        single = [*places[:: max(1, len(places) // 8)], *self.pinned]
-        if not places:
-            return single
-        state, x, new = (torch.cat(parts) for parts in zip(*places, strict=True))
-        try:
-            together = close(new, step(state, x))
-        except ModuleError:
-            return single
-        if together:
-            return [(state, x, new), *self.pinned]
-        if not all(close(n, step(s, x_)) for s, x_, n in places):
-            raise ModuleError(_CHANGED)
-        if len(places[0][0]) > 1:
-            raise ModuleError(_MIXED)
-        return single  # a single sequence is given alone, and need not be apart from others
-
 
 Place = tuple[Tensor, Tensor, Tensor]
+
+
+def _apart(step: Step, places: list[Place]) -> bool:
+    """Whether a step gives at places what it gave, in one batch; False if it takes B sequences only, or one that is its own.
+
+    Raises:
+        ModuleError: it gives something else, or mixes sequences.
+    """
+    try:
+        together = _gives(step, _joined(places))
+    except ModuleError:
+        together = None
+    if together:
+        return True
+    if not all(_gives(step, place) for place in places):
+        raise ModuleError(_CHANGED)
+    if together is False and len(places[0][0]) > 1:
+        raise ModuleError(_MIXED)
+    return False
+
+
+def _gives(step: Step, place: Place) -> bool:
+    """Whether a step gives the state that it gave at a place, and draws no random numbers for it."""
+    state, x, new = place
+    again = _drawn(step, state, x)
+    return again is not None and close(new, again)
+
+
+def _joined(places: list[Place]) -> Place:
+    state, x, new = (torch.cat(parts) for parts in zip(*places, strict=True))
+    return state, x, new
 
 
 def working_push(step: Step, state: Tensor, x: Tensor) -> Push:
@@ -262,9 +272,9 @@ def working_push(step: Step, state: Tensor, x: Tensor) -> Push:
     reason = ""
     for push in (push_forward, push_backward):
         try:
-            push(lambda s: step(s, x), state, torch.ones_like(state)[:, None])
+            push(under(step, x), state, torch.ones_like(state)[:, None])
         except Exception as error:  # torch raises many kinds where a mode is impossible
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
         else:
             return push
     raise ModuleError(f"the step cannot be differentiated: {reason}")
@@ -280,7 +290,9 @@ def _wrong(
 ) -> Tensor:
     """(B,) where the derivative along a random direction differs from a finite difference by more than rounding explains."""
     tolerance = SLOPE[state.dtype] if tolerance is None else tolerance
-    scale = torch.where((state == 0).all(-1, keepdim=True), _size(step(state)), _scale(state))
+    scale, still = _scale(state), (state == 0).all(-1, keepdim=True)
+    if still.any():
+        scale = torch.where(still, _size(step(state)), scale)
     deviation = (WIDTH[state.dtype] if width is None else width) * scale * _noise(state)
     new, pushed = push(step, state, deviation[:, None])
     change = (step(state + deviation) - step(state - deviation)) / 2
@@ -294,10 +306,6 @@ def _scale(states: Tensor) -> Tensor:
     """(B, S) the absolute values of states, or their median where that is larger; where it is 0, their root mean square."""
     median = states.abs().nan_to_num(0.0).median(-1, keepdim=True).values
     return torch.maximum(states.abs(), torch.where(median > 0, median, _size(states)))
-
-
-def _under(step: Step, x: Tensor, state: Tensor) -> Tensor:
-    return step(state, x)
 
 
 def _size(states: Tensor) -> Tensor:
