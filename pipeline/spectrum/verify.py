@@ -203,7 +203,7 @@ class Visited:
         """At most so many of the places in their order: those with the largest states, and others at equal distances."""
         if len(self.places) <= number:
             return self.places
-        sizes = [float(state.abs().nan_to_num(0.0, 0.0).max()) for state, _, _ in self.places]
+        sizes = torch.stack([state for state, _, _ in self.places]).abs().nan_to_num(0.0, 0.0).amax((1, 2)).tolist()
         largest = sorted(range(len(sizes)), key=lambda i: -sizes[i])[: number // 2]
         others = [i for i in range(len(sizes)) if i not in largest]
         spread = np.linspace(0, len(others) - 1, number - len(largest)).round().astype(int)
