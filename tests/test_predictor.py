@@ -727,13 +727,13 @@ def evidence_of(*auc):
 )
 def test_the_first_reason_is_how_good_the_evidence_is_where_the_question_is_asked(predictor, inputs, auc, sentence):
     asked, known = about_with(predictor, evidence=evidence_of(*auc)), inputs.iloc[0].to_dict()
-    told = "this set of inputs told success from failure with"
+    told = "this set of inputs separated successes from failures with"
     assert asked.verdict(known | {"task": "another"}).reasons[0] == f"on tasks that the study had left out, {told} {sentence}"
     own = f"{told} AUC 0.90 (0.80 to 0.95); chance is 0.50"
     assert asked.verdict(known | {"cell": "lstm"}).reasons[0] == f"on cells that the study had left out, {own}"
     assert asked.verdict(known).reasons[0] == f"on other trials of its own tasks and cells, {own}"
     nothing = about_with(predictor, evidence={}).verdict(known)
-    assert nothing.reasons[0] == "the study cannot say how well this set of inputs tells success from failure"
+    assert nothing.reasons[0] == "the study cannot say how well this set of inputs separates successes from failures"
 
 
 def test_a_verdict_says_on_how_much_data_the_spectrum_rests_and_when_it_is_too_little(predictor, gru, spectrum):

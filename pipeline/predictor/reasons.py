@@ -39,15 +39,15 @@ def divergence(row: Mapping[str, Any]) -> str:
 
 
 def evidence(about: Mapping[str, Any], name: str, split: str) -> str:
-    """How well a set of inputs told success from failure where the question is asked."""
+    """How well a set of inputs separated successes from failures where the question is asked."""
     splits = about["evidence"].get(name, {})
     split = split if split in splits else SPLITS[0]
     auc = Estimate(**splits[split]["auc"]) if split in splits else Estimate(None)
     if auc.value is None:
-        return "the study cannot say how well this set of inputs tells success from failure"
+        return "the study cannot say how well this set of inputs separates successes from failures"
     hardly = auc.value < _LEAST_AUC or auc.low is None or auc.low <= 0.5
     return (
-        f"{WHERE[split]}, this set of inputs told success from failure with AUC {with_interval(auc)}"
+        f"{WHERE[split]}, this set of inputs separated successes from failures with AUC {with_interval(auc)}"
         f"{': hardly better than chance' if hardly else '; chance is 0.50'}"
     )
 
