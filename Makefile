@@ -20,7 +20,7 @@ run: $(STAMP)
 	@begin=$$(date +%s); dvc repro && python -m pipeline.report.times && echo "make run: everything up to date after $$(( $$(date +%s) - begin )) s"
 
 cost: $(STAMP)
-	@python -m pipeline.measuring.cost $(PROFILE)
+	@python -m pipeline.jobs.cost $(PROFILE)
 
 test: lint
 	pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=90

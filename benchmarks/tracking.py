@@ -17,7 +17,7 @@ from pipeline import tracking
 from pipeline.core import layout
 from pipeline.core.config import SpectrumSettings
 from pipeline.core.hyper_parameters import DECLARED, HyperParameters
-from pipeline.core.records import CHECKPOINTS, CURVES, Outcome, Trial, TrialResult, TrialSpectra
+from pipeline.core.records import CHECKPOINTS, CURVES, UPDATES, Outcome, Trial, TrialResult, TrialSpectra
 
 TASKS, CELLS, TRIALS, EPOCHS, STATE = ("one", "two", "three"), ("elman", "lstm", "gru"), 24, 6, 48
 HYPER_PARAMETERS = {name: 1 if declared.default is None else declared.default for name, declared in DECLARED.items()}
@@ -34,7 +34,9 @@ def main() -> None:
         for trial in trials:
             curves = {name: random.random(EPOCHS + 1) for name in CURVES}
             weights = {checkpoint: {"cell.bias": np.zeros(1, np.float32)} for checkpoint in CHECKPOINTS}
-            result = TrialResult(trial, Outcome(False, 1.0, 0.5, 0.5, 1000), curves, weights)
+            updates = {name: np.zeros(EPOCHS, np.float32) for name in UPDATES}
+            state = {"cell.bias": {"step": np.zeros(1, np.float32)}}
+            result = TrialResult(trial, Outcome(False, 1.0, 0.5, 0.5, 1000), curves, updates, weights, state)
             result.save(trial.path(layout.trials(trial.task)))
         tracking.sync  # noqa: B018 - the attribute access imports MLflow
         seconds = {f"{len(trials)} trials into a new store": _seconds(tracking.sync), "no change": _seconds(tracking.sync)}
@@ -60,11 +62,11 @@ def _trial(task: str, cell: str, index: int) -> Trial:
         task=task,
         cell=cell,
         index=index,
+        draw=index,
         seed=index,
         hyper_parameters=HyperParameters(**HYPER_PARAMETERS),
         options={},
         state="stateless",
-        batch_size=50,
         epochs=EPOCHS,
         early_epoch=1,
         input_size=28,

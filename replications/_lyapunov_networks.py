@@ -14,7 +14,7 @@ from torch import Tensor
 from pipeline import lyapunov_spectrum, tasks
 from pipeline.core.config import SpectrumSettings
 from pipeline.core.records import CHECKPOINTS, TrialResult
-from pipeline.measuring.spectra import driving_inputs, measure
+from pipeline.jobs.spectra import driving_inputs, measure
 from pipeline.predictor.features import FLOOR
 from pipeline.training import Network, train
 

@@ -10,6 +10,7 @@ from pipeline.training import draw
 
 DEFAULTS: dict[str, Any] = {name: (d.default,) for name, d in DECLARED.items() if d.default is not None}
 DEFAULTS |= {"clip_norm": (1.0,), "head": ("default",), "early_epoch": 1, "state": "stateless", "options": {}}
+DEFAULTS |= {"initialisation": ("uniform",), "batch_size": ("default",), "repeated": 0}
 
 
 def exactly(value: float) -> Range:

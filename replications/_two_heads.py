@@ -16,7 +16,8 @@ from pipeline.core.config import SpectrumSettings
 from pipeline.core.hyper_parameters import Range
 from pipeline.core.records import Estimate, TaskData
 from pipeline.core.tables import with_interval
-from pipeline.measuring.spectra import measure
+from pipeline.jobs import measurements
+from pipeline.jobs.spectra import measure
 from pipeline.predictor import features
 from pipeline.predictor.bootstrap import MEASURES, Places, estimate
 from pipeline.predictor.inputs import EARLY, INITIAL, trial_inputs
@@ -69,7 +70,8 @@ def sweeps(task: str, cells: Sequence[str], count: int, sequences: int) -> list[
         path = Path(folder) / "data.safetensors"
         data.save(path)
         spectra = [measure(result, path, SPECTRUM, "cpu") for result in results]
-    table = features.table(results, spectra, 0.8)
+        early = [measurements.measure(result, path, "cpu") for result in results]
+    table = features.table(results, spectra, early, 0.8)
     rows = trial_inputs(table).merge(table.loc[table["checkpoint"] == "initial", ["trial", "index"]], on="trial")
     return [rows[rows["head"] == head].sort_values(["cell", "index"], ignore_index=True) for head in HEADS]
 

@@ -2,7 +2,7 @@
 
 from pipeline.core import layout, stage
 from pipeline.core.files import save_table
-from pipeline.core.records import spectra_in, trials_in
+from pipeline.core.records import measurements_in, spectra_in, trials_in
 from pipeline.predictor import features
 
 
@@ -11,7 +11,8 @@ def main(run: stage.Run) -> None:
     tasks = run.settings.tasks
     trials = [trial for task in tasks for trial in trials_in(layout.trials(task))]
     spectra = [spectrum for task in tasks for spectrum in spectra_in(layout.spectra(task))]
-    table = features.table(trials, spectra, run.settings.success.threshold)
+    measurements = [found for task in tasks for found in measurements_in(layout.measurements(task))]
+    table = features.table(trials, spectra, measurements, run.settings.success.threshold)
     save_table(layout.FEATURES, table)
     save_table(layout.FEATURES_CSV, table)
     print(features.summary(table))

@@ -1,7 +1,7 @@
 """Finds the fixed points of the best trial of each cell on a task: `python -m stages.fixed_points TASK`."""
 
 from pipeline.core import stage
-from pipeline.measuring import fixed_points
+from pipeline.jobs import fixed_points
 
 
 def main(run: stage.Run, task: str) -> None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from pipeline import measuring
 from pipeline.core.config import FixedPointsSettings, SpectrumSettings
 from pipeline.core.hyper_parameters import DECLARED, HyperParameters
 from pipeline.core.records import (
@@ -11,12 +12,14 @@ from pipeline.core.records import (
     TaskInfo,
     Trial,
     TrialFixedPoints,
+    TrialMeasurements,
     TrialResult,
     TrialSpectra,
 )
 
 HYPER_PARAMETERS = {name: declared.default for name, declared in DECLARED.items() if declared.default is not None}
-HYPER_PARAMETERS |= {"init_scale": 0.1, "learning_rate": 1e-3, "hidden_size": 4, "head": "last"}
+HYPER_PARAMETERS |= {"init_scale": 0.1, "learning_rate": 1e-3, "hidden_size": 4, "head": "last", "batch_size": 10}
+HYPER_PARAMETERS |= {"initialisation": "uniform"}
 
 
 def info(task="counting", **changes):
@@ -49,11 +52,11 @@ def trial(index=0, task="counting", cell="elman", **changes):
         "task": task,
         "cell": cell,
         "index": index,
+        "draw": index,
         "seed": index,
         "hyper_parameters": HyperParameters(**hyper),
         "options": {},
         "state": "stateless",
-        "batch_size": 10,
         "epochs": 3,
         "early_epoch": 1,
         "input_size": 2,
@@ -78,7 +81,15 @@ def result(losses=(2.0, 1.5, 1.0, 0.5), *, diverged=False, **changes):
     curves["gradient_norm_max"][1:] = [1.0, 2.0, 3.0]
     weights = {c: {"cell.weight_hh": np.full((4, 4), i, np.float32)} for i, c in enumerate(("initial", "early", "final"))}
     outcome = Outcome(diverged=diverged, seconds=1.0, test_loss=0.6, test_metric=0.7, parameter_count=37)
-    return TrialResult(trial(**changes), outcome, curves, weights)
+    updates = {"loss": np.linspace(*losses[:2], 12).astype(np.float32), "gradient_norm": np.full(12, 0.1, np.float32)}
+    optimiser = {"cell.weight_hh": {"step": np.ones(1, np.float32)}}
+    return TrialResult(trial(**changes), outcome, curves, updates, weights, optimiser)
+
+
+def measurements(values=0.5, **changes):
+    """Early measurements of a trial that are all alike."""
+    columns = list(measuring.columns())
+    return TrialMeasurements(trial(**changes), {"step_ratio": 0.01}, columns, np.full((2, len(columns)), values))
 
 
 def spectra(exponents, *, error=0.01, **changes):
@@ -105,9 +116,9 @@ def fixed_points(**changes):
 
 
 def study(trials=24, tasks=("counting", "recalling"), cells=("elman", "gru"), seed=0):
-    """Results and spectra in which the largest early exponent alone decides the final loss."""
+    """Results, spectra and measurements in which the largest early exponent alone decides the final loss."""
     random = np.random.default_rng(seed)
-    results, measured = [], []
+    results, measured, probed = [], [], []
     for task in tasks:
         for cell in cells:
             for index in range(trials):
@@ -124,4 +135,5 @@ def study(trials=24, tasks=("counting", "recalling"), cells=("elman", "gru"), se
                 results.append(result(losses, **changes))
                 base = np.linspace(0, -2, 4) + random.normal(0, 0.05, (2, 4))
                 measured.append(spectra([base - random.uniform(0, 1), base + early, base], **changes))
-    return results, measured
+                probed.append(measurements(**changes))
+    return results, measured, probed

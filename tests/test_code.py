@@ -148,9 +148,9 @@ def test_a_cell_depends_on_its_base_and_on_no_other_cell():
             {"training/draw.py", "training/job.py", "cells/lstm.py", "heads/last.py", "tasks/adding.py"},
         ),
         (
-            "measuring/spectra.py",
+            "jobs/spectra.py",
             {"spectrum/engine.py", "spectrum/estimate.py", "spectrum/reorthonormalise.py", "training/network.py"},
-            {"measuring/fixed_points.py", "training/draw.py", "cells/lstm.py", "predictor/features.py"},
+            {"jobs/fixed_points.py", "training/draw.py", "cells/lstm.py", "predictor/features.py"},
         ),
     ],
 )

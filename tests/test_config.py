@@ -245,7 +245,7 @@ def test_only_the_sections_that_are_asked_for_are_there(small_params):
 
 
 def test_every_hyper_parameter_is_a_key_of_train(small_params):
-    assert set(DECLARED) | {"trials", "epochs", "early_epoch", "state", "options"} == set(config.Train.model_fields)
+    assert set(DECLARED) | {"trials", "repeated", "epochs", "early_epoch", "state", "options"} == set(config.Train.model_fields)
     for name in DECLARED:
         path = small_params({f"train.{name}": ...})
         assert message(path).startswith(f"{path}: train.{name} is missing; ")
@@ -338,7 +338,7 @@ def test_a_profile_overwrites_no_changes_of_ones_own(workspace):
 
 
 def test_a_profile_that_does_not_exist_is_named_with_those_that_do(workspace):
-    there = "default, leaks, paper, paper_small, wide"
+    there = "default, evidence, leaks, paper, paper_small, wide"
     with pytest.raises(SystemExit, match=f"ERROR: there is no profiles/wild.yaml; there are {there}"):
         config.main(["wild"])
 

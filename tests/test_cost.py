@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.core import config
 from pipeline.core.errors import ConfigError
-from pipeline.measuring import cost
+from pipeline.jobs import cost
 
 
 def entry(**changes):

@@ -135,6 +135,35 @@ def test_more_trials_extend_a_study(drawn, few, many):
     assert drawn(trials=many)[:few] == drawn(trials=few)
 
 
+def test_a_repeated_draw_is_trained_with_three_seeds(drawn):
+    plain, repeated = drawn(trials=5), drawn(trials=5, repeated=2)
+    assert repeated[:5] == plain
+    assert [trial.draw for trial in repeated] == [0, 1, 2, 3, 4, 0, 0, 1, 1]
+    assert [trial.index for trial in repeated] == list(range(9))
+    for trial in repeated[5:]:
+        assert trial.hyper_parameters == plain[trial.draw].hyper_parameters
+    assert len({trial.seed for trial in repeated}) == 9
+
+
+def test_more_repeated_draws_than_trials_are_refused(small_params):
+    with pytest.raises(ConfigError, match=r"train: repeated \(3\) should not exceed trials \(2\)"):
+        config.load(path=small_params({"train.trials": 2, "train.repeated": 3}))
+
+
+def test_the_mini_batch_is_the_tasks_own_unless_it_is_set(drawn):
+    assert set(values(drawn(trials=4), "batch_size")) == {IMAGES.batch_size}
+    assert set(values(drawn(trials=8, batch_size=["default", 20]), "batch_size")) == {IMAGES.batch_size, 20}
+
+
+def test_torchs_initialisation_has_its_own_scale(drawn):
+    for trial in drawn(trials=16, initialisation=["torch", "uniform"], hidden_size=[16, 64]):
+        hyper = trial.hyper_parameters
+        if hyper.initialisation == "torch":
+            assert hyper.init_scale == pytest.approx(hyper.hidden_size**-0.5, rel=1e-5)  # six digits
+    kinds = values(drawn(trials=64, initialisation=["torch", "orthogonal", "uniform", "uniform"]), "initialisation")
+    assert Counter(kinds) == {"torch": 16, "orthogonal": 16, "uniform": 32}  # a net of 64 points deals them equally
+
+
 def test_trials_differ_in_seed_and_id_and_know_their_place(drawn):
     trials = drawn(trials=24)
     assert [trial.index for trial in trials] == list(range(24))

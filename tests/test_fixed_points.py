@@ -13,8 +13,8 @@ from twins import trial_of
 from pipeline.core import config, layout
 from pipeline.core.errors import ArtefactError
 from pipeline.core.records import CONSTANT_INPUTS, TrialFixedPoints
-from pipeline.measuring import fixed_points
-from pipeline.measuring.fixed_points import best, search
+from pipeline.jobs import fixed_points
+from pipeline.jobs.fixed_points import best, search
 
 TASK = "fulda_runoff"
 

@@ -12,8 +12,8 @@ from pipeline import lyapunov_spectra, lyapunov_spectrum
 from pipeline.core import config, layout
 from pipeline.core.errors import ArtefactError, DataError
 from pipeline.core.records import CHECKPOINTS, TrialResult, TrialSpectra
-from pipeline.measuring import spectra as measuring
-from pipeline.measuring.spectra import measure
+from pipeline.jobs import spectra as measuring
+from pipeline.jobs.spectra import measure
 from pipeline.training import train
 
 

@@ -16,7 +16,7 @@ from pipeline import cells, heads, lyapunov_spectrum, tasks, training
 from pipeline.cells.lstm import LSTM
 from pipeline.core import config
 from pipeline.core.records import CHECKPOINTS
-from pipeline.measuring.spectra import measure
+from pipeline.jobs.spectra import measure
 from pipeline.training import Network
 from pipeline.training.policies import POLICIES, append, free_running, previous
 

@@ -11,7 +11,7 @@ import pytest
 import sklearn.metrics
 import torch
 from scipy.stats import spearmanr
-from study import result, spectra, study
+from study import measurements, result, spectra, study
 
 from pipeline import lyapunov_spectrum, network_inputs
 from pipeline.core.config import PredictorSettings
@@ -75,8 +75,8 @@ def test_a_trial_is_one_row_with_every_column_of_every_set(inputs):
 
 
 def test_nothing_that_is_known_only_later_is_an_input():
-    results, spectra = study(trials=4)
-    table = features.table(results, spectra, 0.8)
+    results, spectra, measured = study(trials=4)
+    table = features.table(results, spectra, measured, 0.8)
     changed = table.copy()
     late = changed["checkpoint"] == "final"
     for column in [*features.SPECTRUM, *features.CHANGE, *features.PROGRESS]:
@@ -87,10 +87,10 @@ def test_nothing_that_is_known_only_later_is_an_input():
 
 
 def test_every_hyper_parameter_is_an_input_as_it_is_declared(inputs):
-    assert CATEGORIES == ("task", "cell", "head")
+    assert CATEGORIES == ("task", "cell", "head", "optimiser", "initialisation")
     for name, declared in DECLARED.items():
         assert {"log": f"log_{name}", "linear": name, "category": name}[declared.scale] in HYPER_PARAMETERS
-    results, _ = study(trials=20)
+    results, *_ = study(trials=20)
     rates = [result.trial.hyper_parameters.learning_rate for result in results]
     np.testing.assert_allclose(10 ** inputs["log_learning_rate"], rates)
 
@@ -621,7 +621,8 @@ def test_a_trial_has_diverged_if_it_has_by_the_early_checkpoint():
     made = {"gone": gone, "partly": partly}
     results = [result(curve, index=i, diverged=name in ("late", "early")) for i, (name, curve) in enumerate(losses.items())]
     measured = [spectra(made.get(name, spectra_), index=i) for i, name in enumerate(losses)]
-    rows = trial_inputs(features.table(results, measured, 0.8))
+    probed = [measurements(index=i) for i in range(len(losses))]
+    rows = trial_inputs(features.table(results, measured, probed, 0.8))
     assert dict(zip(losses, rows["already_diverged"], strict=True)) == {
         "late": False,
         "early": True,

@@ -16,7 +16,17 @@ from safetensors.numpy import save_file
 from pipeline.core import files, records
 from pipeline.core.config import SpectrumSettings
 from pipeline.core.errors import ArtefactError
-from pipeline.core.records import CHECKPOINTS, CURVES, Outcome, TaskData, TrialFixedPoints, TrialResult, TrialSpectra
+from pipeline.core.records import (
+    CHECKPOINTS,
+    CURVES,
+    UPDATES,
+    Outcome,
+    TaskData,
+    TrialFixedPoints,
+    TrialMeasurements,
+    TrialResult,
+    TrialSpectra,
+)
 
 
 def random(*shape, seed=0):
@@ -39,7 +49,10 @@ def trial_result(index=0):
     curves = {n: random(4, seed=i) for i, n in enumerate(CURVES)}
     curves["train_loss"][0] = np.nan
     outcome = Outcome(diverged=False, seconds=1.0, test_loss=None, test_metric=0.5, parameter_count=7)
-    return TrialResult(study.trial(index, options={"leak": 0.5, "rank": 3, "kind": "x"}), outcome, curves, weights)
+    updates = {n: random(6, seed=i).astype(np.float32) for i, n in enumerate(UPDATES)}
+    state = {"head.bias": {"step": np.float32([3]), "exp_avg": np.float32([0.1])}}
+    own = study.trial(index, options={"leak": 0.5, "rank": 3, "kind": "x"})
+    return TrialResult(own, outcome, curves, updates, weights, state)
 
 
 def trial_spectra(index=0):
@@ -54,6 +67,7 @@ MAKERS = {
     TaskData: task_data,
     TrialResult: trial_result,
     TrialSpectra: trial_spectra,
+    TrialMeasurements: study.measurements,
     TrialFixedPoints: study.fixed_points,
 }
 
@@ -377,7 +391,7 @@ def test_a_folder_of_trials_is_read_without_its_weights(tmp_path, monkeypatch):
     monkeypatch.setattr(files.ArrayFile, "read", lambda self, *asked: names.extend(asked) or read(self, *asked))
     records.trials_in(tmp_path)
     assert names
-    assert all(name.startswith("curves/") for name in names)
+    assert all(name.startswith(("curves/", "updates/")) for name in names)
 
 
 def test_the_checksum_of_weights_depends_on_the_weights_alone(tmp_path):

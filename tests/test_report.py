@@ -58,7 +58,7 @@ def settings_of(study, tasks, cells, *sections):
     return config.load(*sections)
 
 
-def written(folder, trials, spectra, splits, noise=None):
+def written(folder, trials, spectra, measurements, splits, noise=None):
     """Save a study, report on it, and return it as it was loaded, its page, and the PNG of each of its figures."""
     tasks, cells = (list(dict.fromkeys(getattr(r.trial, name) for r in trials)) for name in ("task", "cell"))
     with pytest.MonkeyPatch.context() as patch:
@@ -73,7 +73,7 @@ def written(folder, trials, spectra, splits, noise=None):
         for result, measured in zip(trials, spectra, strict=True):
             result.save(result.trial.path(layout.trials(result.trial.task)))
             measured.save(result.trial.path(layout.spectra(result.trial.task)))
-        table = features.table(trials, spectra, settings.success.threshold)
+        table = features.table(trials, spectra, measurements, settings.success.threshold)
         final = table[table["checkpoint"] == "final"][["trial", "task", "cell", "score", "success"]].reset_index(drop=True)
         predictions = answers(final, splits, noise or {})
         save_table(layout.FEATURES, table)
@@ -94,22 +94,22 @@ def whole_folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def report(whole_folder):
     """Two tasks and two cells, with a diverged trial, lost exponents, a loss of 1e6 and an infinite one."""
-    trials, spectra = made.study(trials=6, tasks=("mnist_rows", "fulda_runoff"), cells=("elman", "gru"))
+    trials, spectra, measured = made.study(trials=6, tasks=("mnist_rows", "fulda_runoff"), cells=("elman", "gru"))
     trials[0] = replace(made.result([2.0, np.nan, np.nan, np.nan], diverged=True), trial=trials[0].trial)
     trials[1] = replace(made.result([2.0, 1e6, np.inf, 2e6]), trial=trials[1].trial)
     lost = np.tile([0.1, -1.0, -20.0, -np.inf], (3, 2, 1))
     spectra[0] = replace(made.spectra(np.where([[[True]], [[False]], [[False]]], lost, np.nan)), trial=trials[0].trial)
     spectra[1] = replace(made.spectra(lost), trial=trials[1].trial)
-    return written(whole_folder, trials, spectra, SPLITS, {"all": 0.02, "all but spectra": 0.1})
+    return written(whole_folder, trials, spectra, measured, SPLITS, {"all": 0.02, "all but spectra": 0.1})
 
 
 @pytest.fixture(scope="module")
 def lonely_report(tmp_path_factory):
     """One task and one cell, all trials diverged: two splits are missing and no measure is defined."""
-    trials, spectra = made.study(trials=4, tasks=("mnist_rows",), cells=("elman",))
+    trials, spectra, measured = made.study(trials=4, tasks=("mnist_rows",), cells=("elman",))
     trials = [replace(made.result([2.0, np.nan, np.nan, np.nan], diverged=True), trial=r.trial) for r in trials]
     spectra = [replace(made.spectra(np.full((3, 2, 4), np.nan)), trial=s.trial) for s in spectra]
-    return written(tmp_path_factory.mktemp("lonely"), trials, spectra, SPLITS[:1])
+    return written(tmp_path_factory.mktemp("lonely"), trials, spectra, measured, SPLITS[:1])
 
 
 @pytest.fixture(scope="module")
@@ -407,8 +407,8 @@ def test_a_share_has_wilsons_interval():
 
 def test_of_many_cells_each_has_one_panel_of_spectra_and_each_task_one_of_training():
     tasks, cells = {f"task{i}": f"Title {i}" for i in range(3)}, [f"cell{i:02d}" for i in range(20)]
-    trials, spectra = made.study(trials=2, tasks=tuple(tasks), cells=cells)
-    table = features.table(trials, spectra, 0.8)
+    trials, spectra, measured = made.study(trials=2, tasks=tuple(tasks), cells=cells)
+    table = features.table(trials, spectra, measured, 0.8)
     by_cell = dynamics.spectra(spectra, dict.fromkeys(table["trial"], True), "early", tasks, cells)
     by_task = dynamics.training_curves(trials, table, tasks, cells, 0.8)
     for figure, names, count in ((by_cell, cells, 2 * 3), (by_task, list(tasks.values()), 2 * 20)):
@@ -438,7 +438,8 @@ def test_bands_are_the_quartiles_of_each_exponent_and_cells_stand_in_the_order_o
     trials = [made.result(cell=cell, index=index) for cell, _, index in names]
     spectra = [made.spectra(np.full((3, 2, 4), index * unit), cell=cell, index=index) for cell, unit, index in names]
     spectra[0] = made.spectra(np.full((3, 2, 4), np.nan), cell="elman", index=0)
-    figure = bands.spectra_by_cell(features.table(trials, spectra, 0.8), ["elman", "gru", "lstm"])
+    measured = [made.measurements(cell=cell, index=index) for cell, _, index in names]
+    figure = bands.spectra_by_cell(features.table(trials, spectra, measured, 0.8), ["elman", "gru", "lstm"])
     assert [axes.get_title("left") for axes in figure.axes] == ["gru", "lstm", "elman"]
     for axes, unit in zip(figure.axes[:2], (-0.1, -0.2), strict=True):
         assert [c.get_paths()[0].vertices[:, 1].min() for c in axes.collections] == pytest.approx([1.5 * unit] * 2)

@@ -132,7 +132,7 @@ def test_outs_are_paths_of_the_layout():
         for kind in ("outs", "metrics", "plots")
         for o in s.get(kind, [])
     }
-    by_task = [layout.data, layout.trials, layout.spectra, layout.fixed_points]
+    by_task = [layout.data, layout.trials, layout.spectra, layout.measurements, layout.fixed_points]
     whole = [layout.FEATURES, layout.FEATURES_CSV, layout.PREDICTOR, layout.METRICS, layout.PAGE, layout.FIGURES]
     assert outs == {p.as_posix() for p in [*(f(TASK) for f in by_task), *whole]}
 
@@ -150,15 +150,15 @@ def test_dvc_reads_the_graph_of_the_design():
     edges = {tuple(re.sub(r"@.*", "", n) for n in e) for e in re.findall(r'"([^"]+)" -> "([^"]+)"', answer.stdout)}
     assert edges == {
         ("prepare", "train"),
-        ("prepare", "spectrum"),
+        ("prepare", "measure"),
         ("prepare", "fixed_points"),
         ("prepare", "report"),
-        ("train", "spectrum"),
+        ("train", "measure"),
         ("train", "fixed_points"),
         ("train", "features"),
         ("train", "report"),
-        ("spectrum", "features"),
-        ("spectrum", "report"),
+        ("measure", "features"),
+        ("measure", "report"),
         ("fixed_points", "report"),
         ("features", "predictor"),
         ("features", "report"),

@@ -114,7 +114,7 @@ def test_a_study_ends_with_tables_a_report_a_predictor_and_one_run_per_trial(stu
     assert list((study / "report/figures").glob("*.png"))
     assert len(runs(study, "trials")) == 16
     assert len(set(runs(study, "trials"))) == 16
-    stages = [f"{stage} {task}" for stage in ("prepare", "train", "spectrum", "fixed_points") for task in TASKS]
+    stages = [f"{stage} {task}" for stage in ("prepare", "train", "measure", "fixed_points") for task in TASKS]
     assert runs(study, "stages") == sorted([*stages, "features", "predictor", "report"])
     shown = dvc("metrics", "show", cwd=study).stdout
     assert "metrics/predictor.json" in shown
@@ -221,14 +221,14 @@ def source(study):
 def test_a_comment_in_a_cell_trains_nothing_and_measures_nothing(study, source):
     before = files(study)
     source("pipeline/cells/gru.py", "    def step(", "    # a remark\n    def step(")
-    assert "train@fulda_runoff" in ran(dvc("repro", "train@fulda_runoff", "spectrum@fulda_runoff", cwd=study))
+    assert "train@fulda_runoff" in ran(dvc("repro", "train@fulda_runoff", "measure@fulda_runoff", cwd=study))
     assert files(study) == before
 
 
 def test_a_change_of_a_cells_equation_trains_its_trials_alone(study, source):
     before = files(study, "fulda_runoff/*.safetensors")
     source("pipeline/cells/elman.py", "    def step(", "    scale: ClassVar = 1.0\n\n    def step(")
-    dvc("repro", "train@fulda_runoff", "spectrum@fulda_runoff", cwd=study)
+    dvc("repro", "train@fulda_runoff", "measure@fulda_runoff", cwd=study)
     after = files(study, "fulda_runoff/*.safetensors")
     assert {p: t for p, t in after.items() if "gru" in p.name} == {p: t for p, t in before.items() if "gru" in p.name}
     assert not {p for p in after if "elman" in p.name} & set(before)

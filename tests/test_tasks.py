@@ -97,6 +97,15 @@ def test_data_that_is_not_finite_is_refused(monkeypatch):
         task.prepare("fulda_runoff", "packaged", 2026)
 
 
+@pytest.mark.parametrize("name", ["mnist_rows", "adding"])
+def test_a_size_that_a_task_lacks_is_refused_with_those_there_are(name):
+    lacking = {"mnist_rows": "long", "adding": "tiny"}[name]
+    there = {"mnist_rows": "packaged or full", "adding": "packaged or long or full"}[name]
+    with pytest.raises(DataError, match=rf"{name} .*prepare.size = {lacking}; .*{there}$") as raised:
+        tasks.get(name).prepare(name, lacking, 2026)
+    sentence(raised)
+
+
 def test_unknown_task_is_refused_with_those_there_are():
     with pytest.raises(ConfigError, match=r"no task 'mnist'; there are adding, .*english_characters, .*mnist_rows"):
         tasks.get("mnist")
@@ -201,6 +210,40 @@ def test_blocks_cover_the_series_once_in_natural_order(seed):
     assert sorted(taken) == list(range(1003))
     for spans in places.values():
         assert spans == sorted(spans, key=lambda b: b.start)
+
+
+# The long data
+
+LONG = [name for name in tasks.names() if "long" in tasks.get(name).sizes]
+
+
+def test_tasks_whose_lag_can_grow_have_a_long_form():
+    grown = {"adding", "copying", "flip_flop", "planted_window", "valence_text", "english_characters", "delayed_xor", "arma"}
+    grown |= {"match_to_sample", "dyck_words", "modular_counting", "narma10", "mackey_glass", "lorenz", "frequencies"}
+    assert set(LONG) == grown | {"marked_parity"}
+    assert all({"packaged", "full"} <= set(tasks.get(name).sizes) for name in tasks.names())
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_long_sequences_are_two_to_three_times_as_long_and_no_more(name, prepared):
+    info, packaged = tasks.get(name).prepare(name, "long", 2026).info, prepared(name).info
+    assert info.size == "long"
+    assert 2 * packaged.steps <= info.steps <= 3 * packaged.steps
+    assert all(info.sequences[split] <= packaged.sequences[split] for split in SPLITS)
+    assert (info.input_size, info.output_size, info.head) == (packaged.input_size, packaged.output_size, packaged.head)
+    assert info.hash != packaged.hash
+
+
+def test_long_passages_of_prose_are_125_characters_of_the_same_text(prepared):
+    text, _, _ = english_characters._packaged()
+    data = tasks.get("english_characters").prepare("english_characters", "long", 2026)
+    assert data.info.notes == prepared("english_characters").info.notes
+    for split in ("validation", "test"):
+        inputs, targets = data.split(split)
+        assert np.array_equal(inputs[1:], targets[:-1])
+        passages = [p for p in text_of(inputs, data.info.notes["vocabulary"]) if "\0" not in p]
+        assert len(passages) > 0.8 * inputs.shape[1]  # the others contain a character that training does not
+        assert all(len(p) == 125 and p in text for p in passages)
 
 
 # Sequences that drive a spectrum

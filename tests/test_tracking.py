@@ -342,7 +342,7 @@ def test_the_run_of_a_sweep_sums_it_up_by_cell_and_has_the_settings_and_times_of
     assert run.data.params == {"train.learning_rate.low": "0.0001", "cells": "['elman', 'gru']"}
     assert (run.info.start_time, run.info.end_time) == (1_000_000, 1_020_000)
     assert [(i.dataset.name, i.dataset.digest) for i in run.inputs.dataset_inputs] == [(task, "d" * 12)]
-    run = only(f"tags.stage = 'spectrum' and tags.task = '{task}'", views.STAGES)
+    run = only(f"tags.stage = 'measure' and tags.task = '{task}'", views.STAGES)
     assert {"trials": 1, "median_exponent_1_early": 0.5}.items() <= run.data.metrics.items()
 
 
@@ -377,8 +377,7 @@ def test_the_run_of_fixed_points_shows_their_counts_and_later_their_picture(task
 def fitted(tmp_path_factory):
     """A folder with features, a predictor and a report, and the name of the rival."""
     folder = tmp_path_factory.mktemp("fitted")
-    results, spectra = study.study(trials=6)
-    table = features.table(results, spectra, 0.8)
+    table = features.table(*study.study(trials=6), 0.8)
     rows, random = inputs.trial_inputs(table), np.random.default_rng(0)
     options = config.PredictorSettings(outer_folds=2, inner_folds=2, trees=2, bootstrap=100)
     answers = pd.concat(
@@ -734,7 +733,7 @@ def test_importing_the_room_does_not_load_mlflow():
 
 
 def test_every_column_that_a_view_shows_is_one_that_runs_have(own_store, fitted):
-    results, spectra = study.study(trials=6)
+    results, spectra, _ = study.study(trials=6)
     for result, measured in zip(results, spectra, strict=True):
         saved(result)
         measured.save(layout.spectra(result.trial.task) / f"{result.trial.id}.safetensors")

@@ -1,6 +1,7 @@
 """Trainings: what they promise, against torch's own modules, optimiser and autograd."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,12 +18,17 @@ from pipeline.core.errors import ArtefactError
 from pipeline.core.records import CHECKPOINTS, CURVES, TrialResult
 from pipeline.training import Network, train
 from pipeline.training.job import Training, diverged
+from pipeline.training.loop import optimiser_at
 
 
 @pytest.fixture(scope="session")
 def images(prepared):
     """60 images to train on and 20 of each other split."""
     return cut(prepared("mnist_rows"), 60, 20)
+
+
+def replace_hyper(trial, **changes):
+    return replace(trial, hyper_parameters=replace(trial.hyper_parameters, **changes))
 
 
 def answers(trial, weights, inputs):
@@ -129,6 +135,62 @@ def test_weight_decay_shrinks_the_weights_beside_the_step_of_adam(images):
         expected = plain.weights["final"][name] - 0.02 * 0.5 * begin
         np.testing.assert_allclose(decayed.weights["final"][name], expected, rtol=0, atol=4 * 2**-24)
     assert any(np.abs(decayed.weights["final"][n] - w).max() > 1e-4 for n, w in plain.weights["final"].items())
+
+
+def test_sgd_is_the_recursion_of_momentum(images):
+    """v = 0.9 v + g, w = w - rate v (Sutskever et al. 2013), with torch's own modules and autograd."""
+    trial = replace_hyper(trial_of(images, "gru", epochs=1, early_epoch=1), optimiser="sgd", learning_rate=0.05, batch_size=60)
+    result = train(replace(trial, epochs=2), images)  # two steps with all 60 images
+    weights = {n: torch.tensor(w, dtype=torch.float64) for n, w in result.weights["initial"].items()}
+    inputs, targets = tensors_of(images, "train")
+    velocity = {n: torch.zeros_like(w) for n, w in weights.items()}
+    for _ in range(2):
+        recurrent, linear = (m.double() for m in twin("gru", {n: w.numpy() for n, w in weights.items()}))
+        cross_entropy(linear(recurrent(inputs.double())[0][-1]), targets.long()).backward()
+        gradients = {f"cell.{n.removesuffix('_l0')}": p.grad for n, p in recurrent.named_parameters()}
+        gradients |= {f"head.{n}": p.grad for n, p in linear.named_parameters()}
+        for name, gradient in gradients.items():
+            velocity[name] = 0.9 * velocity[name] + gradient
+            weights[name] = weights[name] - 0.05 * velocity[name]
+    for name, expected in weights.items():  # float32 rounding of two steps
+        assert_close(torch.from_numpy(result.weights["final"][name]).double(), expected, rtol=0, atol=2e-6)
+
+
+def test_every_mini_batch_leaves_its_loss_and_its_gradient_norm(images):
+    result = train(trial_of(images, "elman"), images)
+    batches = math.ceil(60 / result.trial.batch_size)
+    for name, per_epoch in (("loss", "train_loss"), ("gradient_norm", "gradient_norm")):
+        rows = result.updates[name].reshape(result.trial.epochs, batches)
+        assert rows.mean(1) == pytest.approx(result.curves[per_epoch][1:], rel=1e-5)  # float32
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+def test_an_optimiser_goes_on_where_the_early_checkpoint_left_it(optimiser, images):
+    """A step from the stored weights and state is the step of the training itself: all 60 images are in each mini-batch."""
+    trial = replace_hyper(trial_of(images, "lstm"), optimiser=optimiser, batch_size=60, weight_decay=0.1)
+    early, later = (train(replace(trial, epochs=epochs, early_epoch=2), images) for epochs in (2, 3))
+    module = Network.of(trial).init(torch.Generator())
+    module.load(early.weights["early"])
+    optimiser = optimiser_at("early", module, early)
+    inputs, targets = tensors_of(images, "train")
+    cross_entropy(module(inputs), targets.long()).backward()
+    optimiser.step()
+    for name, expected in module.weights().items():  # the images come in another order: rounding of a mean
+        assert_close(torch.from_numpy(expected), torch.from_numpy(later.weights["final"][name]), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("cell", ["elman", "lstm", "gru"])
+def test_orthogonal_initialisation_makes_each_recurrent_block_orthogonal_and_changes_nothing_else(cell, images):
+    plain, other = (
+        Network.of(replace_hyper(trial_of(images, cell), initialisation=kind)).init(torch.Generator().manual_seed(3)).weights()
+        for kind in ("uniform", "orthogonal")
+    )
+    for name in plain:
+        if name != "cell.weight_hh":
+            assert (plain[name] == other[name]).all()
+    size = plain["cell.weight_hh"].shape[1]
+    for block in torch.from_numpy(other["cell.weight_hh"]).split(size):
+        assert_close(block @ block.T, torch.eye(size), rtol=0, atol=1e-5)  # float32, products of `size` terms
 
 
 def test_clipping_limits_the_step(images):

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML, YAMLError
 
 from . import registry
 from .errors import ConfigError
-from .hyper_parameters import DECLARED, Count, Positive, Range, Value
+from .hyper_parameters import DECLARED, TASKS_OWN, Count, Positive, Range, Value
 
 PARAMS, PROFILES = Path("params.yaml"), Path("profiles")
 
@@ -45,13 +45,14 @@ class _Section(BaseModel):
 class Prepare(_Section):
     """Which form of the datasets."""
 
-    size: Literal["packaged", "full"]
+    size: Literal["packaged", "long", "full"]
 
 
 class TrainBase(_Section):
     """The trials of one task and cell, without the hyper-parameters, which `Train` adds as they are declared."""
 
     trials: Count
+    repeated: Annotated[int, Field(ge=0)]
     epochs: Count
     early_epoch: Count
     state: Literal["stateless", "stateful", "ordered", "conditional"]
@@ -63,13 +64,19 @@ class TrainBase(_Section):
             raise ValueError(f"early_epoch ({self.early_epoch}) should not exceed epochs ({self.epochs})")
         return self
 
+    @model_validator(mode="after")
+    def _repeated_are_drawn(self) -> Self:
+        if self.repeated > self.trials:
+            raise ValueError(f"repeated ({self.repeated}) should not exceed trials ({self.trials})")
+        return self
+
     def drawn(self, hyper_parameter: str) -> Any:
         """The setting of a hyper-parameter: a `Range` or a tuple of choices."""
         return getattr(self, hyper_parameter)
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
-        registry.check("heads", self.drawn("head"), also=["default"])
+        registry.check("heads", self.drawn("head"), also=[TASKS_OWN])
         registry.check("cells", self.options)
         return self
 

@@ -17,6 +17,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+TASKS_OWN = "default"  # a batch size or head that is the task's own
 
 
 class Range(BaseModel):
@@ -73,7 +74,7 @@ class HyperParameters:
         "p of uniform(-p, p), from which a cell draws its parameters, or only its input weights where its recurrent "
         "weights have an initialisation of their own",
     )  # fmt: skip
-    learning_rate: float = _declare(Range, 1, "log", "learning rate of AdamW")
+    learning_rate: float = _declare(Range, 1, "log", "learning rate of the optimiser")
     hidden_size: int = _declare(_choices(Count), 2, "log", "H", unit="units")
     clip_norm: float = _declare(_choices(NotNegative), 3, "linear", "largest norm of a gradient, 0 for no clipping", default=0.0)
     dropout: float = _declare(
@@ -82,11 +83,26 @@ class HyperParameters:
     head: str = _declare(
         _choices(str), 5, "category", "what reads the outputs of the cell, a file of `pipeline/heads`", default="another"
     )
-    weight_decay: float = _declare(_choices(NotNegative), 6, "linear", "decoupled weight decay of AdamW, 0 for none", default=0.0)
+    weight_decay: float = _declare(
+        _choices(NotNegative), 6, "linear", "weight decay, 0 for none; decoupled if the optimiser is AdamW", default=0.0
+    )
+    optimiser: str = _declare(
+        _choices(Literal["adamw", "sgd"]), 7, "category", "adamw, or sgd with momentum 0.9", default="adamw"
+    )  # fmt: skip
+    initialisation: str = _declare(
+        _choices(Literal["uniform", "torch", "orthogonal"]), 8, "category",
+        "uniform draws from uniform(-p, p); torch is uniform with p = H^-1/2, the default of torch's modules; orthogonal is "
+        "uniform with each H x H block of `weight_hh` replaced by a random orthogonal matrix",
+        default="torch",
+    )  # fmt: skip
+    batch_size: int = _declare(
+        _choices(Literal["default"] | Count), 9, "log", "sequences per mini-batch", unit="sequences", default=50
+    )
 
 
 DECLARED: dict[str, Declaration] = {f.name: f.metadata["declaration"] for f in fields(HyperParameters)}
 CATEGORIES = tuple(name for name, d in DECLARED.items() if d.scale == "category")
+CHOICES = {"optimiser": ("adamw", "sgd"), "initialisation": ("uniform", "torch", "orthogonal")}  # of categories that are no files
 NUMBERS = tuple(name for name, d in DECLARED.items() if d.scale != "category")
 
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-STAGES = ("prepare", "train", "spectrum", "fixed_points", "features", "predictor", "report")  # in the order in which they run
+# in the order in which they run
+STAGES = ("prepare", "train", "measure", "fixed_points", "features", "predictor", "report")
 
 FEATURES = Path("features/features.parquet")
 FEATURES_CSV = Path("features/features.csv")
@@ -29,6 +30,11 @@ def trials(task: str) -> Path:
 def spectra(task: str) -> Path:
     """Folder of the spectra of a task's trials, one file per trial."""
     return Path("spectra") / task
+
+
+def measurements(task: str) -> Path:
+    """Folder of the early measurements of a task's trials, one file per trial."""
+    return Path("measurements") / task
 
 
 def fixed_points(task: str) -> Path:

@@ -20,8 +20,10 @@ from .hyper_parameters import HyperParameters, Value
 from .stored import ArrayRecord, JsonRecord
 
 CHECKPOINTS = ("initial", "early", "final")
+MOMENTS = CHECKPOINTS[:2]  # at which a predictor is asked, and measurements are taken
 CONSTANT_INPUTS = ("zero", "mean")  # x = 0, and the mean of the inputs that drive the network
 CURVES = ("train_loss", "validation_loss", "validation_metric", "gradient_norm", "gradient_norm_max")
+UPDATES = ("loss", "gradient_norm")  # of each mini-batch, the norm before clipping
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class TaskInfo:
         head: name of the task's own head.
         batch_size: sequences per mini-batch.
         ordered: whether the sequences are a series cut up.
-        size: "packaged" or "full".
+        size: "packaged", "long" or "full".
         input_size, output_size, steps: I, O, and T of a training sequence.
         sequences: split -> number of sequences.
         chance: loss on the validation split of the best constant answer.
@@ -101,12 +103,12 @@ class Trial:
 
     Attributes:
         task, cell: names of their files.
-        index: place in the draws of this task and cell.
+        index: place among the trials of this task and cell.
+        draw: place of its hyper-parameters in the draws; trials with the same draw differ in their seed alone.
         seed: of the trial's own generator.
         hyper_parameters: as drawn.
         options: the cell's own options that differ from its defaults.
         state: what happens to the state between sequences, a name of `training.policies`.
-        batch_size: sequences per mini-batch.
         epochs, early_epoch: length of the training, and of its part up to the early checkpoint.
         input_size, output_size, steps: I, O, and T of a training sequence.
         chance: loss of the best constant answer.
@@ -119,11 +121,11 @@ class Trial:
     task: str
     cell: str
     index: int
+    draw: int
     seed: int
     hyper_parameters: HyperParameters
     options: dict[str, Value]
     state: str
-    batch_size: int
     epochs: int
     early_epoch: int
     input_size: int
@@ -139,6 +141,11 @@ class Trial:
     def id(self) -> str:
         """16 hex digits that differ between trials that could give different results."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def batch_size(self) -> int:
+        """Sequences per mini-batch."""
+        return self.hyper_parameters.batch_size
 
     @property
     def name(self) -> str:
@@ -180,6 +187,8 @@ class TrialResult(ArrayRecord):
         trial: what was trained.
         outcome: what became of it.
         curves: name in CURVES -> (epochs + 1,) float64, entry 0 before training; NaN where not measured.
+        updates: name in UPDATES -> (mini-batches of all epochs,) float32, in their order; NaN where not measured.
+        optimiser: name of a trained parameter -> name of a state -> array, the state of the optimiser at the early checkpoint.
         weights: checkpoint in CHECKPOINTS -> parameter name -> float32 array. Those of a file are read, and checked,
             each time that a checkpoint is asked for.
     """
@@ -187,10 +196,12 @@ class TrialResult(ArrayRecord):
     trial: Trial
     outcome: Outcome
     curves: Arrays
+    updates: Arrays = field(repr=False)
     weights: Mapping[str, Arrays] = field(repr=False)
+    optimiser: Mapping[str, Arrays] = field(repr=False)
 
     def __post_init__(self) -> None:
-        if set(self.curves) != set(CURVES) or set(self.weights) != set(CHECKPOINTS):
+        if set(self.curves) != set(CURVES) or set(self.updates) != set(UPDATES) or set(self.weights) != set(CHECKPOINTS):
             raise ArtefactError("lacks curves or checkpoints")
         if {len(curve) for curve in self.curves.values()} != {self.trial.epochs + 1}:
             raise ArtefactError("has curves of a wrong length")
@@ -244,6 +255,31 @@ class TrialSpectra(ArrayRecord):
         Exponents of a sequence below the floor count as the floor.
         """
         return finite_mean(self.exponents[CHECKPOINTS.index(checkpoint)], floor=floor)
+
+
+@dataclass(frozen=True)
+class TrialMeasurements(ArrayRecord):
+    """The early measurements of one trial, before training and at the early checkpoint.
+
+    Attributes:
+        trial: whose they are.
+        seconds: measurement, a file of `pipeline/measuring` -> mean wall time at one checkpoint.
+        columns: names of the numbers.
+        values: (2, columns) float64, NaN where not defined.
+    """
+
+    trial: Trial
+    seconds: dict[str, float]
+    columns: list[str]
+    values: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if self.values.shape != (len(MOMENTS), len(self.columns)):
+            raise ArtefactError("lacks columns or checkpoints")
+
+    def at(self, moment: str) -> dict[str, float]:
+        """The numbers at a checkpoint."""
+        return dict(zip(self.columns, self.values[MOMENTS.index(moment)].tolist(), strict=True))
 
 
 def finite_mean(per_sequence: NDArray[np.float64], *, floor: float = -np.inf) -> NDArray[np.float64]:
@@ -415,7 +451,12 @@ def spectra_in(folder: Path) -> list[TrialSpectra]:
     return sorted(map(TrialSpectra.load, array_files(folder)), key=_place)
 
 
-def _place(record: TrialResult | TrialSpectra) -> tuple[str, int]:
+def measurements_in(folder: Path) -> list[TrialMeasurements]:
+    """All early measurements of a folder, sorted as the trials; ArtefactError if there are none."""
+    return sorted(map(TrialMeasurements.load, array_files(folder)), key=_place)
+
+
+def _place(record: TrialResult | TrialSpectra | TrialMeasurements) -> tuple[str, int]:
     return record.trial.cell, record.trial.index
 
 

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ..core import registry
 from ..core.errors import ModuleError
-from ..core.hyper_parameters import DECLARED, NUMBERS, Range, Value
+from ..core.hyper_parameters import CHOICES, DECLARED, NUMBERS, Range, Value
 from .inputs import CATEGORIES, DIVERGED, LIMITS
 
 OWN = "another"  # a task, cell or head that the study does not have
@@ -124,7 +124,8 @@ def _numbers(column: str, values: pd.Series) -> NDArray[np.float64]:
 
 
 def _names(column: str, values: pd.Series, about: Mapping[str, Any]) -> list[str | None]:
-    there = [*sorted({*about[f"{column}s"], *registry.names(f"{column}s")} - {OWN}), OWN]
+    own = CHOICES.get(column) or registry.names(f"{column}s")
+    there = [*sorted({*about[f"{column}s"], *own} - {OWN}), OWN]
     names = [None if _absent(value) else value for value in values]
     for name in names:
         if name is not None:

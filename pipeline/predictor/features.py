@@ -2,34 +2,28 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..core.columns import Column
 from ..core.dimension import kaplan_yorke_dimension
 from ..core.errors import ArtefactError
 from ..core.hyper_parameters import DECLARED, Value
-from ..core.records import CHECKPOINTS, TrialResult, TrialSpectra, finite_mean
+from ..core.records import CHECKPOINTS, MOMENTS, TrialMeasurements, TrialResult, TrialSpectra, finite_mean
 from ..core.tables import Table
+from ..measuring import columns as measured_columns
+from ..measuring.base.curve import COLUMNS as CURVE_COLUMNS
+from ..measuring.base.curve import curve
 from .success import final_losses, scores
 
 FLOOR = -20.0  # nats per step; exponents of a sequence below it, -inf too, count as this
 NEAR_ZERO = 0.05  # nats per step
 QUANTILES = (5, 25, 50, 75, 95)
 RANKS = 32  # points of the grid on which spectra of all sizes are compared whole
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of the table: its unit, what it holds, and its least and largest possible value."""
-
-    unit: str
-    meaning: str
-    least: float = -math.inf
-    most: float = math.inf
 
 
 IDENTITY = {
@@ -40,6 +34,7 @@ IDENTITY = {
         "", "the cell's own options that differ from its defaults, such as `leak=0.3`; the predictor does not see them"
     ),
     "index": Column("", "the trial's place in its sweep"),
+    "draw": Column("", "the same of its hyper-parameters; trials with the same draw differ in their seed alone"),
     "checkpoint": Column("", "initial, early or final"),
     "epoch": Column("epochs", "epochs trained at the checkpoint"),
 }
@@ -47,11 +42,20 @@ HYPER_PARAMETERS = {name: Column(declared.unit, declared.meaning) for name, decl
     "parameter_count": Column("", "trained numbers of the whole network"),
     "state_size": Column("", "S, the number of exponents: H, or 2 H for an LSTM"),
     "steps": Column("steps", "T, length of a training sequence"),
+    "updates": Column("", "mini-batches of the whole training"),
+    "epochs": Column("epochs", "of the whole training"),
 }
 PROGRESS = {
     "relative_loss": Column("", "validation loss at the checkpoint / loss by chance"),
     "gradient_norm": Column("", "mean norm of the gradient over the checkpoint's epoch, before clipping; empty at the start"),
     "gradient_norm_max": Column("", "largest norm of a gradient in that epoch"),
+}
+MEASURED = measured_columns()  # by the files of `pipeline/measuring`; empty at the end of training
+STRETCHES = {"eighth": "the first eighth of the first epoch", "epoch": "the epochs up to the early checkpoint"}
+CURVE = {
+    f"{stretch}_{name}": Column(column.unit, f"of {meaning}: {column.meaning}", column.least, column.most)
+    for stretch, meaning in STRETCHES.items()
+    for name, column in CURVE_COLUMNS.items()
 }
 MEASUREMENT = {
     "sequences": Column("", "B, number of sequences that drove the network while its spectrum was measured", 1),
@@ -70,6 +74,8 @@ SPECTRUM = {
     "share_remembering": Column("", "share of exponents above -1 / T: directions that outlast a training sequence", 0, 1),
     **{f"quantile_{q:02d}": Column("nats/step", f"{q} % of the exponents lie below it") for q in QUANTILES},
     "growth_over_sequence": Column("nats", "exponent_1 x T: log growth of a perturbation over a training sequence"),
+    "growth_over_lag": Column("nats", "exponent_1 x tau*, the lag that the task needs, at least 1"),
+    "share_remembering_lag": Column("", "share of exponents above -1 / tau*", 0, 1),
     "spread_over_sequences": Column("nats/step", "standard deviation of exponent_1 between driving sequences", 0),
     "standard_error": Column("nats/step", "of exponent_1; empty if that is -inf", 0),
     "lost_count": Column(
@@ -100,11 +106,17 @@ OUTCOME = {
     "score": Column("", "(chance - final_loss) / (chance - best_loss), within 0 and 1; 0 if the trial diverged"),
     "success": Column("", "whether the score reaches `success.threshold` of params.yaml"),
     "diverged": Column("", "whether a loss or gradient became infinite or NaN"),
+    "validation_losses": Column("", "validation loss before training and after each epoch / loss by chance; a list"),
+    "training_seconds": Column("s", "wall time of the training, evaluations included"),
+    "measuring_seconds": Column("s", "wall time of all early measurements without spectra, at one checkpoint"),
+    "spectrum_seconds": Column("s", "wall time of the spectrum at one checkpoint"),
 }
 GROUPS = {
     "Which trial": IDENTITY,
     "Hyper-parameters and sizes": HYPER_PARAMETERS,
     "Progress at the checkpoint": PROGRESS,
+    "Early measurements at the checkpoint": MEASURED,
+    "The training so far, the same in all rows of a trial": CURVE,
     "How the spectrum was measured": MEASUREMENT,
     "Spectrum at the checkpoint": SPECTRUM,
     "Change of the spectrum since initialisation": CHANGE,
@@ -113,32 +125,44 @@ GROUPS = {
 }
 
 
-def table(trials: Sequence[TrialResult], spectra: Sequence[TrialSpectra], threshold: float) -> pd.DataFrame:
+def table(
+    trials: Sequence[TrialResult],
+    spectra: Sequence[TrialSpectra],
+    measurements: Sequence[TrialMeasurements],
+    threshold: float,
+) -> pd.DataFrame:
     """The table of all trials, columns in the order of GROUPS, rows sorted by task, cell, index and checkpoint.
 
     Raises:
-        ArtefactError: a trial lacks its spectra.
+        ArtefactError: a trial lacks its spectra or measurements.
     """
     measured = {s.trial.id: s for s in spectra}
+    early = {m.trial.id: m for m in measurements}
     outcomes = _outcomes(trials, threshold)
     rows = []
     for result in trials:
         trial = result.trial
         if trial.id not in measured:
             raise ArtefactError(f"trial {trial.id} ({trial.name}) has no spectra; run `dvc repro` to measure them")
-        rows += _rows(result, measured[trial.id], outcomes[trial.id])
+        if trial.id not in early:
+            raise ArtefactError(f"trial {trial.id} ({trial.name}) has no early measurements; run `dvc repro` to take them")
+        rows += _rows(result, measured[trial.id], early[trial.id], outcomes[trial.id])
     columns = [name for group in GROUPS.values() for name in group]
     return pd.DataFrame(rows)[columns].sort_values(["task", "cell", "index", "epoch"], kind="stable", ignore_index=True)
 
 
-def spectrum_features(per_sequence: NDArray[np.float64], standard_error: float, steps: int) -> dict[str, float]:
+def spectrum_features(
+    per_sequence: NDArray[np.float64], standard_error: float, steps: int, lag: float | None = None
+) -> dict[str, float]:
     """The features SPECTRUM of one spectrum.
 
     Args:
         per_sequence: (B, S) exponents, nats per step; rows with NaN are sequences that diverged.
         standard_error: of the largest exponent.
         steps: length of a training sequence.
+        lag: tau*, the lag that the task needs; all steps but one by default.
     """
+    lag = max(1.0, steps - 1 if lag is None else lag)
     whole = per_sequence[~np.isnan(per_sequence).any(axis=1)]
     diverged = 1 - len(whole) / len(per_sequence)
     if not len(whole):
@@ -161,6 +185,8 @@ def spectrum_features(per_sequence: NDArray[np.float64], standard_error: float, 
         "share_remembering": float((exponents > -1 / steps).mean()),
         **{f"quantile_{q:02d}": float(np.quantile(exponents, q / 100)) for q in QUANTILES},
         "growth_over_sequence": float(exponents[0] * steps),
+        "growth_over_lag": float(exponents[0] * lag),
+        "share_remembering_lag": float((exponents > -1 / lag).mean()),
         "spread_over_sequences": float(first.std(ddof=1)) if len(first) > 1 else 0.0,
         "standard_error": float(standard_error),
         "lost_count": float(lost.sum()),
@@ -267,34 +293,57 @@ def _outcomes(trials: Sequence[TrialResult], threshold: float) -> dict[str, dict
                 "score": float(score),
                 "success": bool(score >= threshold),
                 "diverged": result.outcome.diverged,
+                "validation_losses": (result.curves["validation_loss"] / chance).tolist(),
             }
     return outcomes
 
 
-def _rows(result: TrialResult, spectra: TrialSpectra, outcome: dict[str, Any]) -> list[dict[str, Any]]:
+def _rows(
+    result: TrialResult, spectra: TrialSpectra, measurements: TrialMeasurements, outcome: dict[str, Any]
+) -> list[dict[str, Any]]:
     trial = result.trial
+    early = {moment: measurements.at(moment) for moment in MOMENTS}
     features = [
-        spectrum_features(exponents, errors[0], trial.steps)
+        spectrum_features(exponents, errors[0], trial.steps, early["initial"]["lag_needed"])
         for exponents, errors in zip(spectra.exponents, spectra.standard_error, strict=True)
     ]
+    curves = _curves(result)
+    seconds = {
+        "training_seconds": result.outcome.seconds,
+        "measuring_seconds": sum(measurements.seconds.values()),
+        "spectrum_seconds": spectra.seconds / len(CHECKPOINTS),
+    }
     wholes = [whole_spectrum(exponents) for exponents in spectra.exponents]
     rows = []
     for checkpoint, spectrum, whole in zip(CHECKPOINTS, features, wholes, strict=True):
         epoch = trial.epoch_of(checkpoint)
         rows.append(
-            {"trial": trial.id, "task": trial.task, "cell": trial.cell, "index": trial.index, "steps": trial.steps}
+            {"trial": trial.id, "task": trial.task, "cell": trial.cell, "index": trial.index, "draw": trial.draw}
             | {"checkpoint": checkpoint, "epoch": epoch, "options": _written(trial.options)}
             | asdict(trial.hyper_parameters)
             | {"parameter_count": result.outcome.parameter_count, "state_size": spectra.exponents.shape[-1]}
+            | {"steps": trial.steps, "updates": len(result.updates["loss"]), "epochs": trial.epochs}
             | {"relative_loss": result.curves["validation_loss"][epoch] / trial.chance}
             | {name: result.curves[name][epoch] for name in ("gradient_norm", "gradient_norm_max")}
+            | early.get(checkpoint, dict.fromkeys(MEASURED, math.nan))
+            | curves
             | {"sequences": spectra.exponents.shape[1], "counted_steps": spectra.settings.steps}
             | spectrum
             | {f"change_{name}": value - features[0][name] for name, value in spectrum.items()}
             | whole
             | outcome
+            | seconds
         )
     return rows
+
+
+def _curves(result: TrialResult) -> dict[str, float]:
+    """The columns CURVE."""
+    trial, losses, norms = result.trial, result.updates["loss"], result.updates["gradient_norm"]
+    epoch = len(losses) // trial.epochs
+    ends = {"eighth": max(2, epoch // 8), "epoch": epoch * trial.early_epoch}
+    curves = {stretch: curve(losses[:end], norms[:end], trial.chance, len(losses)) for stretch, end in ends.items()}
+    return {f"{stretch}_{name}": value for stretch, found in curves.items() for name, value in found.items()}
 
 
 def _written(options: Mapping[str, Value]) -> str:

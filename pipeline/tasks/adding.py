@@ -11,6 +11,7 @@ from .base.task import Splits, Task, deal
 
 FORMS = {  # steps; numbers of training, validation and test sequences
     "packaged": (40, (3500, 500, 500)),
+    "long": (100, (3500, 500, 500)),
     "full": (100, (100_000, 5000, 10_000)),
 }
 
@@ -26,6 +27,7 @@ class Adding(Task):
     head: ClassVar = "last"
     metric_name: ClassVar = "share within 0.1"
     batch_size: ClassVar = 50
+    sizes: ClassVar = ("packaged", "long", "full")
 
     def load(self, size: str, seed: int) -> Splits:
         """Inputs of numbers and marks (T, N, 2), and targets of sums (N,), float32."""

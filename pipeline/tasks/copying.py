@@ -15,12 +15,13 @@ ALPHABET = 8  # symbols 1 to 8; 0 is blank, in inputs and targets
 MARKER = ALPHABET + 1
 FORMS = {  # symbols to remember, delay; numbers of training, validation and test sequences
     "packaged": (5, 10, (3500, 500, 500)),
+    "long": (5, 30, (3500, 500, 500)),
     "full": (10, 100, (20_000, 1000, 1000)),
 }
 
 
 class Copying(Task):
-    """Five symbols over 10 steps, or ten over 100 steps as in the papers.
+    """Five symbols over 10 steps, or over 30 in the long form, or ten over 100 steps as in the papers.
 
     Every step counts. An answer that knows when the symbols are due but not what they are loses `symbols` ln 8 /
     (`delay` + 2 `symbols`) nats per step; this is the baseline of the papers and, up to sampling, chance here. With batches
@@ -36,6 +37,7 @@ class Copying(Task):
     head: ClassVar = "every"
     metric_name: ClassVar = "accuracy"
     batch_size: ClassVar = 25
+    sizes: ClassVar = ("packaged", "long", "full")
 
     def load(self, size: str, seed: int) -> Splits:
         """Inputs and targets as token numbers (T, N); no sequence occurs twice."""

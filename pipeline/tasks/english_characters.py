@@ -1,4 +1,4 @@
-"""The next character of English prose, predicted at each of 50 steps (as in Karpathy, Johnson and Li 2015)."""
+"""The next character of English prose, predicted at each step (as in Karpathy, Johnson and Li 2015)."""
 
 import urllib.request
 from http.client import HTTPException
@@ -14,31 +14,40 @@ from ..core.files import save_text
 from .base.classification import Classification, one_hot_vectors
 from .base.task import DOWNLOADS, Splits, blocks
 
-STEPS = 50
+STEPS = {"packaged": 50, "long": 125, "full": 50}
 BLOCKS, SHARES = 20, (14, 3, 3)  # blocks of text: in total, and for training, validation and test
-LIMITS = {"packaged": (3200, 600, 600), "full": (None, None, None)}  # largest number of sequences of each split
+LIMITS = {  # largest number of sequences of each split
+    "packaged": (3200, 600, 600),
+    "long": (3200, 600, 600),
+    "full": (None, None, None),
+}
 WAR_AND_PEACE = "https://www.gutenberg.org/cache/epub/2600/pg2600.txt"
 
 
 class EnglishCharacters(Classification):
-    """Text of CPython's language reference (`pydoc_data.topics`), or of War and Peace."""
+    """Text of CPython's language reference (`pydoc_data.topics`), or of War and Peace.
+
+    The long form has the same blocks of text as the packaged one in passages of 125 characters, which are about 2,000 for
+    training and 430 for each of the others.
+    """
 
     title: ClassVar = "English prose, next character"
     description: ClassVar = (
-        "The inputs are 50 characters of prose, one after the other; after each, the network must predict the next one."
+        "The inputs are characters of prose, one after the other; after each, the network must predict the next one."
     )
     head: ClassVar = "every"
     batch_size: ClassVar = 50
+    sizes: ClassVar = ("packaged", "long", "full")
 
     def load(self, size: str, seed: int) -> Splits:
-        """Inputs of character numbers (50, N), and targets one character later; 0 is any character not seen in training."""
-        text, source, licence = _packaged() if size == "packaged" else _full()
+        """Inputs of character numbers (T, N), and targets one character later; 0 is any character not seen in training."""
+        text, source, licence = _full() if size == "full" else _packaged()
         places = blocks(len(text), BLOCKS, SHARES, seed)
         characters = sorted({c for b in places["train"] for c in text[b]})
         number = {c: i for i, c in enumerate(characters, start=1)}
         arrays = {}
         for (name, spans), limit in zip(places.items(), LIMITS[size], strict=True):
-            inputs, targets = _cut(text, spans, number)
+            inputs, targets = _cut(text, spans, number, STEPS[size])
             chosen = _chosen(inputs.shape[1], limit, seed, shuffled=name == "train")
             arrays[f"{name}_inputs"], arrays[f"{name}_targets"] = inputs[:, chosen], targets[:, chosen]
         notes = {"characters": len(text), "vocabulary": "".join(characters)}
@@ -49,14 +58,14 @@ class EnglishCharacters(Classification):
         return one_hot_vectors(inputs, input_size)
 
 
-def _cut(text: str, spans: list[slice], number: dict[str, int]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Sequences (50, N) that do not overlap, in natural order, and the same sequences one character later."""
+def _cut(text: str, spans: list[slice], number: dict[str, int], steps: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Sequences (steps, N) that do not overlap, in natural order, and the same sequences one character later."""
     inputs, targets = [], []
     for span in spans:
         codes = np.array([number.get(c, 0) for c in text[span]], dtype=np.uint8 if len(number) < 256 else np.int32)
-        count = (len(codes) - 1) // STEPS
-        inputs.append(codes[: count * STEPS].reshape(count, STEPS).T)
-        targets.append(codes[1 : count * STEPS + 1].reshape(count, STEPS).T)
+        count = (len(codes) - 1) // steps
+        inputs.append(codes[: count * steps].reshape(count, steps).T)
+        targets.append(codes[1 : count * steps + 1].reshape(count, steps).T)
     return np.concatenate(inputs, axis=1), np.concatenate(targets, axis=1)
 
 

@@ -12,6 +12,7 @@ from .base.task import Splits, Task, deal
 CHANNELS = 3
 FORMS = {  # steps, probability of a pulse per step and channel; numbers of training, validation and test sequences
     "packaged": (30, 0.2, (3500, 500, 500)),
+    "long": (75, 0.08, (3500, 500, 500)),
     "full": (64, 0.5, (20_000, 1000, 1000)),
 }
 
@@ -19,9 +20,9 @@ FORMS = {  # steps, probability of a pulse per step and channel; numbers of trai
 class FlipFlop(Task):
     """Sequences of 30 steps with a pulse at every fifth step on average, or of 64 steps with a pulse at every other step.
 
-    Without memory, the best answer is the pulse itself, or 0 if there is none; its loss is the share of steps without a
-    pulse. The rarer the pulses, the longer the memory that is needed. A constant answer loses about 1, the variance of a
-    sign.
+    In the long form, the sequences have 75 steps and pulses are 2.5 times as rare as in the packaged one. Without memory,
+    the best answer is the pulse itself, or 0 if there is none; its loss is the share of steps without a pulse. The rarer the
+    pulses, the longer the memory that is needed. A constant answer loses about 1, the variance of a sign.
     """
 
     title: ClassVar = "Three-bit flip-flop"
@@ -32,6 +33,7 @@ class FlipFlop(Task):
     head: ClassVar = "every"
     metric_name: ClassVar = "accuracy"
     batch_size: ClassVar = 50
+    sizes: ClassVar = ("packaged", "long", "full")
 
     def load(self, size: str, seed: int) -> Splits:
         """Inputs of pulses and targets of signs, (T, N, 3) each, float32."""

@@ -13,12 +13,13 @@ CLASSES, LENGTH = 4, 10  # LENGTH is the number of steps of the wave; classes 0 
 NOISE = 0.5  # standard deviation, at all steps
 FORMS = {  # steps, first step of the wave; numbers of training, validation and test sequences
     "packaged": (40, 20, (3500, 500, 500)),
+    "long": (80, 50, (3500, 500, 500)),
     "full": (60, 20, (20_000, 1000, 1000)),
 }
 
 
 class PlantedWindow(Classification):
-    """Sequences of 40 or 60 steps with the wave at steps 20 to 29.
+    """Sequences of 40 or 60 steps with the wave at steps 20 to 29, or of 80 steps with the wave at steps 50 to 59.
 
     The waves of the classes are orthogonal, so comparing the window with each of them is optimal: 0.997 are right.
     """
@@ -30,6 +31,7 @@ class PlantedWindow(Classification):
     )
     head: ClassVar = "last"
     batch_size: ClassVar = 50
+    sizes: ClassVar = ("packaged", "long", "full")
 
     def load(self, size: str, seed: int) -> Splits:
         """Inputs of signals (T, N, 1), float32, and targets of classes (N,)."""

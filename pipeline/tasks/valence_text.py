@@ -13,12 +13,13 @@ from .base.task import Splits, deal
 VALENCES = np.repeat(np.array([1, -1, 0]), (20, 20, 60))  # valences of the 100 words, numbered from 1; 0 is padding
 FORMS = {  # fewest and most words; numbers of training, validation and test sequences
     "packaged": (30, 30, (3500, 500, 500)),
+    "long": (75, 75, (3500, 500, 500)),
     "full": (10, 50, (20_000, 1000, 1000)),
 }
 
 
 class ValenceText(Classification):
-    """Texts of 30 words, or of 10 to 50 words.
+    """Texts of 30 words, of 75 words in the long form, or of 10 to 50 words in the full one.
 
     A bag-of-words model solves the task by construction, since the sum of valences does not depend on the order. The task
     tests whether a network can count, which is known to rest on a line of slow points, and not whether it reads better
@@ -32,6 +33,7 @@ class ValenceText(Classification):
     )
     head: ClassVar = "last"
     batch_size: ClassVar = 50
+    sizes: ClassVar = ("packaged", "long", "full")
 
     def load(self, size: str, seed: int) -> Splits:
         """Inputs of word numbers (T, N), and targets of labels (N,), 1 for positive."""

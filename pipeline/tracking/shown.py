@@ -15,16 +15,33 @@ from mlflow.entities import Dataset
 
 from ..core import layout
 from ..core.files import digest
-from ..core.records import CHECKPOINTS, CURVES, Judgement, StageRecord, TaskInfo, TrialFixedPoints, TrialResult, TrialSpectra
+from ..core.records import (
+    CHECKPOINTS,
+    CURVES,
+    MOMENTS,
+    Judgement,
+    StageRecord,
+    TaskInfo,
+    TrialFixedPoints,
+    TrialMeasurements,
+    TrialResult,
+    TrialSpectra,
+)
 from ..core.tables import Table, number, signed, with_interval
 from ..predictor.features import FLOOR, spectrum_features
 from .views import STAGES, TRIALS
 
 # Metrics of each trial by their names in the feature table: one value per checkpoint, and one per trial.
 SUMMARIES = ("exponent_1", "exponent_2", "exponents_mean", "positive_sum", "kaplan_yorke_dimension", "lost_count")
+MEASURED = ("step_ratio", "functional_step", "credit_mean", "signal", "separation", "readout_score")
 ANSWERS = ("score", "success", "expected_score", "probability_of_success")
 JUDGED = (layout.EVIDENCE, layout.PREDICTOR / "about.json", layout.PREDICTIONS)  # what the stage `predictor` wrote
-VOLATILE = ("seconds", "spectrum_seconds", "stage_seconds")  # wall times, which differ between clones of one study
+VOLATILE = (
+    "seconds",
+    "spectrum_seconds",
+    "measuring_seconds",
+    "stage_seconds",
+)  # wall times, which differ between clones of one study
 
 Series = dict[int, float]  # step -> value
 Point = tuple[str, float | None, int]  # name, value, step
@@ -120,9 +137,16 @@ def series(points: Iterable[Point]) -> dict[str, Series]:
 
 
 def trial(
-    instance: Instance, result: TrialResult, spectra: TrialSpectra | None = None, answers: Mapping[str, float] | None = None
+    instance: Instance,
+    result: TrialResult,
+    spectra: TrialSpectra | None = None,
+    measurements: TrialMeasurements | None = None,
+    answers: Mapping[str, float] | None = None,
 ) -> Shown:
-    """A trial's hyper-parameters, curves by epoch, outcome, spectra, and ANSWERS of the predictor that had not seen it."""
+    """A trial's hyper-parameters, curves by epoch, outcome, spectra and measurements.
+
+    ANSWERS are those of the predictor that had not seen the trial.
+    """
     own, outcome = result.trial, result.outcome
     fields = asdict(own)
     hashes = {"data.hash": fields.pop("data_hash"), "code.hash": fields.pop("code_hash")}
@@ -130,6 +154,7 @@ def trial(
     points: list[Point] = [(curve, value, epoch) for curve in CURVES for epoch, value in enumerate(result.curves[curve])]
     points += [(name, value, 0) for name, value in asdict(outcome).items()]
     points += _spectra_points(result, spectra) if spectra else []
+    points += _measured_points(result, measurements) if measurements else []
     points += [(name, value, 0) for name, value in (answers or {}).items()]
     return Shown(
         experiment=TRIALS,
@@ -296,6 +321,14 @@ def _spectra_points(result: TrialResult, spectra: TrialSpectra) -> list[Point]:
     return points
 
 
+def _measured_points(result: TrialResult, measurements: TrialMeasurements) -> list[Point]:
+    """The numbers MEASURED by epoch, and what they cost."""
+    points: list[Point] = [
+        (name, measurements.at(moment)[name], result.trial.epoch_of(moment)) for moment in MOMENTS for name in MEASURED
+    ]
+    return [*points, ("measuring_seconds", sum(measurements.seconds.values()), 0)]
+
+
 def _training_note(result: TrialResult) -> str:
     trial, outcome = result.trial, result.outcome
     hyper = ", ".join(f"{name} {value}" for name, value in asdict(trial.hyper_parameters).items())
@@ -360,6 +393,6 @@ def _text(values: Mapping[str, Any], path: str = "") -> dict[str, str]:
 BY_TASK: dict[str, tuple[Callable[[Path], Any], Callable[[str], Path], Callable[[Instance, Any], Shown]]] = {
     # stage -> how a file of its results is read, their folder, and what is shown of them
     "train": (TrialResult.load, layout.trials, trained),
-    "spectrum": (TrialSpectra.load, layout.spectra, measured),
+    "measure": (TrialSpectra.load, layout.spectra, measured),
     "fixed_points": (TrialFixedPoints.load, layout.fixed_points, located),
 }

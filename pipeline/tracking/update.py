@@ -12,7 +12,7 @@ from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
 from ..core import layout
 from ..core.errors import ArtefactError, TrackingError
 from ..core.files import load_table
-from ..core.records import Judgement, StageRecord, TaskData
+from ..core.records import Judgement, StageRecord, TaskData, TrialMeasurements
 from . import shown, store
 from .shown import Instance, Series, Shown
 from .views import STAGES, TRIALS
@@ -61,16 +61,19 @@ class Results:
         whole = all(path.exists() for path in shown.JUDGED)
         self.judgement = self._read(Judgement.load, [layout.EVIDENCE]).get(layout.EVIDENCE) if whole else None
         self._records = self._read(StageRecord.load, layout.RECORDS.glob("*.json"))
+        self._measurements = self._folders(TrialMeasurements.load, layout.measurements)
         self._by_task = {stage: self._folders(load, place) for stage, (load, place, _) in shown.BY_TASK.items()}
 
     def trials(self) -> Iterator[Shown]:
         """The runs of all trials."""
-        spectra = {s.trial.id: s for files in self._by_task["spectrum"].values() for s in files.values()}
+        spectra = {s.trial.id: s for files in self._by_task["measure"].values() for s in files.values()}
+        measured = {m.trial.id: m for files in self._measurements.values() for m in files.values()}
         answers = self._read(_answers, [layout.PREDICTIONS]).get(layout.PREDICTIONS, {})
         for task, results in self._by_task["train"].items():
             for path, result in results.items():
                 name = result.trial.id
-                yield shown.trial(self._instance("train", task, of=[path]), result, spectra.get(name), answers.get(name))
+                instance = self._instance("train", task, of=[path])
+                yield shown.trial(instance, result, spectra.get(name), measured.get(name), answers.get(name))
 
     def stages(self) -> Iterator[Shown]:
         """The runs of all stage instances that have ended."""

@@ -3,7 +3,7 @@
 import math
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -14,11 +14,12 @@ from .. import cells, heads
 from ..core.code import code_hash
 from ..core.config import Config
 from ..core.errors import ConfigError
-from ..core.hyper_parameters import DECLARED, DIMENSIONS, FIRST_OPTION, HyperParameters, Value, pick
+from ..core.hyper_parameters import DECLARED, DIMENSIONS, FIRST_OPTION, TASKS_OWN, HyperParameters, Value, pick
 from ..core.records import TaskInfo, Trial
 from .network import Network
 
 _FIRST = 4  # dimensions that are scrambled together; the others follow with a scrambling of their own
+SEEDS = 3  # with which a repeated draw is trained
 
 
 def draw(settings: Config, info: TaskInfo, device: str) -> list[Trial]:
@@ -26,7 +27,8 @@ def draw(settings: Config, info: TaskInfo, device: str) -> list[Trial]:
 
     The sequence (Owen 1998 scrambling) of a cell depends on the seed, the task and the cell alone, and every
     hyper-parameter and option has its own dimension of it: other cells, tasks and hyper-parameters do not change it,
-    and more trials extend it.
+    and more trials extend it. The first `train.repeated` draws are trained with SEEDS seeds instead of one; the further
+    trials follow the others.
 
     Args:
         settings: sections `seed`, `cells` and `train` of params.yaml.
@@ -50,16 +52,16 @@ def _trials(settings: Config, info: TaskInfo, cell: str, device: str) -> list[Tr
     code = {head: code_hash(*files, f"heads/{head}.py") for head in drawn["head"]}
     trials = []
     for index, (point, source) in enumerate(zip(_sobol(train.trials, seeds), seeds.spawn(train.trials), strict=True)):
-        hyper = HyperParameters(**{name: pick(drawn[name], point[d.dimension]) for name, d in DECLARED.items()})
+        hyper = _resolved({name: pick(drawn[name], point[d.dimension]) for name, d in DECLARED.items()}, info)
         trial = Trial(
             task=info.task,
             cell=cell,
             index=index,
+            draw=index,
             seed=int(source.generate_state(1)[0]),
             hyper_parameters=hyper,
             options=_options(cell, train.options.get(cell, {}), point),
             state=train.state if info.ordered else "stateless",
-            batch_size=info.batch_size,
             epochs=train.epochs,
             early_epoch=train.early_epoch,
             input_size=info.input_size,
@@ -76,7 +78,23 @@ def _trials(settings: Config, info: TaskInfo, cell: str, device: str) -> list[Tr
         except ConfigError as error:  # before anything is trained, or removed
             raise ConfigError(f"params.yaml: train.options.{cell}: {error}") from None
         trials.append(trial)
-    return trials
+    return trials + _again(trials[: train.repeated], train.trials)
+
+
+def _again(trials: Sequence[Trial], first: int) -> list[Trial]:
+    """The same trials with further seeds, numbered from `first`."""
+    copies = [(trial, number) for trial in trials for number in range(1, SEEDS)]
+    return [
+        replace(trial, index=first + place, seed=int(np.random.SeedSequence([trial.seed, number]).generate_state(1)[0]))
+        for place, (trial, number) in enumerate(copies)
+    ]
+
+
+def _resolved(drawn: dict[str, Any], info: TaskInfo) -> HyperParameters:
+    """Hyper-parameters as drawn, with the task's own mini-batch and the p of torch's initialisation filled in."""
+    own = {"batch_size": info.batch_size} if drawn["batch_size"] == TASKS_OWN else {}
+    default = {"init_scale": float(f"{drawn['hidden_size'] ** -0.5:.6g}")} if drawn["initialisation"] == "torch" else {}
+    return HyperParameters(**drawn | own | default)
 
 
 def _sobol(count: int, seeds: np.random.SeedSequence) -> NDArray[np.float64]:
@@ -96,7 +114,7 @@ def _sobol(count: int, seeds: np.random.SeedSequence) -> NDArray[np.float64]:
 def fitting_heads(names: Sequence[str], info: TaskInfo) -> tuple[str, ...]:
     """The heads of a study that answer as often as a task asks; the task's own if none of them does."""
     every_step = heads.get(info.head).every_step
-    resolved = dict.fromkeys(info.head if name == "default" else name for name in names)
+    resolved = dict.fromkeys(info.head if name == TASKS_OWN else name for name in names)
     return tuple(name for name in resolved if heads.get(name).every_step == every_step) or (info.head,)
 
 

@@ -7,7 +7,9 @@ import torch
 from torch import Generator, Tensor
 
 from .. import heads, tasks
-from ..core.records import CURVES, Outcome, TaskData, Trial, TrialResult, finite_or_none
+from ..core.files import Arrays
+from ..core.hyper_parameters import HyperParameters
+from ..core.records import CURVES, UPDATES, Outcome, TaskData, Trial, TrialResult, finite_or_none
 from .network import Module, Network
 from .policies import POLICIES, append, previous
 
@@ -15,28 +17,30 @@ from .policies import POLICIES, append, previous
 def train(trial: Trial, data: TaskData) -> TrialResult:
     """Train a trial.
 
-    AdamW (Kingma and Ba 2015; Loshchilov and Hutter 2019) on mini-batches drawn by the trial's policy, shuffled unless the
-    state is carried over. A loss or gradient that is not finite ends the training: the trial has then `diverged`, the curves
-    are NaN from the next epoch on, and the weights are those at hand.
+    The optimiser works on mini-batches drawn by the trial's policy, shuffled unless the state is carried over. A loss or
+    gradient that is not finite ends the training: the trial has then `diverged`, the curves are NaN from the next epoch on,
+    and the weights are those at hand.
     """
     begin = time.perf_counter()
     generator = torch.Generator().manual_seed(trial.seed)
     module = Network.of(trial).init(generator).to(trial.device)
-    hyper = trial.hyper_parameters
-    optimiser = torch.optim.AdamW(module.groups(hyper.learning_rate), weight_decay=hyper.weight_decay, fused=True)
+    optimiser = new_optimiser(module, trial.hyper_parameters)
+    batches = -(-data.info.sequences["train"] // trial.batch_size)
+    updates = {name: np.full((trial.epochs, batches), np.nan, np.float32) for name in UPDATES}
     curves = {name: np.full(trial.epochs + 1, np.nan) for name in CURVES}
     curves["validation_loss"][0], curves["validation_metric"][0] = _evaluate(module, trial, data, "validation")
-    weights = {"initial": module.weights()}
+    weights, state = {"initial": module.weights()}, _state(module, optimiser)
     diverged = not bool(np.isfinite(curves["validation_loss"][0]))
     for epoch in range(1, trial.epochs + 1):
         if not diverged:
             losses, norms = _epoch(module, optimiser, trial, data, generator)
+            updates["loss"][epoch - 1, : len(losses)], updates["gradient_norm"][epoch - 1, : len(norms)] = losses, norms
             curves["train_loss"][epoch] = losses.mean()
             curves["gradient_norm"][epoch], curves["gradient_norm_max"][epoch] = norms.mean(), norms.max()
             curves["validation_loss"][epoch], curves["validation_metric"][epoch] = _evaluate(module, trial, data, "validation")
             diverged = not bool(np.isfinite([*losses, *norms, curves["validation_loss"][epoch]]).all())
         if epoch == trial.early_epoch:
-            weights["early"] = module.weights()
+            weights["early"], state = module.weights(), _state(module, optimiser)
     weights["final"] = module.weights()
     test_loss, test_metric = _evaluate(module, trial, data, "test")
     outcome = Outcome(
@@ -46,7 +50,45 @@ def train(trial: Trial, data: TaskData) -> TrialResult:
         test_metric=finite_or_none(test_metric),
         parameter_count=sum(p.numel() for p in module.parameters()),
     )
-    return TrialResult(trial, outcome, curves, weights)
+    return TrialResult(trial, outcome, curves, {n: u.ravel() for n, u in updates.items()}, weights, state)
+
+
+def new_optimiser(module: Module, hyper: HyperParameters) -> torch.optim.Optimizer:
+    """The optimiser of a trial.
+
+    AdamW (Kingma and Ba 2015; Loshchilov and Hutter 2019), or stochastic gradient descent with momentum 0.9 (Sutskever et
+    al. 2013). Its states are those before the first step.
+    """
+    groups = module.groups(hyper.learning_rate)
+    if hyper.optimiser == "sgd":
+        return torch.optim.SGD(groups, momentum=0.9, weight_decay=hyper.weight_decay)
+    return torch.optim.AdamW(groups, weight_decay=hyper.weight_decay, fused=True)
+
+
+# State of an optimiser -> whether it has the parameter's shape. Before the first step all are zero.
+_STATES = {"adamw": {"step": False, "exp_avg": True, "exp_avg_sq": True}, "sgd": {"momentum_buffer": True}}
+
+
+def _state(module: Module, optimiser: torch.optim.Optimizer) -> dict[str, Arrays]:
+    """Name of a trained parameter -> name of a state -> its values, (1,) for a number."""
+    names = _STATES["sgd" if isinstance(optimiser, torch.optim.SGD) else "adamw"]
+    states: dict[str, Arrays] = {}
+    for parameter, values in module.named_parameters():
+        known = optimiser.state.get(values, {})
+        zero = {name: torch.zeros_like(values) if shaped else torch.zeros(1) for name, shaped in names.items()}
+        found = {name: known[name] if known.get(name) is not None else zero[name] for name in names}
+        states[parameter] = {name: np.atleast_1d(value.detach().cpu().numpy().copy()) for name, value in found.items()}
+    return states
+
+
+def optimiser_at(checkpoint: str, module: Module, result: TrialResult) -> torch.optim.Optimizer:
+    """The optimiser of a trial as it was at its "initial" or "early" checkpoint, for a module with its weights."""
+    optimiser = new_optimiser(module, result.trial.hyper_parameters)
+    if checkpoint == "early":
+        for name, parameter in module.named_parameters():
+            state = {n: torch.from_numpy(v).to(parameter.device) for n, v in result.optimiser[name].items()}
+            optimiser.state[parameter] = {n: v[0] if n == "step" else v for n, v in state.items()}
+    return optimiser
 
 
 def _epoch(

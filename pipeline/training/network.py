@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from .. import cells, heads
-from ..cells import Cell
+from ..cells import Cell, Params
 from ..core.files import Arrays
 from ..core.records import Trial
 from ..heads import Head
@@ -20,17 +20,31 @@ class Network:
 
     cell: Cell
     head: Head
+    initialisation: str = "uniform"
 
     @classmethod
     def of(cls, trial: Trial) -> Self:
         """The network that a trial describes."""
         hyper, seen = trial.hyper_parameters, trial.output_size if POLICIES[trial.state].sees_targets else 0
         cell = cells.get(trial.cell)(trial.input_size + seen, hyper.hidden_size, hyper.init_scale, **trial.options)  # type: ignore[arg-type]
-        return cls(cell, heads.get(hyper.head)(cell.output_size, trial.output_size, trial.steps))
+        return cls(cell, heads.get(hyper.head)(cell.output_size, trial.output_size, trial.steps), hyper.initialisation)
 
     def init(self, generator: Generator) -> "Module":
         """A module with fresh parameters."""
-        return Module(self, self.cell.init(generator), self.head.init(generator))
+        cell, head = self.cell.init(generator), self.head.init(generator)
+        return Module(self, orthogonal(cell, generator) if self.initialisation == "orthogonal" else cell, head)
+
+
+def orthogonal(params: Params, generator: Generator) -> Params:
+    """The parameters of a cell with each H x H block of `weight_hh` (k H, H) replaced by a random orthogonal matrix.
+
+    A cell without a trained `weight_hh` of that shape keeps its parameters.
+    """
+    recurrent = params.get("weight_hh")
+    if recurrent is None or recurrent.dim() != 2 or recurrent.shape[0] % recurrent.shape[1]:
+        return params
+    blocks = [nn.init.orthogonal_(torch.empty_like(b), generator=generator) for b in recurrent.split(recurrent.shape[1])]
+    return {**params, "weight_hh": torch.cat(blocks)}
 
 
 class Module(nn.Module):
@@ -65,6 +79,12 @@ class Module(nn.Module):
     def weights(self) -> Arrays:
         """A copy of all parameters, fixed ones too, under `cell.<name>` and `head.<name>`."""
         return {n.removesuffix("_l0"): p.detach().cpu().numpy().copy() for n, p in self.state_dict().items()}
+
+    def load(self, weights: Arrays) -> None:
+        """Take parameters as `weights` returns them."""
+        own = {n.removesuffix("_l0"): p for n, p in self.state_dict().items()}
+        for name, values in weights.items():
+            own[name].copy_(torch.from_numpy(values))
 
     def groups(self, learning_rate: float) -> list[dict[str, object]]:
         """The trained parameters as an optimiser takes them, those of one learning rate together."""

@@ -57,3 +57,13 @@ def test_full_form_is_the_papers(monkeypatch):
     assert splits.arrays["train_inputs"].shape == (120, 30)
     assert splits.notes["baseline"] == pytest.approx(0.1733, abs=5e-5)  # 10 ln 8 / (100 + 20), Arjovsky et al. 2016
     assert np.array_equal(splits.arrays["test_inputs"][:10], splits.arrays["test_targets"][-10:])
+
+
+def test_symbols_of_the_long_form_wait_for_thirty_steps():
+    splits = tasks.get("copying").load("long", 1)
+    inputs, targets = (splits.arrays[f"train_{kind}"] for kind in ("inputs", "targets"))
+    assert inputs.shape == (40, 3500)
+    assert np.array_equal(targets[35:], inputs[:5])
+    assert (inputs[34] == 9).all()
+    assert not inputs[5:34].any()
+    assert not targets[:35].any()

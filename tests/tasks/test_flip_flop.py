@@ -52,3 +52,9 @@ def test_full_form_has_a_pulse_at_every_other_of_64_steps(monkeypatch):
     pulses = tasks.get("flip_flop").load("full", 1).arrays["train_inputs"]
     assert pulses.shape == (64, 300, 3)
     assert (pulses[1:] != 0).mean() == pytest.approx(0.5, abs=4 * (0.25 / pulses[1:].size) ** 0.5)
+
+
+def test_pulses_of_the_long_form_are_rarer_in_proportion_to_its_length():
+    packaged, long = (tasks.get("flip_flop").load(size, 1).arrays["train_inputs"] for size in ("packaged", "long"))
+    assert long.shape == (75, 3500, 3)
+    assert (long[1:] != 0).mean() == pytest.approx(0.2 * len(packaged) / len(long), abs=4 * (0.08 * 0.92 / long[1:].size) ** 0.5)

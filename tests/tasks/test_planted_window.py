@@ -53,3 +53,12 @@ def test_full_form_has_sixty_steps_with_the_wave_at_20_to_29(monkeypatch):
     assert signals.shape == (60, 300, 1)
     assert splits.notes["window"] == [20, 30]
     assert (matched(signals, 20) == classes).mean() > 0.98  # 0.997 with deviation 0.003
+
+
+def test_wave_of_the_long_form_is_at_steps_50_to_59_of_80():
+    splits = tasks.get("planted_window").load("long", 1)
+    signals, classes = splits.arrays["train_inputs"], splits.arrays["train_targets"]
+    assert signals.shape == (80, 3500, 1)
+    assert splits.notes["window"] == [50, 60]
+    assert (matched(signals, 50) == classes).mean() > 0.98  # 0.997 with deviation 0.001
+    assert (matched(signals, 20) == classes).mean() == pytest.approx(0.25, abs=4 * (0.25 * 0.75 / 3500) ** 0.5)

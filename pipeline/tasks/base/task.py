@@ -47,10 +47,11 @@ class Task(ABC):
     metric_name: ClassVar[str]
     batch_size: ClassVar[int]
     ordered: ClassVar[bool] = False  # whether a split is one series cut into consecutive sequences
+    sizes: ClassVar[tuple[str, ...]] = ("packaged", "full")  # "long", if there is one, is "packaged" with longer sequences
 
     @abstractmethod
     def load(self, size: str, seed: int) -> Splits:
-        """The sequences for `size` "packaged" or "full"; DataError if they are not available."""
+        """The sequences for one of the `sizes`; DataError if they are not available."""
 
     def encode(self, inputs: Tensor, input_size: int) -> Tensor:
         """The inputs as the network takes them, (T, B, I) float."""
@@ -79,8 +80,10 @@ class Task(ABC):
         """The sequences, with all that later stages need to know about them.
 
         Raises:
-            DataError: if the sequences are not available, or if an array is empty or not finite.
+            DataError: if the task has no such size, if the sequences are not available, or if an array is empty or not finite.
         """
+        if size not in self.sizes:
+            raise DataError(f"task {name} has no form for prepare.size = {size}; set prepare.size to {' or '.join(self.sizes)}")
         splits = self.load(size, seed)
         for key, array in splits.arrays.items():
             if not array.size or not np.isfinite(array).all():

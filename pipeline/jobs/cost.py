@@ -1,4 +1,4 @@
-"""The time that a study would take: `python -m pipeline.measuring.cost [PROFILE]` times a few steps of each part."""
+"""The time that a study would take: `python -m pipeline.jobs.cost [PROFILE]` times a few steps of each part."""
 
 import sys
 import tempfile

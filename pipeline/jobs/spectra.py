@@ -52,7 +52,7 @@ def jobs(settings: Config, task: str) -> list[Measurement]:
 
     The name of a file of spectra tells apart all that could change them: the trial, its weights, settings, device and code.
     """
-    chosen, code, results = choose_device(settings.device), code_hash("measuring/spectra.py"), layout.trials(task)
+    chosen, code, results = choose_device(settings.device), code_hash("jobs/spectra.py"), layout.trials(task)
     measurements = []
     for path in array_files(results):
         result = TrialResult.load(path)

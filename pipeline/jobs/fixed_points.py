@@ -51,7 +51,7 @@ class Search:
 
 def jobs(settings: Config, task: str) -> list[Search]:
     """One search per cell of a task; sections `seed`, `spectrum` and `fixed_points` of params.yaml."""
-    folder, code = layout.trials(task), code_hash("measuring/fixed_points.py")
+    folder, code = layout.trials(task), code_hash("jobs/fixed_points.py")
     searches = []
     for result in (best(results) for results in by_cell(trials_in(folder)).values()):
         sections = [settings.spectrum.model_dump(), settings.fixed_points.model_dump(), settings.seed]

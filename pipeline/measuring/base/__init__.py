@@ -1,0 +1,1 @@
+"""What the measurements share: their interface, the network and data that they look at, and the lags of a task."""

@@ -1,0 +1,83 @@
+"""How far back a target depends on the inputs, from the data alone."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAMPLES = 4000  # pairs of an input and a target for each lag, half of them to learn from
+SHUFFLES = 20
+RIDGE = 1.0
+PRODUCTS = 8  # inputs up to which their products count
+Values = NDArray[np.float64]
+
+
+def lags(inputs: NDArray[np.floating], targets: NDArray[np.generic], *, every_step: bool) -> tuple[Values, bool]:
+    """How much a target depends on the input tau steps before it, w(tau), (T,), which sums to 1; and whether any was found.
+
+    w(tau) is the share of the target's variance, of half of the sequences, that a ridge regression on the input of one step,
+    its squares and (of up to PRODUCTS inputs) products explains after it was fitted to the other half. It is 0 where it does
+    not exceed the 95 % quantile of the largest of all lags among shuffled targets. What depends on several steps jointly and
+    on none of them alone, such as an exclusive or, is not found: w is then the same for all lags.
+
+    Args:
+        inputs: (T, B, I).
+        targets: (B, ...), belonging to the last step, or (T, B, ...) at every step; integers are classes.
+        every_step: which of both.
+    """
+    steps, count = inputs.shape[:2]
+    random = np.random.default_rng(0)
+    y = numbers(targets, 2 if every_step else 1)
+    shares, shuffled = np.zeros(steps), np.zeros((steps, SHUFFLES))
+    for lag in range(steps):
+        sequence = random.permutation(count) if not every_step else random.integers(0, count, SAMPLES)
+        sequence = sequence[:SAMPLES]
+        at = random.integers(lag, steps, len(sequence)) if every_step else np.full(len(sequence), steps - 1)
+        x, target = _features(inputs[at - lag, sequence]), y[at, sequence] if every_step else y[sequence]
+        shares[lag], shuffled[lag] = _explained(x, target, sequence < count / 2, random)
+    found = np.where(shares > np.quantile(shuffled.max(0), 0.95), shares, 0.0).clip(min=0)
+    total = found.sum()
+    return (found / total, True) if total > 0 else (np.full(steps, 1 / steps), False)
+
+
+def needed(weights: Values) -> int:
+    """tau*, steps: the lag within which 95 % of w lie."""
+    return int(np.searchsorted(np.cumsum(weights), 0.95 - 1e-9))
+
+
+def numbers(targets: NDArray[np.generic], axes: int) -> Values:
+    """Targets as numbers (..., O), with `axes` axes before the last: classes become one-hot vectors, negative ones zeros."""
+    if targets.dtype.kind in "iub":
+        targets = targets[..., None].astype(int) == np.arange(int(targets.max()) + 1)
+    return targets.astype(float).reshape(*targets.shape[:axes], -1)
+
+
+def _features(x: NDArray[np.floating]) -> Values:
+    """(N, features): standardised inputs, their squares, and their products if there are few; many 0 and 1 are only centred."""
+    x = x.astype(float).reshape(len(x), -1)
+    if x.shape[1] > PRODUCTS and np.isin(x, (0, 1)).all():
+        return x - x.mean(0)
+    x = _standard(x)
+    if x.shape[1] <= PRODUCTS:
+        first, second = np.triu_indices(x.shape[1])
+        return _standard(np.hstack([x, x[:, first] * x[:, second]]))
+    return _standard(np.hstack([x, x**2]))
+
+
+def _standard(x: NDArray[np.floating]) -> Values:
+    spread = x.std(0)
+    return np.where(spread > 1e-12, (x - x.mean(0)) / np.maximum(spread, 1e-12), 0.0)
+
+
+def _explained(x: Values, y: Values, learn: NDArray[np.bool_], random: np.random.Generator) -> tuple[float, Values]:
+    """Share of the variance of y that ridge regression explains on the rows that it did not learn from; and of shuffled y."""
+    judge = ~learn
+    if learn.sum() < 4 or judge.sum() < 4:
+        return 0.0, np.zeros(SHUFFLES)
+    y = y - y[learn].mean(0)
+    shuffles = [np.arange(len(y))] + [random.permutation(len(y)) for _ in range(SHUFFLES)]
+    all_y = np.stack([y[order] for order in shuffles], axis=1).reshape(len(y), -1)  # (N, (1 + SHUFFLES) O)
+    gram = x[learn].T @ x[learn] + RIDGE * np.eye(x.shape[1])
+    errors = all_y[judge] - x[judge] @ np.linalg.solve(gram, x[learn].T @ all_y[learn])
+    left = (errors**2).reshape(judge.sum(), len(shuffles), -1).sum((0, 2))
+    total = (all_y[judge] ** 2).reshape(judge.sum(), len(shuffles), -1).sum((0, 2))
+    shares = 1 - left / np.maximum(total, 1e-30)
+    return float(shares[0]), shares[1:]

@@ -1,0 +1,68 @@
+"""What a linear read-out of the states can tell about the target."""
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.columns import Column
+from .base.lags import numbers
+from .base.measurement import Measurement, effective_rank
+
+if TYPE_CHECKING:
+    from .base.probe import Probe
+
+STATES = 500  # to learn from, and as many to judge
+PENALTIES = np.logspace(-6, 3, 10)  # of ridge regression, as shares of the mean squared singular value
+Values = NDArray[np.float64]
+
+
+class Readout(Measurement):
+    """Ridge regression from states to targets, judged on states of other sequences."""
+
+    columns: ClassVar = {
+        "readout_score": Column("", "share of the targets' variance that a ridge regression on the states explains", most=1),
+        "readout_gap": Column("", "readout_score less the share of the gap to 0 that the network's loss has closed below chance"),
+        "state_rank": Column("", "effective rank of the states / H", 0, 1),
+    }
+
+    def measure(self, probe: "Probe") -> dict[str, float]:
+        """The penalty is chosen by leave-one-out errors of the states that are learned from."""
+        states, targets = probe.states
+        x, y = (_rows(states), _rows(targets)) if probe.task.every_step else (states[-1], targets)
+        y = numbers(y, 1)
+        if not np.isfinite(x).all():
+            return dict.fromkeys(self.columns, float("nan"))
+        half = len(x) // 2
+        score = ridge_score(x[:half], y[:half], x[half:], y[half:])
+        return {
+            "readout_score": score,
+            "readout_gap": score - (1 - probe.loss / probe.task.chance),
+            "state_rank": effective_rank(np.linalg.svd(x[:half] - x[:half].mean(0), compute_uv=False)) / x.shape[1],
+        }
+
+
+def _rows(values: NDArray[Any]) -> NDArray[Any]:
+    """Up to 2 STATES rows of (T, B, ...), sequence by sequence, so that halves share one sequence at most."""
+    flat = values.swapaxes(0, 1).reshape(-1, *values.shape[2:])
+    return flat[np.linspace(0, len(flat) - 1, min(len(flat), 2 * STATES)).astype(int)]
+
+
+def ridge_score(x: Values, y: Values, other_x: Values, other_y: Values) -> float:
+    """Share of the variance of other_y (N, O) that ridge regression from x (N, S) to y explains, at least -1; NaN if constant.
+
+    Of PENALTIES the one with the least leave-one-out error is taken: for the fit H y the error is (y - H y) / (1 - diag H).
+    """
+    if not np.ptp(other_y, axis=0).any():
+        return float("nan")
+    mean_x, mean_y = x.mean(0), y.mean(0)
+    u, s, vt = np.linalg.svd(x - mean_x, full_matrices=False)
+    y_in_u, best, weights = u.T @ (y - mean_y), np.inf, np.zeros((x.shape[1], y.shape[1]))
+    for penalty in PENALTIES * max(float(np.square(s).mean()), 1e-30):
+        shrink = s**2 / (s**2 + penalty)
+        leverage = 1 / len(x) + (u**2 * shrink).sum(1)
+        error = np.square((y - mean_y - u @ (shrink[:, None] * y_in_u)) / np.maximum(1 - leverage, 1e-9)[:, None]).sum()
+        if error < best:
+            best, weights = error, vt.T @ ((s / (s**2 + penalty))[:, None] * y_in_u)
+    left = np.square(other_y - mean_y - (other_x - mean_x) @ weights).sum()
+    return max(-1.0, float(1 - left / max(float(np.square(other_y - mean_y).sum()), 1e-30)))
