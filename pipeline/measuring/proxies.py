@@ -54,7 +54,10 @@ def evenness(rows: Values) -> float:
 
     The more the rows differ from each other, the larger; at most -1. NaN if a row does not vary or is not finite.
     """
-    if not np.isfinite(rows).all() or (rows.std(axis=1) < 1e-30).any():
+    if not np.isfinite(rows).all():
+        return float("nan")
+    rows = rows / np.abs(rows).max(axis=1, keepdims=True).clip(min=np.finfo(float).tiny)  # squares stay in range
+    if (rows.std(axis=1) < 1e-12).any():
         return float("nan")
     values = np.linalg.eigvalsh(np.corrcoef(rows)).clip(min=0) + 1e-5
     return float(-(np.log(values) + 1 / values).mean())

@@ -7,13 +7,14 @@ from numpy.typing import NDArray
 
 from ..core.columns import Column
 from .base.lags import numbers
-from .base.measurement import Measurement, effective_rank
+from .base.measurement import TINY, Measurement, effective_rank
 
 if TYPE_CHECKING:
     from .base.probe import Probe
 
 STATES = 500  # to learn from, and as many to judge
 PENALTIES = np.logspace(-6, 3, 10)  # of ridge regression, as shares of the mean squared singular value
+ROUNDING = 1e-7  # of states, as a share of their norm
 Values = NDArray[np.float64]
 
 
@@ -33,12 +34,12 @@ class Readout(Measurement):
         y = numbers(y, 1)
         if not np.isfinite(x).all():
             return dict.fromkeys(self.columns, float("nan"))
-        half = len(x) // 2
+        x, half = x / max(float(np.abs(x).max()), TINY), len(x) // 2  # no number here depends on the unit of the states
         score = ridge_score(x[:half], y[:half], x[half:], y[half:])
         return {
             "readout_score": score,
-            "readout_gap": score - (1 - probe.loss / probe.task.chance),
-            "state_rank": effective_rank(np.linalg.svd(x[:half] - x[:half].mean(0), compute_uv=False)) / x.shape[1],
+            "readout_gap": score - (1 - probe.loss / probe.task.chance) if np.isfinite(probe.loss) else float("nan"),
+            "state_rank": centred_rank(x[:half]) / x.shape[1],
         }
 
 
@@ -46,6 +47,12 @@ def _rows(values: NDArray[Any]) -> NDArray[Any]:
     """Up to 2 STATES rows of (T, B, ...), sequence by sequence, so that halves share one sequence at most."""
     flat = values.swapaxes(0, 1).reshape(-1, *values.shape[2:])
     return flat[np.linspace(0, len(flat) - 1, min(len(flat), 2 * STATES)).astype(int)]
+
+
+def centred_rank(x: Values) -> float:
+    """Effective rank of rows x (N, S) less their mean; what rounding of float32 alone may make of equal rows counts as 0."""
+    values = np.linalg.svd(x - x.mean(0), compute_uv=False)
+    return effective_rank(np.where(values > ROUNDING * np.linalg.norm(x), values, 0.0))
 
 
 def ridge_score(x: Values, y: Values, other_x: Values, other_y: Values) -> float:

@@ -28,9 +28,9 @@ def lags(inputs: NDArray[np.floating], targets: NDArray[np.generic], *, every_st
     y = numbers(targets, 2 if every_step else 1)
     shares, shuffled = np.zeros(steps), np.zeros((steps, SHUFFLES))
     for lag in range(steps):
-        sequence = random.permutation(count) if not every_step else random.integers(0, count, SAMPLES)
-        sequence = sequence[:SAMPLES]
-        at = random.integers(lag, steps, len(sequence)) if every_step else np.full(len(sequence), steps - 1)
+        pairs = count * (steps - lag) if every_step else count
+        drawn = random.choice(pairs, min(pairs, SAMPLES), replace=False)  # twice the same pair would look like dependence
+        sequence, at = drawn % count, lag + drawn // count if every_step else np.full(len(drawn), steps - 1)
         x, target = _features(inputs[at - lag, sequence]), y[at, sequence] if every_step else y[sequence]
         shares[lag], shuffled[lag] = _explained(x, target, sequence < count / 2, random)
     found = np.where(shares > np.quantile(shuffled.max(0), 0.95), shares, 0.0).clip(min=0)
