@@ -3,7 +3,8 @@
 # make test  runs all checks and tests
 # make cost  estimates the hours that the study would take on this machine, before anything is run; PROFILE works here too
 # make ui    starts the MLflow UI on the study's store
-# Other targets: models, check, track, docs, benchmarks, replications, lock.
+# make evidence  judges the predictor again, from the trials that come with the library
+# Other targets: models, check, track, docs, collect, benchmarks, replications, lock.
 
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -12,7 +13,7 @@ export DVC_NO_ANALYTICS := 1
 STAMP := .venv/.stamp$(if $(CUDA),-cuda)
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: run cost test models check lint ui track docs benchmarks replications lock .venv
+.PHONY: run cost test models check lint ui track docs collect evidence benchmarks replications lock .venv
 
 run: $(STAMP)
 	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "ERROR: dvc repro needs a git repository; clone the project instead of unpacking an archive" >&2; exit 1; }
@@ -47,6 +48,13 @@ docs: $(STAMP) # writes the pages that are generated from the code and from the 
 	python -c "from pipeline.predictor.features import documentation as d; print(d(), end='')" > docs/.page && mv docs/.page docs/features.md
 	python -m pipeline.report.results
 	PYTHONPATH=. python tests/systems.py > docs/.page && mv docs/.page docs/oracles.md
+
+collect: $(STAMP) # puts the feature table of the last run into the trials that come with the library
+	python -m pipeline.predictor.collect
+
+evidence: $(STAMP) # judges the trials that come with the library, in about ten minutes, and writes docs/evidence.md
+	python -m pipeline.predictor.judge
+	python -m pipeline.report.card
 
 benchmarks: $(STAMP) # takes minutes; run it on an otherwise idle machine
 	python -m benchmarks.spectra > docs/.page

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .core.errors import AlignmentWarning, ModuleError, RoundingWarning, SurrogateWarning
+    from .measuring.base.network import early_measurements
     from .points import FixedPoints, fixed_points, line_attractor, slow_points
     from .predictor import StabilityPredictor, Verdict, network_inputs, trial_inputs
     from .spectrum import Spectrum, lyapunov_spectra, lyapunov_spectrum
@@ -27,6 +28,7 @@ _PUBLIC = {
     "slow_points": "points",
     "line_attractor": "points",
     "FixedPoints": "points",
+    "early_measurements": "measuring.base.network",
     "StabilityPredictor": "predictor",
     "Verdict": "predictor",
     "network_inputs": "predictor",

@@ -13,9 +13,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from pipeline.core.records import Estimate
-from pipeline.predictor.bootstrap import Places, estimate, r2
-from pipeline.predictor.codes import Code, Components
 
+from ._bootstrap import Places, estimate, r2
+from ._codes import Code, Components
 from ._lyapunov_networks import Measured, Values
 
 FOLDS, REPEATS, RESAMPLES = 5, 3, 1000

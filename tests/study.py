@@ -7,8 +7,11 @@ from pipeline.core.config import FixedPointsSettings, SpectrumSettings
 from pipeline.core.hyper_parameters import DECLARED, HyperParameters
 from pipeline.core.records import (
     CURVES,
+    Card,
+    Judgement,
     Outcome,
     PointCounts,
+    Recipe,
     TaskInfo,
     Trial,
     TrialFixedPoints,
@@ -113,6 +116,24 @@ def fixed_points(**changes):
     trajectories = np.random.default_rng(0).normal(size=(9, 3, 4)).astype(np.float32)
     settings = FixedPointsSettings(seeds=4, tolerance=1e-20, iterations=5)
     return TrialFixedPoints(trial(**changes), settings, counts, trajectories, points, moduli)
+
+
+def card(rows, judgement=None):
+    """A card of trials from `trial_inputs` that fits linear models, without evidence unless it is given."""
+    from pipeline.predictor import packaged
+    from pipeline.predictor.inputs import SETS
+
+    return Card(
+        studies={"evidence": len(rows)},
+        tasks=sorted(rows["task"].unique()),
+        cells=sorted(rows["cell"].unique()),
+        threshold=0.8,
+        recipes={m: {n: Recipe(tuple(c), "linear", "linear", (0.0, 1.0)) for n, c in sets.items()} for m, sets in SETS.items()},
+        own_weights={"5": 16.0, "10": 4.0, "20": 4.0, "40": 1.0},
+        quantiles=packaged.quantiles(rows),
+        judgement=judgement or Judgement([], [], {}, None, None, [], {}, {}),
+        origin={"date": "2026-01-01", "commit": "abc"},
+    )
 
 
 def study(trials=24, tasks=("counting", "recalling"), cells=("elman", "gru"), seed=0):

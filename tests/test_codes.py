@@ -1,19 +1,12 @@
-"""Codes of whole spectra: against scikit-learn, linear algebra and a planted code; what their training rows teach them."""
+"""Codes of whole spectra, for the replication of AeLLE: against scikit-learn, linear algebra and a planted code."""
 
 import numpy as np
-import pandas as pd
 import pytest
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
-from sklearn.model_selection import KFold, StratifiedKFold
 
-from pipeline.core.config import PredictorSettings
-from pipeline.predictor import codes, model
-from pipeline.predictor.inputs import SERVED, SETS
-
-PRINCIPAL, LEARNED = codes.ENCODERS
-SETTINGS = PredictorSettings(outer_folds=2, inner_folds=3, trees=4, bootstrap=100)
+from replications import _codes as codes
 
 
 def spectra(size, seed):
@@ -29,18 +22,7 @@ def explained(known, wanted, asked, answers):
     return LinearRegression().fit(known, wanted).score(asked, answers)
 
 
-def frames(size, seed):
-    hidden, x = spectra(size, seed)
-    return pd.DataFrame(x).add_prefix("rank_"), pd.Series(hidden)
-
-
-def compressed(name, train, score, *asked):
-    """The codes of training rows and of others."""
-    step = codes.ENCODERS[name](0).fit(train, score)
-    return [step.transform(rows) for rows in (train, *asked)]
-
-
-ENCODERS = [codes.Components(3), codes.Code(3, random_state=0), codes.Compressed(codes.Components(3))]
+ENCODERS = [codes.Components(3), codes.Code(3, random_state=0)]
 
 
 @pytest.mark.parametrize("encoder", ENCODERS, ids=lambda encoder: type(encoder).__name__)
@@ -111,80 +93,9 @@ def test_the_weight_turns_the_code_towards_the_score():
     assert found[0] < 0.5 < found[1]
 
 
-# As a step before a model
-
-
-def test_spectra_are_scaled_before_they_are_compressed():
-    (train, score), scale = frames(60, 0), codes.SCALE
-    plain = codes.Components().fit(np.log(train / scale + np.sqrt((train / scale) ** 2 + 1)))  # arcsinh
-    expected = plain.transform(np.log(train / scale + np.sqrt((train / scale) ** 2 + 1)))
-    np.testing.assert_allclose(compressed(PRINCIPAL, train, score)[0], expected, rtol=0, atol=1e-9)
-
-
-@pytest.mark.parametrize("name", [PRINCIPAL, LEARNED])
-def test_the_code_of_a_row_does_not_depend_on_what_is_asked_beside_it(name):
-    (train, score), (test, _) = frames(60, 0), frames(20, 1)
-    _, asked, other = compressed(name, train, score, test, pd.concat([test[:1], 50 - test]))
+@pytest.mark.parametrize("encoder", ENCODERS, ids=lambda encoder: type(encoder).__name__)
+def test_the_code_of_a_row_does_not_depend_on_what_is_asked_beside_it(encoder):
+    (hidden, x), (_, y) = spectra(60, 0), spectra(20, 1)
+    fitted = clone(encoder).fit(x, hidden)
+    asked, other = fitted.transform(y), fitted.transform(np.vstack([y[:1], 50 - y]))
     np.testing.assert_allclose(asked[:1], other[:1], rtol=0, atol=1e-12)  # a product of another shape rounds differently
-    assert asked.shape == (20, codes.SIZE)
-
-
-@pytest.mark.parametrize("name", [PRINCIPAL, LEARNED])
-def test_a_state_that_was_not_finite_teaches_nothing_and_has_no_code(name):
-    train, score = frames(60, 0)
-    blank = pd.DataFrame(np.nan, index=[0], columns=train.columns)
-    seen, asked = compressed(name, pd.concat([train, blank]), pd.concat([score, pd.Series([1.0])]), blank)
-    np.testing.assert_array_equal(seen[:60], compressed(name, train, score)[0])
-    assert np.isnan(seen[60:]).all()
-    assert np.isnan(asked).all()
-
-
-@pytest.mark.parametrize("known", [0, 1, 3])
-@pytest.mark.parametrize("name", [PRINCIPAL, LEARNED])
-def test_few_spectra_or_none_still_give_answers(name, known):
-    train, score = frames(24, 0)
-    train[known:] = np.nan
-    fitted = model.fit_score(name, train, score, SETTINGS, 0)
-    assert np.isfinite(fitted.predict(frames(5, 1)[0])).all()
-    assert np.isnan(compressed(name, train, score)[0][known:]).all()
-
-
-class Recorder(BaseEstimator):
-    """An encoder that notes the rows from which it learns."""
-
-    size = 1
-    fits: list = []  # noqa: RUF012, clones share it
-
-    def fit(self, x, y):
-        self.fits.append((np.sinh(x[:, 0]) * codes.SCALE, y))
-        return self
-
-    def transform(self, x):
-        return x[:, :1]
-
-
-@pytest.mark.parametrize(
-    ("fit", "target", "folds"),
-    [
-        (model.fit_score, lambda number: number / 60, KFold(3, shuffle=True, random_state=7)),
-        (model.fit_success, lambda number: number % 2 == 0, StratifiedKFold(3, shuffle=True, random_state=7)),
-    ],
-)
-def test_an_encoder_inside_an_inner_fold_sees_its_training_rows_alone(fit, target, folds, monkeypatch):
-    """Whatever the inner folds choose is judged on spectra and answers that no code has seen."""
-    monkeypatch.setattr(Recorder, "fits", [])
-    monkeypatch.setitem(codes.ENCODERS, PRINCIPAL, lambda seed: codes.Compressed(Recorder()))
-    number = np.arange(60.0)
-    wanted = target(number)
-    fit(PRINCIPAL, pd.DataFrame({"rank_01": number, "rank_02": -number}), pd.Series(wanted), SETTINGS, 7)
-    parts = {frozenset(number[train]) for train, _ in folds.split(number, wanted)}
-    seen = [frozenset(rows.round(6)) for rows, _ in Recorder.fits]
-    assert set(seen) == parts | {frozenset(number)}  # the last fit, of what was chosen, is to all rows
-    assert seen.count(frozenset(number)) == 1
-    for rows, answers in Recorder.fits:
-        np.testing.assert_array_equal(answers, target(rows.round(6)))
-
-
-def test_what_is_served_needs_no_encoder():
-    assert set(codes.ENCODERS) <= set(SETS)
-    assert not set(codes.ENCODERS) & set(SERVED)

@@ -99,9 +99,6 @@ def test_unknown_key_like_no_other_is_named_with_those_there_are(small_params):
         ("success.threshold", 0, "0"),
         ("success.threshold", 1.0, "1.0"),
         ("success.threshold", float("nan"), "nan"),
-        ("predictor.outer_folds", 1, "1"),
-        ("predictor.inner_folds", 1, "1"),
-        ("predictor.trees", 0, "0"),
         ("predictor.bootstrap", 99, "99"),
     ],
 )
@@ -338,7 +335,8 @@ def test_a_profile_overwrites_no_changes_of_ones_own(workspace):
 
 
 def test_a_profile_that_does_not_exist_is_named_with_those_that_do(workspace):
-    there = "default, evidence, leaks, paper, paper_small, wide"
+    shifts = ", ".join(f"shift_{what}" for what in ("batch", "decay", "epochs", "length", "sgd", "width"))
+    there = f"default, evidence, leaks, paper, paper_small, {shifts}, wide"
     with pytest.raises(SystemExit, match=f"ERROR: there is no profiles/wild.yaml; there are {there}"):
         config.main(["wild"])
 

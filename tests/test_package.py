@@ -8,11 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from study import study
+from study import card, study
 
-from pipeline.core.config import PredictorSettings
-from pipeline.core.execution import Here
-from pipeline.predictor import StabilityPredictor, evidence, features, folds
+from pipeline.predictor import StabilityPredictor, features
 from pipeline.predictor.inputs import trial_inputs
 
 ROOT = Path(__file__).parent.parent
@@ -26,7 +24,7 @@ model, inputs, early_loss, chance_loss = torch.nn.LSTM(3, 16), torch.randn(60, 4
 """
 AFTER = """
 assert len(initial.exponents) == 32
-assert predictor.assess(model, inputs).based_on == "spectrum at initialisation"
+assert predictor.assess(model, inputs).based_on == "spectrum"
 assert not [m for m in sys.modules if m.startswith("pipeline.")]
 """
 
@@ -47,20 +45,16 @@ def installed(tmp_path_factory):
 @pytest.fixture(scope="module")
 def predictor(tmp_path_factory):
     """A folder with a small predictor."""
-    settings = PredictorSettings(outer_folds=2, inner_folds=2, trees=4, bootstrap=100)
-    inputs = trial_inputs(features.table(*study(trials=8), 0.8))
-    chosen = [f for f in folds.folds(inputs, settings, 0) if f.split == folds.SPLITS[0]]
-    _, judgement = evidence.judge(chosen, settings, 0, Here())
+    inputs = trial_inputs(features.table(*study(trials=8), 0.8)).assign(study="evidence")
     folder = tmp_path_factory.mktemp("predictor")
-    StabilityPredictor.fit(inputs, judgement, 0.8, settings, 0).save(folder)
+    StabilityPredictor(inputs, card(inputs)).save(folder)
     return folder
 
 
 def test_every_package_of_the_folder_is_in_the_wheel_and_every_file_with_it(installed):
-    there = {p.relative_to(ROOT / "pipeline") for e in ("*.py", "*.j2") for p in (ROOT / "pipeline").rglob(e)}
-    assert there == {
-        p.relative_to(installed / "rnn_stability") for e in ("*.py", "*.j2") for p in (installed / "rnn_stability").rglob(e)
-    }
+    kinds = ("*.py", "*.j2", "*.parquet", "*.json")
+    there = {p.relative_to(ROOT / "pipeline") for e in kinds for p in (ROOT / "pipeline").rglob(e)}
+    assert there == {p.relative_to(installed / "rnn_stability") for e in kinds for p in (installed / "rnn_stability").rglob(e)}
 
 
 def examples(page):
@@ -88,6 +82,46 @@ def test_the_example_of_the_readme_runs_beside_a_foreign_package_named_pipeline(
     (tmp_path / "pipeline/__init__.py").write_text("MINE = True\n")
     example = example_with("StabilityPredictor").replace("models:/rnn-stability/latest", str(predictor))
     assert "success with probability" in output_of(BEFORE + example + AFTER, tmp_path, installed)
+
+
+MEASURING = """
+import sys, torch, rnn_stability
+from rnn_stability import StabilityPredictor, early_measurements, network_inputs
+assert {*rnn_stability.__all__} <= {*dir(rnn_stability)}
+assert all(getattr(rnn_stability, name) for name in rnn_stability.__all__)
+
+class Last(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.recurrent, self.head = torch.nn.GRU(3, 16, batch_first=True), torch.nn.Linear(16, 1)
+    def forward(self, inputs):
+        return self.head(self.recurrent(inputs)[0][:, -1])
+
+torch.manual_seed(0)
+model, inputs = Last(), torch.randn(64, 20, 3)
+targets = inputs[:, -3, :1]
+optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
+task = {"loss": torch.nn.functional.mse_loss, "optimiser": optimiser, "chance": 1.0, "batch_size": 8, "batch_first": True}
+measurements = early_measurements(model, inputs, targets, **task)
+predictor = StabilityPredictor.load(sys.argv[1])
+before = predictor.assess(model.recurrent, inputs, measurements=measurements)
+losses = []
+for batch in range(8):
+    optimiser.zero_grad()
+    loss = torch.nn.functional.mse_loss(model(inputs[batch::8]), targets[batch::8])
+    loss.backward()
+    optimiser.step()
+    losses.append(loss.detach())
+known = {"chance": 1.0, "updates": 80, "updates_per_epoch": 8, "initial_measurements": measurements}
+row = network_inputs(steps=20, losses=losses[:2], **known)
+after = predictor.assess(model.recurrent, inputs, losses=losses, **known)
+print(before.moment, predictor.verdict(row).moment, after.moment, sep="; ")
+"""
+
+
+def test_measurements_and_losses_of_a_strangers_network_are_answered_at_every_moment(installed, predictor, tmp_path):
+    printed = output_of(MEASURING.replace("sys.argv[1]", repr(str(predictor))), tmp_path, installed)
+    assert printed == "before training; an eighth of an epoch; one epoch\n"
 
 
 def test_the_readmes_lstm_runs_as_it_stands(installed, tmp_path):

@@ -410,16 +410,37 @@ def test_a_record_of_another_version_is_refused_in_one_sentence(tmp_path):
         TrialSpectra.load(path)
 
 
-def test_a_judgement_and_the_record_of_a_stage_come_back(tmp_path):
-    estimate = records.Estimate(0.5, 0.25, None)
-    evidence = records.Evidence("over trials", "all", 9, {"r2": estimate}, {"lstm": {"r2": None}}, ["Ridge"])
-    gain = records.Gain("over trials", "early loss", "all", records.Estimate(0.1, 0.05, 0.2))
-    made = records.Judgement(gain, [gain], [records.Reliance("early loss", 0.1, 0.01)], [evidence])
+def test_a_judgement_a_card_and_the_record_of_a_stage_come_back(tmp_path):
+    estimate, place = records.Estimate(0.5, 0.25, None), ("over trials", "one epoch")
+    evidence = records.Evidence(*place, "all", 9, {"auc": estimate}, {"lstm": {"auc": None}}, ["trees"])
+    gain = records.Gain(*place, "loss", "all", {"brier": records.Estimate(0.1, 0.05, 0.2), "auc": estimate})
+    front = records.Front("i-Epoch", [1.0, 2.5], [estimate] * 2, {"5": estimate}, estimate, estimate, None)
+    decisions = [records.Decision("searches", 3, 40, [front])]
+    served = {place[0]: {place[1]: "all"}}
+    made = records.Judgement([evidence], [gain], served, gain, estimate, decisions, {"auc": estimate}, {})
     made.save(tmp_path / "evidence.json")
     assert records.Judgement.load(tmp_path / "evidence.json") == made
-    assert made.of("over trials", "all") == evidence
-    assert made.of("over trials", "early loss") is None
-    assert gain.beats
+    assert made.of(*place, "all") == evidence
+    assert made.of(*place, "loss") is None
+    assert decisions[0].of("i-Epoch") == front
+    assert gain.beats("brier")
+    recipe = records.Recipe(("a", "b"), "linear", "both", (0.1, 0.9))
+    card = records.Card(
+        {"evidence": 9}, ["t"], ["lstm"], 0.8, {place[1]: {"all": recipe}}, {"5": 4.0}, {"a": [0.0]}, made, {"seed": 1}
+    )
+    card.save(tmp_path / "card.json")
+    assert records.Card.load(tmp_path / "card.json") == card
+
+
+@pytest.mark.parametrize(("brier", "volume", "is_champion"), [(0.01, 0.01, True), (0.0, 0.01, False), (0.01, -0.01, False)])
+def test_a_champion_is_better_by_brier_score_and_hypervolume(brier, volume, is_champion):
+    gain = records.Gain("one cell left out", "one epoch", "loss", "all", {"brier": records.Estimate(0.02, brier, 0.03)})
+    made = records.Judgement([], [], {}, gain, records.Estimate(0.02, volume, 0.03), [], {}, {})
+    assert made.is_champion == is_champion
+    assert not records.Judgement([], [], {}, None, None, [], {}, {}).is_champion
+
+
+def test_the_record_of_a_stage_comes_back(tmp_path):
     record = records.StageRecord("train", ["adding"], 1.0, 2.0, 0.5, {"seed": 1}, {"mlflow.user": "a"})
     record.save(tmp_path / "record.json")
     assert records.StageRecord.load(tmp_path / "record.json") == record

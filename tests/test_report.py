@@ -14,12 +14,15 @@ from PIL import Image
 from pipeline.core import config, layout
 from pipeline.core.execution import Here
 from pipeline.core.files import save_table
-from pipeline.core.records import Estimate, Evidence, Gain, Judgement, StageRecord, TaskData
-from pipeline.predictor import features
-from pipeline.predictor.evidence import judgement
-from pipeline.predictor.folds import FAMILIES, SPLITS
-from pipeline.predictor.inputs import PAIRS, SETS
-from pipeline.report import bands, dynamics, evidence, findings, page, results, tables, times
+from pipeline.core.records import Card, Decision, Estimate, Evidence, Front, Gain, Judgement, StageRecord, TaskData
+from pipeline.predictor import decision, features, packaged
+from pipeline.predictor.decision import REPLAYED
+from pipeline.predictor.evidence import PAIRS, RIVALS, judgement, verdict
+from pipeline.predictor.folds import CELLS, SCALE, TASKS, TRIALS
+from pipeline.predictor.inputs import BEFORE, EIGHTH, EPOCH, MOMENTS, trial_inputs
+from pipeline.predictor.measures import MEASURES
+from pipeline.predictor.study import JUDGED
+from pipeline.report import bands, card, dynamics, evidence, findings, page, results, searches, tables, times
 from pipeline.report.figures import cell_marks, png
 from pipeline.report.phase import components, phase_portrait
 from pipeline.report.study import Study
@@ -30,18 +33,42 @@ VOID = {"meta", "img", "br", "link", "hr", "input"}
 SECTIONS = ("study", "seed", "device", "tasks", "cells", "prepare", "train", "spectrum", "fixed_points", "success", "predictor")
 
 
-def answers(final, splits, noise):
+SPLITS = (TRIALS, CELLS, TASKS)  # of a study
+
+
+def answers(rows, splits, noise):
     """Answers from every set of inputs for trials that were held out: the truth plus noise, its size by set."""
     random = np.random.default_rng(0)
     parts = []
     for split in splits:
-        for name in SETS:
-            expected = np.clip(final["score"] + random.normal(0, noise.get(name, 0.2), len(final)), 0, 1)
-            group = {SPLITS[1]: final["cell"], SPLITS[2]: final["task"]}.get(split, "fold 1")
-            known = {"split": split, "inputs": name, "group": group, "score_model": "Ridge", "success_model": "Ridge"}
-            drops = {f"drop {family}": 0.1 for family in FAMILIES}
-            parts.append(final.assign(expected_score=expected, probability_of_success=expected, **known, **drops))
+        group = {CELLS: rows["cell"], TASKS: rows["task"]}.get(split, "fold 1")
+        for moment in MOMENTS:
+            for name in JUDGED[moment]:
+                expected = np.clip(rows["score"] + random.normal(0, noise.get(name, 0.2), len(rows)), 0, 1)
+                known = {"split": split, "moment": moment, "inputs": name, "group": group, "variant": ""}
+                about = {"expected_score": expected, "probability_of_success": expected}
+                parts.append(
+                    rows[["trial", "task", "cell", "score", "success"]].assign(
+                        **known, **about, score_kind="linear", success_kind="trees"
+                    )
+                )
     return pd.concat(parts, ignore_index=True)
+
+
+def carded(judged, **changes):
+    """The card of a predictor with this evidence."""
+    known = {
+        "studies": {"evidence": 1234, "shift_width": 77},
+        "tasks": ["adding", "counting", "lorenz"],
+        "cells": ["elman", "lstm"],
+        "threshold": 0.8,
+        "recipes": {},
+        "own_weights": {"5": 4.0},
+        "quantiles": {},
+        "judgement": judged,
+        "origin": {"date": "2026-07-08", "commit": "0123456789ab", "table": "f00d", "seed": 1, "samples": 100},
+    }
+    return Card(**known | changes)
 
 
 def record(stage, words, seconds, began=0.0, tracking=0.0):
@@ -74,12 +101,15 @@ def written(folder, trials, spectra, measurements, splits, noise=None):
             result.save(result.trial.path(layout.trials(result.trial.task)))
             measured.save(result.trial.path(layout.spectra(result.trial.task)))
         table = features.table(trials, spectra, measurements, settings.success.threshold)
-        final = table[table["checkpoint"] == "final"][["trial", "task", "cell", "score", "success"]].reset_index(drop=True)
-        predictions = answers(final, splits, noise or {})
+        rows = trial_inputs(table).copy()
+        predictions = answers(rows, splits, noise or {})
         save_table(layout.FEATURES, table)
         save_table(layout.PREDICTIONS, predictions)
-        with np.errstate(invalid="ignore"):  # scores that are all alike have no R2
-            judgement(predictions, settings.predictor, settings.seed, Here()).save(layout.EVIDENCE)
+        for name in ("DRAWS", "PRUNER_DRAWS"):
+            patch.setattr(decision, name, 3)
+        judged = judgement(predictions, rows.assign(study="own"), count=100, seed=settings.seed, on=Here())
+        judged.save(layout.EVIDENCE)
+        carded(judged).save(layout.PREDICTOR / packaged.CARD)
         record("train", tasks[:1], 50.0, tracking=5.0).save(layout.record("train", tasks[0]))
         study = Study.load(config.load(*SECTIONS))
         page.write(study)
@@ -100,7 +130,7 @@ def report(whole_folder):
     lost = np.tile([0.1, -1.0, -20.0, -np.inf], (3, 2, 1))
     spectra[0] = replace(made.spectra(np.where([[[True]], [[False]], [[False]]], lost, np.nan)), trial=trials[0].trial)
     spectra[1] = replace(made.spectra(lost), trial=trials[1].trial)
-    return written(whole_folder, trials, spectra, measured, SPLITS, {"all": 0.02, "all but spectra": 0.1})
+    return written(whole_folder, trials, spectra, measured, SPLITS, {"all": 0.02, "curve, hyper-parameters": 0.1})
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +139,7 @@ def lonely_report(tmp_path_factory):
     trials, spectra, measured = made.study(trials=4, tasks=("mnist_rows",), cells=("elman",))
     trials = [replace(made.result([2.0, np.nan, np.nan, np.nan], diverged=True), trial=r.trial) for r in trials]
     spectra = [replace(made.spectra(np.full((3, 2, 4), np.nan)), trial=s.trial) for s in spectra]
-    return written(tmp_path_factory.mktemp("lonely"), trials, spectra, measured, SPLITS[:1])
+    return written(tmp_path_factory.mktemp("lonely"), trials, spectra, measured, [TRIALS])
 
 
 @pytest.fixture(scope="module")
@@ -175,10 +205,10 @@ def test_the_page_is_well_formed_and_needs_no_other_file(name, request):
 
 def test_every_figure_is_on_disk_and_in_the_page_with_an_alternative_text_and_a_caption(report):
     _, text, files = report
-    figure = r'<figure id="([\w-]+)">\s*<img src="data:image/png;base64,([^"]+)" alt="[^"]{20,}">\s*<figcaption>\s*[A-Z]'
+    figure = r'<figure id="([\w-]+)"[^>]*>\s*<img src="data:image/png;base64,([^"]+)" alt="[^"]{20,}">\s*<figcaption>\s*[A-Z]'
     assert {name: base64.b64decode(data) for name, data in re.findall(figure, text)} == files
     assert {f"fixed_points-{task}-{cell}" for task in ("mnist_rows", "fulda_runoff") for cell in ("elman", "gru")} < set(files)
-    assert len(files) == 10 + 4
+    assert len(files) == 10 + 4  # one portrait per task and cell
     assert min(colours(data) for data in files.values()) > 20
 
 
@@ -187,7 +217,9 @@ def test_a_missing_split_leaves_its_part_out(report, lonely_report):
     reader = Reader(lonely_report[1])
     assert "Unseen cells and tasks" not in reader.text
     assert "One task left out" not in reader.text
-    assert "These trials do not show" in reader.text
+    assert "These trials do not show whether screening" in reader.text
+    assert reader.row("one epoch", "over trials")[3:5] == ["none", "none"]  # there is no AUC without a success
+    assert "regret" not in lonely_report[2]
     assert reader.row("Made mnist_rows", "elman", "4")[2:5] == ["4", "4", "0"]
 
 
@@ -214,14 +246,25 @@ def test_the_page_prints_the_settings_that_it_was_given_and_no_others(report):
     assert "processes" not in keys
 
 
-def test_the_evidence_is_printed_for_every_set_and_split_with_its_interval(report):
+def printed(value, digits):
+    """A number as the page prints it."""
+    return re.sub(r"^-", MINUS, re.sub(r"^-(?=0\.0+$)", "", f"{value:.{digits}f}"))
+
+
+def test_the_evidence_is_printed_for_every_set_moment_and_split_with_its_interval(report):
     rows = Reader(report[1]).rows
-    assert len(report[0].judgement.evidence) == len(SETS) * len(SPLITS)
+    assert len(report[0].judgement.evidence) == sum(map(len, JUDGED.values())) * len(SPLITS)
     for one in report[0].judgement.evidence:
-        r2 = one.measures["r2"]
-        value, low, high = (re.sub(r"^-", MINUS, re.sub(r"^-(?=0.00$)", "", f"{v:.2f}")) for v in (r2.value, r2.low, r2.high))
+        auc, r2 = one.measures["auc"], one.measures["r2"].value
+        expected = f"{printed(auc.value, 3)}{printed(auc.low, 3)} to {printed(auc.high, 3)}"
         names = (one.inputs, f"{one.inputs} spectra")
-        assert any(r[0] in names and r[1] == f"{value}{low} to {high}" for r in rows), one
+        assert any(r[0] in names and r[1] == expected and r[-1] == printed(r2, 2) for r in rows), one
+
+
+def test_the_page_says_that_packaged_trials_are_learned_from_besides(report):
+    reader = Reader(report[1])
+    assert "1234 packaged trials of 3 tasks and 2 cells, from which the predictor learned besides" in reader.text
+    assert "learned from the packaged trials beside the trials of this study" in reader.text
 
 
 def test_figures_of_an_earlier_report_are_removed_and_no_weights_are_read(report, tmp_path, monkeypatch):
@@ -259,79 +302,196 @@ def said(macro, *values):
     return " ".join(getattr(environment(html=False).get_template("findings.j2").module, macro)(*values).split())
 
 
-def gain(low, high, split=SPLITS[0], pair=PAIRS[-1]):
-    return Gain(split, *pair, Estimate(None if low is None else (low + high) / 2, low, high))
+SPECTRAL_PAIR = ("curve, measurements", "curve, measurements, spectrum")
 
 
-def judged(*gains, **r2):
-    """A judgement with these gains, and the R2 of sets of inputs over trials."""
-    rows = [Evidence(SPLITS[0], name, 9, {"r2": Estimate(v), "auc": Estimate(v)}, {}, []) for name, v in r2.items()]
-    return Judgement(gain(0.1, 0.2), list(gains), [], rows)
+def between(low, high):
+    return Estimate(None if low is None else (low + high) / 2, low, high)
 
 
-def test_the_headline_turns_with_the_interval():
-    ends = ((0.01, 0.1), (-0.1, 0.1), (-0.1, -0.01), (None, None))
-    lines = [said("headline", findings.headline(judged(gain(*e)))) for e in ends]
-    for sentence, word in zip(lines, ("improve the", "nothing measurable", "worse", "do not show"), strict=True):
-        assert word in sentence
+def gain(low, high, split=TRIALS, pair=SPECTRAL_PAIR, moment=EPOCH):
+    """What is added, with the same interval for all measures."""
+    return Gain(split, moment, *pair, {measure: between(low, high) for measure in ("auc", "brier", "log_loss")})
 
 
-def test_the_page_prints_the_headline_of_its_own_gains(report, whole):
-    assert said("headline", findings.headline(whole.judgement)) in Reader(report[1]).text
-    others = [g for g in whole.judgement.gains if (g.split, g.with_) != (SPLITS[0], "all")]
-    champion = gain(-0.3, -0.2, pair=("early loss", "all"))
-    turned = replace(whole.judgement, champion=champion, gains=[*others, gain(-0.3, -0.2)])
+def measured(value, inputs="all", split=TRIALS, moment=EPOCH, groups=()):
+    """The evidence of a set with a value of all measures, and those of parts that were left out."""
+    measures = {measure: Estimate(value) for measure in MEASURES}
+    return Evidence(split, moment, inputs, 9, measures, {name: dict.fromkeys(MEASURES, v) for name, v in groups}, ["linear"])
+
+
+def judged(*gains, rows=(), served=None, decisions=(), champion=None, volume=None):
+    return Judgement([*rows], [*gains], served or {}, champion, volume, [*decisions], {}, {})
+
+
+def front(strategy, points, gained=(0.01, 0.02)):
+    """A front through points (cost, regret), whose intervals are 0.01 wide on both sides."""
+    regrets = [Estimate(r, r - 0.01, r + 0.01) for _, r in points]
+    at = {f"{cost:g}": regrets[0] for cost in decision.COSTS}
+    return Front(strategy, [c for c, _ in points], regrets, at, Estimate(0.9, 0.8, 0.95), between(*gained), 0.25)
+
+
+def replayed(points=((1.5, 0.2), (2.0, 0.1), (8.0, 0.0)), *, gained=(0.01, 0.02), count=12, inputs="all", title=(CELLS, "")):
+    """Searches in which i-Epoch leaves a regret of 0.1 at 4 full trainings, and one with screening goes through these points."""
+    plain = [front("random", [(1, 0.5), (6, 0.1)]), front("i-Epoch", [(2, 0.3), (4.0, 0.1), (9, 0.02)], (0, 0))]
+    own = [front(f"before training: {inputs}", points, gained), front(f"both: {inputs}, then loss", points, gained)]
+    return Decision(REPLAYED[title], count, 40, [*plain, *own])
+
+
+def headline(*decisions, **changes):
+    return said("headline", findings.savings(judged(decisions=decisions, served={CELLS: {BEFORE: "all"}}, **changes)))
+
+
+def test_the_headline_is_the_cost_at_equal_regret_where_the_interval_of_the_gain_lies_above_0():
+    """2 full trainings for the regret of 0.1 that i-Epoch has at 4, the best for at most 5: half of it."""
+    assert headline(replayed()).endswith(
+        "finds on average as good a network as early losses alone (i-Epoch), at about 50 % of the cost."
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"gained": (-0.01, 0.02)}, "neither measurably better nor worse"),
+        ({"gained": (-0.02, -0.01)}, "makes searches worse than"),
+        ({"points": ((2.0, 0.2), (6.0, 0.1))}, "saves nothing at the cost that is compared"),
+        ({"points": ((2.0, 0.2), (6.0, 0.15))}, "saves nothing at the cost that is compared"),
+        ({"count": 1}, "One task does not show"),
+    ],
+)
+def test_the_headline_claims_no_saving_that_the_searches_do_not_show(changes, words):
+    sentence = headline(replayed(**changes))
+    assert words in sentence
+    assert "%" not in sentence
+
+
+def test_without_replayed_searches_the_headline_says_so():
+    assert "do not show" in headline()
+    assert "do not show" in headline(Decision("title", 3, 40, [front("random", [(1, 0.5)])]))
+
+
+def test_what_is_saved_is_told_with_intervals_and_never_as_a_share_of_a_search_that_is_not_measurably_better():
+    ours = judged(decisions=[replayed(), replayed(gained=(-0.01, 0.02)), replayed(points=((2.0, 0.2),))])
+    better, around, never = (said("saved", saving) for saving in findings.savings(ours))
+    assert "misses the best candidate by 0.10 (0.09 to 0.11) at 4.0 full trainings; screening by “all”" in better
+    assert "misses it by 0.10 (0.09 to 0.11) at 2.0, 50 % of that." in better
+    assert better.endswith("the hypervolume changes by +0.015 (+0.010 to +0.020): a measurable gain.")
+    assert "%" not in around
+    assert around.endswith("no measurable difference.")
+    assert "does not get as near at any cost" in never
+    assert said("few", findings.savings(ours)) == ""
+    few = findings.savings(judged(decisions=[replayed(count=3)]))
+    assert "resample 3 tasks: so few" in said("few", few)
+
+
+def test_what_hyper_parameters_alone_save_stands_beside_it():
+    own, alone = replayed(), replayed(points=((3.0, 0.1),), inputs="hyper-parameters")
+    together = replace(own, fronts=[*own.fronts, *alone.fronts[2:]])
+    (found,) = findings.savings(judged(decisions=[together], served={CELLS: {BEFORE: "all"}}))
+    assert "50 % of that. Screening by hyper-parameters alone gets as near at 3.0. Over" in said("saved", found)
+    (found,) = findings.savings(judged(decisions=[alone], served={CELLS: {BEFORE: "hyper-parameters"}}))
+    assert "alone" not in said("saved", found)
+
+
+def test_searches_are_screened_by_the_served_set_or_else_by_all():
+    one = replayed(inputs="measurements")
+    for served, inputs, expected in (("all", "all", "all"), ("step ratio", "all", "all"), ("measurements",) * 3):
+        found = findings.screening(judged(served={CELLS: {BEFORE: served}}), replayed(inputs=inputs))
+        assert found == expected
+    assert findings.screening(judged(served={CELLS: {BEFORE: "all"}}), one) == "measurements"  # no other was replayed
+
+
+def test_the_page_prints_the_headline_of_its_own_searches(report, whole):
+    assert said("headline", findings.savings(whole.judgement)) in Reader(report[1]).text
+    turned = replace(whole.judgement, decisions=[replayed(gained=(-0.3, -0.2))], champion=gain(-0.3, -0.2))
     text = Reader(page.html(replace(whole, judgement=turned), {})).text
-    assert said("headline", "below") in text
-    assert f"{MINUS}0.25" in text
+    assert "makes searches worse than" in text
+    assert "do not measurably earn their place" in text
+    assert f"{MINUS}0.250 (95 % interval {MINUS}0.300 to {MINUS}0.200)" in text
+
+
+def test_spectra_earn_their_place_only_with_both_intervals_above_0():
+    for brier, volume, words in (
+        ((0.01, 0.02), (0.01, 0.02), "spectra earn"),
+        ((0.01, 0.02), (-0.01, 0.02), "spectra do not measurably earn"),
+        ((-0.01, 0.02), (0.01, 0.02), "spectra do not measurably earn"),
+    ):
+        assert words in verdict(judged(champion=gain(*brier, CELLS), volume=between(*volume)))
+    assert "do not show" in verdict(judged())
+
+
+def pairs(*gains, family="spectrum"):
+    """What is said of gains of one family."""
+    found = findings.by_pair(findings.additions(judged(*gains)), [family])
+    return [said("gains", findings.when(key[0]), *key[1:], cases, findings.SMALL) for key, cases in found.items()]
 
 
 def test_a_gain_is_described_as_its_interval_allows():
-    found = judged(gain(0.1, 0.3), gain(-0.1, 0.5, SPLITS[1]), gain(-0.3, -0.1, SPLITS[2]), gain(None, None))
-    ((name, cases),) = findings.by_set(findings.additions(found)).items()
-    assert said("gains", name, cases) == (
-        f"Added to everything else known early, spectra raise R2 by 0.20 (+0.10 to +0.30) over trials; they lower R2 by 0.20 "
-        f"({MINUS}0.30 to {MINUS}0.10) on an unseen task; they do not change R2 measurably: +0.20 ({MINUS}0.10 to +0.50) on an "
-        "unseen cell."
+    found = [gain(0.1, 0.3), gain(-0.1, 0.5, CELLS), gain(-0.3, -0.1, TASKS), gain(None, None, SCALE)]
+    assert pairs(*found) == [
+        "After one epoch, the spectrum beside “curve, measurements” improves the Brier score over trials (by 0.200, 0.100 to "
+        "0.300); it worsens the Brier score on an unseen task (by 0.200, 0.100 to 0.300); it makes no measurable difference to "
+        f"the Brier score on an unseen cell (+0.200, {MINUS}0.100 to +0.500)."
+    ]
+    assert pairs(gain(None, None)) == []
+
+
+def test_a_small_gain_is_called_slight_and_many_measurements_improve():
+    (sentence,) = pairs(
+        gain(0.002, 0.004, pair=("hyper-parameters", "hyper-parameters, measurements"), moment=BEFORE), family="measurements"
     )
+    assert sentence == (
+        "Before training, measurements beside “hyper-parameters” improve the Brier score over trials (slightly, by 0.003, 0.002 "
+        "to 0.004)."
+    )
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_what_a_pair_adds_is_the_family_of_the_columns_that_it_has_more(moment):
+    known = {
+        ("hyper-parameters", "hyper-parameters, proxies"): "zero-cost proxies",
+        ("step ratio", "step ratio, spectrum"): "spectrum",
+        ("curve, gradients", "curve, measurements"): "measurements",
+        ("curve", "curve, gradients"): "gradient norms",
+        ("loss", "curve"): "learning curve",
+        ("curve, hyper-parameters", "all"): "measurements and spectrum",
+        ("loss", "all"): "learning curve, gradient norms, hyper-parameters, measurements and spectrum",
+    }
+    for pair in PAIRS[moment]:
+        found = findings.added(moment, *pair)
+        assert found == known.get(pair, found) != ""
 
 
 def test_the_parts_left_out_are_counted_one_by_one_and_of_many_the_ends_are_listed():
     few, many = {"elman": 0.2, "gru": -0.1, "lstm": 0.3}, {f"cell{i}": (i - 10) / 100 for i in range(20)}
-    few, many = (said("consistency", findings.Addition(gain(0.1, 0.3, SPLITS[1], PAIRS[1]), g)) for g in (few, many))
-    begin = "On an unseen cell, spectra added to the early loss alone raise R2 for"
-    assert few == f"{begin} 2 of 3 cells (elman +0.20, gru {MINUS}0.10, lstm +0.30)."
-    assert many.startswith(f"{begin} 9 of 20 cells (cell0 {MINUS}0.10, cell1 {MINUS}0.09, cell2 {MINUS}0.08, ..., cell17 +0.07,")
+    few, many = (said("consistency", findings.Addition(gain(0.1, 0.3, CELLS), "spectrum", g)) for g in (few, many))
+    begin = "After one epoch, on an unseen cell, the spectrum beside “curve, measurements” improves the Brier score of"
+    assert few == f"{begin} 2 of 3 cells (elman +0.200, gru {MINUS}0.100, lstm +0.300)."
+    assert many.startswith(
+        f"{begin} 9 of 20 cells (cell0 {MINUS}0.100, cell1 {MINUS}0.090, cell2 {MINUS}0.080, ..., cell17 +0.07"
+    )
 
 
 def test_gains_within_the_parts_are_differences_of_the_evidence(whole):
-    (found,) = [a for a in findings.additions(whole.judgement) if (a.gain.split, a.gain.with_) == (SPLITS[2], "all")]
-    less, more = (whole.judgement.of(SPLITS[2], name) for name in PAIRS[-1])
-    assert found.gain.r2.value == pytest.approx(more.measures["r2"].value - less.measures["r2"].value, abs=1e-12)
-    assert found.groups == {t: more.by_group[t]["r2"] - less.by_group[t]["r2"] for t in ("fulda_runoff", "mnist_rows")}
+    added = findings.additions(whole.judgement)
+    (found,) = [a for a in added if (a.gain.split, a.gain.moment, a.gain.without) == (TASKS, EPOCH, SPECTRAL_PAIR[0])]
+    less, more = (whole.judgement.of(TASKS, EPOCH, name) for name in SPECTRAL_PAIR)
+    value = less.measures["brier"].value - more.measures["brier"].value
+    assert found.gain.measures["brier"].value == pytest.approx(value, abs=1e-12)
+    tasks = ("fulda_runoff", "mnist_rows")
+    assert found.groups == {t: less.by_group[t]["brier"] - more.by_group[t]["brier"] for t in tasks}
 
 
-def test_the_ranking_of_successes_is_reported_when_it_speaks_against_spectra():
-    sentence = said("ranking", findings.ranking(judged(**dict(zip(PAIRS[1], (0.9, 0.7), strict=True)))))
-    assert "ahead in 0 of 1 comparisons" in sentence
-    assert f"{MINUS}0.20, when spectra are added to the early loss alone, over trials." in sentence
-    undefined = findings.ranking(judged(**dict.fromkeys(PAIRS[1])))
-    assert undefined is None
-    assert said("ranking", undefined) == ""
-
-
-def test_the_strongest_set_of_inputs_is_that_of_the_largest_defined_r2():
-    rows = findings.strongest(judged(**{"early loss": 0.25, "all": 0.5, "chance": None}))
-    assert said("strongest", rows) == "The best sets of inputs are “all” over trials (R2 0.50)."
-    assert said("strongest", findings.strongest(judged(all=None))) == ""
-
-
-def test_compressed_spectra_are_compared_with_their_summaries():
-    r2 = dict(zip(findings.CODES, (0.5, 0.25, -0.125), strict=True))
-    sentence = said("codes", findings.codes(judged(**r2)))
-    assert "over trials 0.50 from summaries, 0.25 from principal" in sentence
-    assert f"{MINUS}0.12 from a learned code" in sentence
-    assert said("codes", findings.codes(judged(**r2 | {findings.CODES[1]: None}))) == ""
+def test_the_set_that_answers_stands_beside_its_rival(whole):
+    rows = [row for row in tables.served(whole.judgement).rows if row[:2] == [EPOCH, TASKS]]
+    served = whole.judgement.served[TASKS][EPOCH]
+    own, rival = (whole.judgement.of(TASKS, EPOCH, name).measures for name in (served, RIVALS[EPOCH]))
+    best = min(e.measures["brier"].value for e in whole.judgement.evidence if (e.split, e.moment) == (TASKS, EPOCH))
+    assert own["brier"].value == best
+    ((_, _, name, auc, rivals, *_, error, last),) = rows
+    shown = (name, auc.text, rivals, error.text, last)
+    numbers = (own["auc"], rival["auc"], own["calibration_error"], rival["calibration_error"])
+    assert shown == (served, *(f"{estimate.value:.2f}" for estimate in numbers))
 
 
 def extremes(successes):
@@ -382,7 +542,52 @@ def test_dots_stand_at_the_values_of_the_evidence(whole):
     rows = whole.judgement.evidence
     for axes, split in zip(evidence.strength(rows).axes, SPLITS, strict=True):
         dots = [line.get_xdata()[0] for line in axes.lines if line.get_marker() in "os" and len(line.get_xdata()) == 1]
-        assert sorted(dots) == pytest.approx(sorted(e.measures["r2"].value for e in rows if e.split == split))
+        assert sorted(dots) == pytest.approx(sorted(e.measures["auc"].value for e in rows if e.split == split))
+
+
+def test_gains_stand_at_their_values_hollow_where_0_is_inside_and_beyond_the_axis_with_their_number():
+    pair = ("loss", "all")
+    added = findings.additions(
+        judged(gain(0.01, 0.03), gain(-0.01, 0.02, CELLS), gain(0.5, 0.7, pair=pair), gain(-0.7, -0.5, CELLS, pair))
+    )
+    for axes, inside, filled, beyond in zip(
+        evidence.additions(added).axes, (0.02, 0.005), (True, False), ("+0.60", f"{MINUS}0.60"), strict=True
+    ):
+        dots = [line for line in axes.lines if line.get_marker() in "os" and len(line.get_xdata()) == 1]
+        assert [line.get_xdata()[0] for line in dots] == pytest.approx([inside] * 2)  # AUC and Brier score
+        assert [line.get_markerfacecolor() != "white" for line in dots] == [filled] * 2
+        assert [text.get_text() for text in axes.texts] == [beyond] * 2
+        assert [line.get_marker() for line in axes.lines if line.get_marker() in "<>"] == [">" if filled else "<"] * 2
+
+
+def test_a_line_of_the_searches_is_the_regret_for_at_most_each_cost_to_the_end_of_the_axis():
+    titles = ((CELLS, ""), (TASKS, ""), (SCALE, "shift_width"))
+    figure = searches.regret(judged(decisions=[replayed(title=title) for title in titles], served={CELLS: {BEFORE: "all"}}))
+    assert len(figure.axes) == 3
+    for axes in figure.axes:
+        (line,) = [one for one in axes.lines if one.get_color() == "#000000"]
+        assert line.get_drawstyle() == "steps-post"
+        assert line.get_xdata().tolist() == [2, 4, 9, searches.DEAREST]
+        assert line.get_ydata().tolist() == [0.3, 0.1, 0.02, 0.02]
+        assert len(axes.collections) == 4  # a band for each line
+        assert axes.get_ylim()[1] < 0.5
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["random search", "i-Epoch", "before training: predictor", "both: predictor"]
+
+
+def test_hyper_parameters_alone_stand_beside_the_served_set_and_are_the_predictor_where_they_serve():
+    fronts = {name: replayed(inputs=name).fronts for name in ("all", "hyper-parameters")}
+    both = replace(replayed(), fronts=[*fronts["all"], *fronts["hyper-parameters"][2:]])
+    for served, count in (("all", 6), ("hyper-parameters", 4)):
+        found = findings.drawn(judged(served={CELLS: {BEFORE: served}}), both)
+        assert found["both: predictor"].strategy == f"both: {served}, then loss"
+        assert len(found) == count
+        assert set(found) <= set(searches.LOOKS)
+
+
+def test_one_task_has_lines_without_bands():
+    figure = searches.regret(judged(decisions=[replayed(count=1)]))
+    assert not figure.axes[0].collections
 
 
 def test_every_trial_is_in_one_bin_of_the_reliability_diagram():
@@ -476,7 +681,8 @@ def test_a_portrait_marks_every_point_and_says_how_slow_it_is():
 
 
 def test_a_figure_has_no_state_outside_itself(whole):
-    answers_ = whole.predictions[whole.predictions["inputs"] == "all"]
+    own = (whole.predictions["inputs"] == "all") & (whole.predictions["moment"] == EPOCH)
+    answers_ = whole.predictions[own]
     first, second = (evidence.calibration(answers_) for _ in range(2))
     phase_portrait(made.fixed_points())
     assert png(first) == png(second)
@@ -502,9 +708,83 @@ def test_each_study_has_a_page_and_figures_of_its_own_in_docs(study, prefix, who
     text = (tmp_path / "docs" / name).read_text()
     assert text.startswith(f"# Results of the {study} study\n")
     assert f"]({prefix}spectra.png)" in text
-    for table in (tables.trials(whole), *tables.evidence(whole.judgement)):
+    judged_ = whole.judgement
+    every = [*tables.evidence(judged_), *tables.gains(judged_), *tables.decisions(judged_), tables.served(judged_)]
+    for table in (tables.trials(whole), *every):
         assert f"\n\n{table.markdown()}\n" in text
     assert "| train | 1 | 50.0 s | 100.0 % | 5.0 s |" in text
+    assert "\n\n\n" not in text
+
+
+@pytest.fixture
+def own_card(tmp_path, monkeypatch):
+    """Writes the page of a card to docs and returns it; changes are of its judgement."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(**changes):
+        splits = (TRIALS, CELLS, TASKS, f"{TASKS}, 5 own trials", SCALE)
+        groups = {TRIALS: (), SCALE: (("shift_width", 0.61), ("shift_sgd", 0.52))}
+        rows = [
+            measured(value, name, split, moment, groups.get(split, (("elman", 0.7), ("gru", 0.6))))
+            for split in splits
+            for moment, names in ((BEFORE, ("hyper-parameters", "all")), (EIGHTH, ("loss",)), (EPOCH, ("loss", "all")))
+            for name, value in zip(names, (0.25, 0.125), strict=False)
+        ]
+        known = {
+            "rows": rows,
+            "served": {split: {BEFORE: "all", EIGHTH: "loss", EPOCH: "all"} for split in splits},
+            "decisions": [replayed(), replayed(title=(SCALE, "shift_width"), gained=(-0.01, 0.02))],
+            "champion": gain(0.01, 0.02, CELLS),
+            "volume": between(0.001, 0.003),
+        } | changes
+        found = judged(gain(0.01, 0.03), gain(-0.01, 0.02, SCALE), gain(0.1, 0.2, f"{TASKS}, 5 own trials"), **known)
+        monkeypatch.setattr(packaged, "card", lambda: carded(found))
+        card.main()
+        return (tmp_path / "docs/evidence.md").read_text()
+
+    return write
+
+
+def test_the_page_of_the_card_holds_every_number_of_the_card(own_card, tmp_path):
+    text = own_card()
+    found = packaged.card()
+    assert {path.name for path in (tmp_path / "docs").iterdir()} == {"evidence.md", "regret.png", "added.png"}
+    assert min(colours(path.read_bytes()) for path in (tmp_path / "docs").glob("*.png")) > 20
+    assert all(f"]({name})" in text for name in ("regret.png", "added.png"))
+    for value in ("0123456789ab", "2026-07-08", "f00d", "| evidence | 1234 | learned from |", "| shift_width | 77 | judged on |"):
+        assert value in text
+    made_of = (tables.evidence, tables.gains, tables.decisions, tables.by_group)
+    shown = [table for make in made_of for table in make(found.judgement)] + [tables.served(found.judgement)]
+    assert len(shown) == 5 * 3 + 3 + 2 + 4 + 1
+    assert all(f"\n\n{table.markdown()}\n" in text for table in shown)
+    for heading in ("One task left out, 5 own trials: one epoch", "Another scale: before training"):
+        assert f"### {heading}\n" in text
+    assert "| shift_width | 0.61 (0.61) |" in text  # within each shift
+    assert "at about 50 % of the cost." in text
+    assert "spectra earn their place" in text
+    assert "No trial was repeated" in text
+    assert "\n\n\n" not in text
+
+
+def test_the_page_of_a_card_without_searches_and_gains_claims_nothing(own_card, tmp_path):
+    text = own_card(decisions=(), champion=None, volume=None, rows=[measured(None)], served={TRIALS: {EPOCH: "all"}})
+    assert "do not show whether screening" in text
+    assert "regret.png" not in text
+    assert "\n\n\n" not in text
+
+
+def test_the_noise_ceiling_and_what_distance_tells_are_printed_where_they_are_known(own_card, monkeypatch):
+    assert "Far from" not in own_card()
+    found = packaged.card()
+    known = {
+        "ceiling": {"auc": Estimate(0.9375, 0.875, 1.0)},
+        "outside": {"one task left out, one epoch": Estimate(0.5, 0.4, 0.6)},
+    }
+    monkeypatch.setattr(packaged, "card", lambda: replace(found, judgement=replace(found.judgement, **known)))
+    card.main()
+    text = layout.Path("docs/evidence.md").read_text()
+    assert "| AUC | 0.938 (0.875 to 1.000) |" in text
+    assert "| one task left out, one epoch | 0.50 (0.40 to 0.60) |" in text
     assert "\n\n\n" not in text
 
 

@@ -71,7 +71,7 @@ def clone(folder):
         train={"trials": 4, "epochs": 1, "hidden_size": [4, 8]},
         spectrum={"sequences": 2, "transient": 4, "steps": 20},
         fixed_points={"seeds": 8},
-        predictor={"outer_folds": 2, "inner_folds": 2, "trees": 4, "bootstrap": 100},
+        predictor={"bootstrap": 100},
     )
     call("git", "init", "-q", cwd=folder)
     commit(folder)

@@ -20,13 +20,14 @@ from mlflow.exceptions import MlflowException
 from requests.exceptions import ConnectionError as NoConnection
 
 from pipeline import tracking
-from pipeline.core import config, layout
+from pipeline.core import layout
 from pipeline.core.errors import TrackingError
 from pipeline.core.execution import Here
-from pipeline.core.files import save_json, save_table
+from pipeline.core.files import save_table
 from pipeline.core.hyper_parameters import DECLARED
-from pipeline.core.records import CHECKPOINTS, CURVES, Judgement, StageRecord, TaskData
-from pipeline.predictor import StabilityPredictor, evidence, features, folds, inputs
+from pipeline.core.records import CHECKPOINTS, CURVES, Card, Estimate, Judgement, Recipe, StageRecord, TaskData
+from pipeline.predictor import StabilityPredictor, decision, evidence, features, folds, inputs, packaged
+from pipeline.predictor.inputs import BEFORE, EPOCH
 from pipeline.tracking import registry, shown, store, ui, update, views
 
 UNUSED = count()
@@ -93,15 +94,24 @@ def saved_record(stage, *words, seconds=20.0, **settings):
 
 
 def saved_answers(results, **changes):
-    """The predictor's answers for trials."""
+    """The predictor's answers for trials; the set that answers, other sets, and answers under another split."""
     answer = {"score": 0.5, "success": False, "expected_score": 0.25, "probability_of_success": 0.125} | changes
     rows = [
-        {"trial": result.trial.id, "split": split, "inputs": name} | answer | ({} if name == "all" else {"score": 9.0})
+        {"trial": result.trial.id, "split": split, "moment": moment, "inputs": name}
+        | answer
+        | ({} if name == served and split == "over trials" else {"score": 9.0, "expected_score": 9.0})
+        | ({"probability_of_success": 0.0625} if moment == BEFORE else {})
         for result in results
         for split in ("one task left out", "over trials")
-        for name in ("all", "early loss")
+        for moment, served in (("before training", "measurements"), ("an eighth of an epoch", "loss"), ("one epoch", "all"))
+        for name in ("measurements", "loss", "all")
     ]
     save_table(layout.PREDICTIONS, pd.DataFrame(rows))
+    served = {"over trials": {BEFORE: "measurements", EPOCH: "all"}, "one task left out": {EPOCH: "loss"}}
+    Judgement([], [], served, None, None, [], {}, {}).save(layout.EVIDENCE)
+    for path in shown.JUDGED:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
 
 
 def runs(where, experiment=views.TRIALS):
@@ -152,6 +162,7 @@ def test_a_trials_run_has_its_hyper_parameters_curves_outcome_and_what_the_predi
     assert set(CURVES) <= set(run.data.metrics)
     outcome = {"diverged": 0, "seconds": 1, "test_loss": 0.6, "test_metric": 0.7, "parameter_count": 37}
     answers = {"score": 0.5, "success": 0, "expected_score": 0.25, "probability_of_success": 0.125}
+    answers |= {"expected_score_before_training": 0.25, "probability_of_success_before_training": 0.0625}
     assert (outcome | answers).items() <= run.data.metrics.items()
 
 
@@ -327,6 +338,14 @@ def test_a_damaged_file_is_named_and_the_others_are_shown(task):
     assert len(runs(f"tags.task = '{task}'")) == 2
 
 
+def test_answers_of_another_version_are_named_and_the_trials_are_shown_without_them(task):
+    results = sweep(task, 1)
+    saved_answers(results)
+    save_table(layout.PREDICTIONS, pd.DataFrame({"trial": [results[0].trial.id], "r2": [0.5]}))
+    assert "files left out: 1, such as predictor/predictions.parquet was written by another version" in tracking.sync()
+    assert "expected_score" not in synced(task).data.metrics
+
+
 # Stages
 
 
@@ -373,32 +392,53 @@ def test_the_run_of_fixed_points_shows_their_counts_and_later_their_picture(task
 # The predictor and the report
 
 
+SPLITS = folds.SPLITS[:3]  # of a study
+
+
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
-    """A folder with features, a predictor and a report, and the name of the rival."""
+    """A folder with features, a predictor and a report."""
     folder = tmp_path_factory.mktemp("fitted")
     table = features.table(*study.study(trials=6), 0.8)
-    rows, random = inputs.trial_inputs(table), np.random.default_rng(0)
-    options = config.PredictorSettings(outer_folds=2, inner_folds=2, trees=2, bootstrap=100)
+    rows, random = inputs.trial_inputs(table).copy(), np.random.default_rng(0)
+    about = {"variant": "", "score_kind": "linear", "success_kind": "linear"}
     answers = pd.concat(
         [
             rows[["trial", "task", "cell", "score", "success"]].assign(
                 split=split,
+                moment=moment,
                 inputs=name,
-                group="fold 1",
-                expected_score=rows["score"] + random.normal(0, 0.05 * place + 0.05, len(rows)),
+                group=rows[{"one cell left out": "cell"}.get(split, "task")],
+                expected_score=(rows["score"] + random.normal(0, 0.05 * place + 0.05, len(rows))).clip(0, 1),
                 probability_of_success=random.uniform(0, 1, len(rows)),
-                score_model="Ridge",
-                success_model="Ridge",
-                **{f"drop {family}": 0.1 for family in folds.FAMILIES},
+                **about,
             )
-            for split in folds.SPLITS
-            for place, name in enumerate(inputs.SETS)
+            for split in SPLITS
+            for moment, sets in inputs.SETS.items()
+            for place, name in enumerate(sets)
         ],
         ignore_index=True,
     )
-    judgement = evidence.judgement(answers, options, 0, Here())
-    StabilityPredictor.fit(rows, judgement, 0.8, options, 0).save(folder / layout.PREDICTOR)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("DRAWS", "PRUNER_DRAWS"):
+            patch.setattr(decision, name, 2)
+        judgement = evidence.judgement(answers, rows.assign(study="own"), count=100, seed=0, on=Here())
+    kept = packaged.compact(rows).assign(study="evidence")
+    card = Card(
+        studies={"evidence": len(kept)},
+        tasks=sorted(rows["task"].unique()),
+        cells=sorted(rows["cell"].unique()),
+        threshold=0.8,
+        recipes={
+            moment: {name: Recipe(columns, "linear", "linear", (0.0, 1.0)) for name, columns in sets.items()}
+            for moment, sets in inputs.SETS.items()
+        },
+        own_weights={"5": 4.0},
+        quantiles=packaged.quantiles(kept),
+        judgement=judgement,
+        origin={},
+    )
+    StabilityPredictor(kept, card).save(folder / layout.PREDICTOR)
     judgement.save(folder / layout.EVIDENCE)
     for path, content in [(layout.FEATURES, table), (layout.FEATURES_CSV, table), (layout.PREDICTIONS, answers)]:
         save_table(folder / path, content)
@@ -411,25 +451,58 @@ def fitted(tmp_path_factory):
 def show_predictor(fitted, *, beats=False, remark=""):
     """Update a store with the predictor, whose evidence is made to say that the spectra help or not."""
     shutil.copytree(fitted, ".", dirs_exist_ok=True)
-    judgement = Judgement.load(layout.EVIDENCE)
-    gain = replace(judgement.champion, r2=replace(judgement.champion.r2, low=0.1 if beats else -0.1))
-    replace(judgement, champion=gain).save(layout.EVIDENCE)
-    about = json.loads((layout.PREDICTOR / "about.json").read_text())
-    save_json(layout.PREDICTOR / "about.json", about | {"remark": remark})
+    judgement, low = Judgement.load(layout.EVIDENCE), 0.1 if beats else -0.1
+    measures = judgement.champion.measures | {"brier": Estimate(0.2, low, 0.3)}
+    champion = replace(judgement.champion, measures=measures)
+    replace(judgement, champion=champion, volume=Estimate(0.02, 0.01, 0.03)).save(layout.EVIDENCE)
+    card = Card.load(layout.PREDICTOR / packaged.CARD)
+    replace(card, origin={"remark": remark}).save(layout.PREDICTOR / packaged.CARD)
     tracking.sync()
     return Judgement.load(layout.EVIDENCE)
 
 
-def test_the_run_of_the_predictor_shows_its_evidence_beside_the_best_without_spectra(own_store, fitted):
+def test_the_run_of_the_predictor_shows_the_evidence_of_what_answers_beside_its_rival(own_store, fitted):
     judgement = show_predictor(fitted)
     run = only("tags.stage = 'predictor'", views.STAGES)
-    assert run.data.metrics["over_trials/r2"] == judgement.of("over trials", "all").measures["r2"].value
-    assert run.data.metrics["gain_r2"] == judgement.champion.r2.value
-    rival = judgement.of("one task left out", judgement.champion.without)
-    assert run.data.metrics["one_task_left_out/r2_without_spectra"] == rival.measures["r2"].value
+    for split, folder in zip(SPLITS, ("over_trials", "one_cell_left_out", "one_task_left_out"), strict=True):
+        for moment, place in ((BEFORE, "before_training"), (EPOCH, "one_epoch")):
+            names = {"": judgement.served[split][moment], "_rival": evidence.RIVALS[moment]}
+            for ending, name in names.items():
+                measures = judgement.of(split, moment, name).measures
+                shown_ = {measure: run.data.metrics[f"{folder}/{place}/{measure}{ending}"] for measure in measures}
+                assert shown_ == {measure: estimate.value for measure, estimate in measures.items()}
+            assert run.data.tags[f"served/{folder}/{place}"] == names[""]
+    gains = {"gain_brier": 0.2, "gain_brier_low": -0.1, "gain_hypervolume_high": 0.03, "is_champion": 0}
+    assert gains.items() <= run.data.metrics.items()
+    spectra = {"with_spectra": judgement.champion.with_, "without_spectra": judgement.champion.without, "champion": "no"}
+    assert spectra.items() <= run.data.tags.items()
     assert artifacts(run) == {"evidence.json", "predictions.parquet"}
     assert json.loads(run.data.tags["mlflow.loggedArtifacts"]) == [{"path": "evidence.json", "type": "table"}]
-    assert all(name in run.data.tags["mlflow.note.content"] for name in inputs.SETS)
+    assert all(f"| {name} | " in run.data.tags["mlflow.note.content"] for name in ("hyper-parameters, spectrum", "loss", "rival"))
+
+
+def test_the_table_of_the_evidence_has_every_set_at_every_moment(own_store, fitted, here):
+    judgement = show_predictor(fitted)
+    run = only("tags.stage = 'predictor'", views.STAGES)
+    path = own_store.client.download_artifacts(run.info.run_id, "evidence.json", str(here))
+    table = json.loads(layout.Path(path).read_text())
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    assert len(rows) == len(SPLITS) * sum(map(len, inputs.SETS.values()))
+    found = {(row["split"], row["moment"], row["inputs"]): (row["brier"], row["brier_low"]) for row in rows}
+    for e in judgement.evidence:
+        brier = e.measures["brier"]
+        assert found[e.split, e.moment, e.inputs] == pytest.approx((brier.value, brier.low), rel=1e-9)
+
+
+def test_a_study_without_a_cell_left_out_is_shown_and_is_no_champion(own_store, fitted):
+    shutil.copytree(fitted, ".", dirs_exist_ok=True)
+    judgement = Judgement.load(layout.EVIDENCE)
+    replace(judgement, champion=None, volume=None, gains=[], decisions=[]).save(layout.EVIDENCE)
+    tracking.sync()
+    run = only("tags.stage = 'predictor'", views.STAGES)
+    assert (run.data.tags["champion"], "gain_brier" in run.data.metrics) == ("no", False)
+    (version,) = own_store.client.search_model_versions(f"name = '{views.MODEL}'")
+    assert version.description.startswith("These trials do not show whether spectra earn their place")
 
 
 def test_the_runs_of_features_and_report_hold_their_files(own_store, fitted):
@@ -442,11 +515,14 @@ def test_the_runs_of_features_and_report_hold_their_files(own_store, fitted):
 
 
 def test_the_predictor_is_registered_once_and_says_that_it_is_no_champion(own_store, fitted):
-    show_predictor(fitted)
+    judgement = show_predictor(fitted)
     tracking.sync()
     (version,) = own_store.client.search_model_versions(f"name = '{views.MODEL}'")
-    assert (version.tags["beats_rival"], version.description[:24]) == ("no", 'All inputs do not beat "')
-    with pytest.raises(TrackingError, match=r"there is no champion, since the spectra did not .* models:/rnn-stability/latest"):
+    rival = f'spectra do not measurably earn their place: beside "{judgement.champion.without}", the best set of inputs without'
+    assert version.tags["is_champion"] == "no"
+    assert rival in version.description
+    assert f'one epoch, one cell left out: "{judgement.served["one cell left out"][EPOCH]}"' in version.description
+    with pytest.raises(TrackingError, match=r"there is no champion, since spectra did not .* models:/rnn-stability/latest"):
         tracking.fetch_model("models:/rnn-stability@champion")
 
 
@@ -500,7 +576,7 @@ import mlflow, pandas as pd, pipeline
 model = mlflow.pyfunc.load_model("models:/rnn-stability/1")
 import rnn_stability  # which the model brings along
 rows = rnn_stability.trial_inputs(pd.read_parquet("features.parquet")).head(4)
-rows.loc[0, [c for c in rows if c.startswith(("early_", "change_"))]] = None  # not measured yet
+rows.loc[0, [c for c in rows if c.startswith(("early_", "change_", "eighth_", "epoch_"))]] = None  # not measured yet
 rows.loc[1, "already_diverged"] = True
 answers = [model.predict(rows), pd.concat([model.predict(rows.loc[[i]]) for i in rows.index]), model.predict(rows.iloc[:, ::-1])]
 pd.testing.assert_frame_equal(answers[0], answers[1])
@@ -530,12 +606,12 @@ def test_the_model_loads_without_torch_and_beside_another_package_named_pipeline
     rows = inputs.trial_inputs(pd.read_parquet(layout.FEATURES))
     own = StabilityPredictor.load("models:/rnn-stability/latest").predict(rows).iloc[2]
     first, second, third, _ = json.loads(answer)
-    assert first["based_on"] in ("spectrum at initialisation", "hyper-parameters and initial spectrum")
-    assert second == {"expected_score": 0, "probability_of_success": 0, "based_on": "divergence"}
+    assert (first["moment"], third["moment"]) == (BEFORE, EPOCH)
+    assert second == {"expected_score": 0, "probability_of_success": 0, "moment": "divergence", "based_on": "divergence"}
     assert third["based_on"] == own["based_on"]
     assert third["expected_score"] == pytest.approx(own["expected_score"], rel=1e-6)  # JSON has ten digits
     assert "there is no task 'countng'; did you mean 'counting'?" in refused[0]
-    assert "dropout is -1.0; it should be greater than or equal to 0" in refused[1]
+    assert "dropout is -1; it should be greater than or equal to 0" in refused[1]
     assert mine == "foreign"
     assert "rnn_stability" in place
     assert str(ROOT) not in place
@@ -566,7 +642,7 @@ def test_a_server_gets_runs_artifacts_and_the_registered_model(blank, fitted, he
             assert "are up to date" in tracking.sync()
             assert points(only(f"tags.task = '{task}'"), "validation_loss")[-1] == (3, 0.5)
             assert artifacts(only("tags.stage = 'report'", views.STAGES)) == {"index.html", "figures"}
-            assert (tracking.fetch_model("models:/rnn-stability/1") / "about.json").exists()
+            assert (tracking.fetch_model("models:/rnn-stability/1") / packaged.CARD).exists()
         finally:
             server.terminate()
 

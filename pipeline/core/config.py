@@ -110,11 +110,8 @@ class Success(_Section):
 
 
 class PredictorSettings(_Section):
-    """How the predictor is chosen and judged."""
+    """How the predictor is judged."""
 
-    outer_folds: Annotated[int, Field(ge=2)]
-    inner_folds: Annotated[int, Field(ge=2)]
-    trees: Count
     bootstrap: Annotated[int, Field(ge=100)]
 
 

@@ -7,7 +7,7 @@ STAGES = ("prepare", "train", "measure", "fixed_points", "features", "predictor"
 
 FEATURES = Path("features/features.parquet")
 FEATURES_CSV = Path("features/features.csv")
-PREDICTOR = Path("predictor")  # model.skops, about.json
+PREDICTOR = Path("predictor")  # trials.parquet, card.json
 PREDICTIONS = Path("predictor/predictions.parquet")
 EVIDENCE = Path("predictor/evidence.json")
 METRICS = Path("metrics/predictor.json")

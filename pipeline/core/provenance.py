@@ -7,7 +7,7 @@ import subprocess
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
-PACKAGES = ("torch", "scikit-learn", "numpy", "scipy", "pandas", "matplotlib", "skops", "mlflow", "dvc")
+PACKAGES = ("torch", "scikit-learn", "numpy", "scipy", "pandas", "matplotlib", "mlflow", "dvc")
 
 
 @cache

@@ -354,48 +354,107 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """What is fitted for one set of inputs.
+
+    Attributes:
+        columns: of the set.
+        score_kind, success_kind: kinds of models.
+        calibration: (a, b); the probability of success is that of logit a + b times the models' logit.
+    """
+
+    columns: tuple[str, ...]
+    score_kind: str
+    success_kind: str
+    calibration: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Evidence:
-    """How well one set of inputs answers for trials that were held out.
+    """How well one set of inputs answers at one moment for trials that were held out.
 
     Attributes:
         split: how they were held out.
+        moment: when the predictor is asked.
         inputs: name of the set.
         trials: number of answers.
         measures: name of a measure -> its estimate.
         by_group: part that was left out -> name of a measure -> its value; empty for the split over trials.
-        models: kinds of models that were chosen.
+        kinds: kinds of models that were chosen.
     """
 
     split: str
+    moment: str
     inputs: str
     trials: int
     measures: dict[str, Estimate]
     by_group: dict[str, dict[str, float | None]]
-    models: list[str]
+    kinds: list[str]
 
 
 @dataclass(frozen=True)
 class Gain:
-    """The difference in R2 between two sets of inputs, on the same trials."""
+    """What one set of inputs does better than another, on the same trials; above 0 is better.
+
+    Attributes:
+        split, moment: where and when.
+        without, with_: the two sets.
+        measures: measure -> estimate of the difference, turned so that above 0 is better.
+    """
 
     split: str
+    moment: str
     without: str
     with_: str
-    r2: Estimate
+    measures: dict[str, Estimate]
 
-    @property
-    def beats(self) -> bool:
-        """Whether the interval lies above 0."""
-        return (self.r2.low or 0.0) > 0
+    def beats(self, measure: str) -> bool:
+        """Whether the interval of a measure lies above 0."""
+        return (self.measures[measure].low or 0.0) > 0
 
 
 @dataclass(frozen=True)
-class Reliance:
-    """Fall of R2 on held-out trials when a family of inputs is shuffled: mean and standard deviation over folds."""
+class Front:
+    """The searches of one strategy that no other of its settings beats in cost and regret.
 
-    family: str
-    drop: float
-    spread: float
+    Attributes:
+        strategy: its name.
+        costs: of the searches, in full trainings, rising.
+        regrets: mean over tasks, with intervals that resample tasks, for each cost.
+        at: cost as text -> the least regret for at most that cost.
+        hypervolume: share of the plane of log cost and regret that lies above the front.
+        gain: the same less that of i-Epoch.
+        killed: share of the task's best 5 % that the search that costs about 8.3 trainings does not finish.
+    """
+
+    strategy: str
+    costs: list[float]
+    regrets: list[Estimate]
+    at: dict[str, Estimate]
+    hypervolume: Estimate
+    gain: Estimate
+    killed: float | None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A study replayed as searches under a budget.
+
+    Attributes:
+        title: which trials were searched, and from which the rankings were learned.
+        tasks: number of tasks.
+        candidates: of each search.
+        fronts: of all strategies.
+    """
+
+    title: str
+    tasks: int
+    candidates: int
+    fronts: list[Front]
+
+    def of(self, strategy: str) -> Front | None:
+        """The front of a strategy."""
+        return next((front for front in self.fronts if front.strategy == strategy), None)
 
 
 @dataclass(frozen=True)
@@ -403,20 +462,62 @@ class Judgement(JsonRecord):
     """All evidence about the predictor.
 
     Attributes:
-        champion: what all inputs gain over the best set without spectra, over trials.
-        gains: what spectra add to what else is known, by split.
-        relies_on: what the predictor with all inputs looks at.
-        evidence: every set of inputs under every split.
+        evidence: sets of inputs at their moments under every split.
+        gains: what inputs add to others.
+        served: split -> moment -> the set of inputs with the least Brier score, which answers.
+        champion: what the best set with spectra gains over the best one without, after one epoch, on cells left out; None if
+            the trials do not define it.
+        volume: hypervolume of the best search by a set with spectra less that of the best by one without, cells left out.
+        decisions: the trials replayed as searches.
+        ceiling: measure -> what a second training with another seed predicts of the first, the noise ceiling; none without
+            repeated draws.
+        outside: AUC of telling answers that are far off from others by the distance to the training trials, by moment.
     """
 
-    champion: Gain
-    gains: list[Gain]
-    relies_on: list[Reliance]
     evidence: list[Evidence]
+    gains: list[Gain]
+    served: dict[str, dict[str, str]]
+    champion: Gain | None
+    volume: Estimate | None
+    decisions: list[Decision]
+    ceiling: dict[str, Estimate]
+    outside: dict[str, Estimate]
 
-    def of(self, split: str, inputs: str) -> Evidence | None:
-        """The evidence of a set of inputs under a split."""
-        return next((e for e in self.evidence if (e.split, e.inputs) == (split, inputs)), None)
+    @property
+    def is_champion(self) -> bool:
+        """Whether spectra earn their place: better Brier score and hypervolume on cells left out, with intervals above 0."""
+        better = self.champion is not None and self.champion.beats("brier")
+        return better and self.volume is not None and (self.volume.low or 0.0) > 0
+
+    def of(self, split: str, moment: str, inputs: str) -> Evidence | None:
+        """The evidence of a set of inputs at a moment under a split."""
+        return next((e for e in self.evidence if (e.split, e.moment, e.inputs) == (split, moment, inputs)), None)
+
+
+@dataclass(frozen=True)
+class Card(JsonRecord):
+    """What a predictor was fitted to, what is fitted, and how good it is.
+
+    Attributes:
+        studies: name of a study -> how many of its trials the predictor learned from or, "shift_" studies, was judged on.
+        tasks, cells: of the trials that it learned from.
+        threshold: smallest score of a success.
+        recipes: moment -> set of inputs -> what is fitted.
+        own_weights: number of own trials, as text -> their weight beside the others.
+        quantiles: column -> quantiles of the trials that it learned from.
+        judgement: the evidence.
+        origin: commit, date, device, settings and hash of the table.
+    """
+
+    studies: dict[str, int]
+    tasks: list[str]
+    cells: list[str]
+    threshold: float
+    recipes: dict[str, dict[str, Recipe]]
+    own_weights: dict[str, float]
+    quantiles: dict[str, list[float]]
+    judgement: Judgement
+    origin: dict[str, Any]
 
 
 @dataclass(frozen=True)

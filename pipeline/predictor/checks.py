@@ -1,8 +1,8 @@
-"""What may be asked of the predictor: one check of numbers and names for `assess`, `predict` and the served model alike."""
+"""What may be asked of the predictor: one check of numbers and names for all ways of asking."""
 
 import difflib
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from numbers import Real
 from typing import Any
@@ -15,10 +15,10 @@ from pydantic import TypeAdapter, ValidationError
 from ..core import registry
 from ..core.errors import ModuleError
 from ..core.hyper_parameters import CHOICES, DECLARED, NUMBERS, Range, Value
-from .inputs import CATEGORIES, DIVERGED, LIMITS
+from .inputs import CATEGORIES, DIVERGED, IDENTITY, LIMITS
 
-OWN = "another"  # a task, cell or head that the study does not have
-_ALIKE = 0.85  # similarity from which a column that no set has counts as a misspelt one
+OWN = "another"  # a task, cell or head of one's own
+_ALIKE = 0.85  # similarity from which a name that is not known counts as a misspelt one
 
 
 def number(name: str, value: Any, *, least: float = -np.inf) -> float:
@@ -48,6 +48,7 @@ def hyper_parameter(name: str, value: Any) -> Value:
     declared = DECLARED[name]
     if declared.scale != "category":
         value = number(name, value)
+        value = int(value) if float(value).is_integer() and declared.setting is not Range else value
     try:
         _adapter(name).validate_python({"low": value, "high": value} if declared.setting is Range else (value,))
     except ValidationError as error:
@@ -70,12 +71,12 @@ def known(kind: str, name: Any, names: Sequence[str], *, others: str = "") -> No
     raise ModuleError(f"there is no {kind} {name!r}; {right}")
 
 
-def rows(inputs: pd.DataFrame, about: Mapping[str, Any]) -> pd.DataFrame:
+def rows(inputs: pd.DataFrame, names: Mapping[str, Collection[str]]) -> pd.DataFrame:
     """Inputs of the predictor with numbers, names and truth values as they should be, numbered from 0.
 
     Args:
-        inputs: any columns of the sets SERVED, MEASUREMENT and `already_diverged`; others are left out.
-        about: of the predictor.
+        inputs: any columns of LIMITS, CATEGORIES, IDENTITY and `already_diverged`; others are left out.
+        names: "task" and "cell" -> those of the trials that the predictor learned from.
 
     Returns:
         The columns that are there, and `already_diverged`, False by default. NaN is a value that was not measured.
@@ -88,21 +89,41 @@ def rows(inputs: pd.DataFrame, about: Mapping[str, Any]) -> pd.DataFrame:
         raise ModuleError(f"the inputs are a {type(inputs).__name__}; they should be a pandas.DataFrame, one row per network")
     _check_columns(inputs.columns)
     checked: dict[str, Any] = {}
-    for column in (*CATEGORIES, *LIMITS):
+    for column in (*IDENTITY, *CATEGORIES):
         if column in inputs:
-            values = inputs[column]
-            checked[column] = _names(column, values, about) if column in CATEGORIES else _numbers(column, values)
+            checked[column] = _names(column, inputs[column], names.get(column, ()))
+    checked |= {column: _numbers(column, inputs[column]) for column in LIMITS if column in inputs}
     checked[DIVERGED] = _truths(inputs[DIVERGED]) if DIVERGED in inputs else False
     return pd.DataFrame(checked, index=range(len(inputs)))
 
 
+def outcomes(trials: pd.DataFrame, threshold: float) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Scores of finished trials, and whether each is a success: a score of at least `threshold` where that is not said.
+
+    Raises:
+        ModuleError: a task or score is missing, or a value is not what it should be.
+    """
+    for column in ("task", "score"):
+        if column not in trials or trials[column].isna().any():
+            raise ModuleError(f"own trials need the column {column!r} in every row")
+    score = np.array([number(f"score in row {row}", value) for row, value in enumerate(trials["score"])], float)
+    if not ((score >= 0) & (score <= 1)).all():
+        raise ModuleError("the scores of own trials should lie within 0 and 1")
+    if "success" not in trials:
+        return score, score >= threshold
+    said = _truths(trials["success"])
+    return score, np.where(trials["success"].isna(), score >= threshold, said)
+
+
 def _check_columns(columns: pd.Index) -> None:
-    inputs = (*LIMITS, *CATEGORIES, DIVERGED)
+    inputs = (*LIMITS, *CATEGORIES, *IDENTITY, DIVERGED)
     if columns.has_duplicates:
         raise ModuleError(f"the column {columns[columns.duplicated()][0]!r} is there twice")
-    for column in set(columns) - set(inputs):
-        near = difflib.get_close_matches(str(column), inputs, 1, _ALIKE)
-        if near:
+    about = ("trial", "study", "index", "draw", "score", "success", "validation_losses")
+    for column in set(columns) - {*inputs, *about}:
+        logarithm = [name for name in (f"log_{column}", f"early_log_{column}") if name in inputs]
+        near = logarithm or difflib.get_close_matches(str(column), inputs, 1, 0.9)
+        if near and not str(column).endswith("_seconds"):
             raise ModuleError(f"there is no input {column!r}; did you mean {near[0]!r}?")
 
 
@@ -112,7 +133,8 @@ def _numbers(column: str, values: pd.Series) -> NDArray[np.float64]:
     else:
         found = np.array([np.nan if _absent(v) else number(f"{column} in row {row}", v) for row, v in enumerate(values)], float)
     least, most = LIMITS[column]
-    wrong = np.flatnonzero(np.isinf(found) | (found < least) | (found > most))
+    slack = 1e-6 * max(1.0, *(abs(b) for b in (least, most) if np.isfinite(b)), 1.0)
+    wrong = np.flatnonzero(np.isinf(found) | (found < least - slack) | (found > most + slack))
     if len(wrong):
         bounds = [f"{word} {bound:g}" for word, bound in (("at least", least), ("at most", most)) if np.isfinite(bound)]
         right = ", ".join(["finite", *bounds])
@@ -123,20 +145,22 @@ def _numbers(column: str, values: pd.Series) -> NDArray[np.float64]:
     return found
 
 
-def _names(column: str, values: pd.Series, about: Mapping[str, Any]) -> list[str | None]:
-    own = CHOICES.get(column) or registry.names(f"{column}s")
-    there = [*sorted({*about[f"{column}s"], *own} - {OWN}), OWN]
+def _names(column: str, values: pd.Series, learned: Collection[str]) -> list[str | None]:
+    """Names as they should be; a task or cell may have any name that does not look like a misspelt one."""
     names = [None if _absent(value) else value for value in values]
-    for name in names:
-        if name is not None:
-            known(column, name, there, others=" for one of your own")
+    there = [*sorted({*learned, *(CHOICES.get(column) or registry.names(f"{column}s"))} - {OWN}), OWN]
+    for name in dict.fromkeys(name for name in names if name is not None and name not in there):
+        if not isinstance(name, str):
+            raise ModuleError(f"{column} is {reprlib.repr(name)}; it should be a name")
+        if column not in IDENTITY or difflib.get_close_matches(name.lower(), there, 1, _ALIKE):
+            known(column, name, there, others=" for one of your own" if column == "head" else "")
     return names
 
 
 def _truths(values: pd.Series) -> list[bool]:
     for row, value in enumerate(values):
         if not (_absent(value) or pd.api.types.is_bool(value)):
-            raise ModuleError(f"{DIVERGED} in row {row} is {reprlib.repr(value)}; it should be True or False")
+            raise ModuleError(f"{values.name} in row {row} is {reprlib.repr(value)}; it should be True or False")
     return [not _absent(value) and bool(value) for value in values]
 
 

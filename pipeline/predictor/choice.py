@@ -1,61 +1,114 @@
 """Which set of inputs answers for a network, and on what evidence."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..core.errors import ModuleError
-from .folds import SPLITS
-from .inputs import DIVERGED, SETS, UNDEFINED
+from ..core.records import Card, Evidence
+from .features import SPECTRUM
+from .folds import CELLS, OWN, TASKS, TRIALS
+from .inputs import CATEGORIES, DIVERGED, HYPER_PARAMETERS, MOMENTS, RELATIVE_LOSS, SETS
 
+_MOMENTS = ("initial", "early", "change")
 DIVERGENCE = "divergence"  # what an answer is based on if the network has diverged
 
 
-def splits(rows: pd.DataFrame, about: Mapping[str, Any]) -> pd.Series:
-    """The split whose evidence counts, by row: the one without the task or, if the study has that, without the cell."""
-    task, cell = (rows[c].isin(about[f"{c}s"]) if c in rows else pd.Series(False, rows.index) for c in ("task", "cell"))
-    return pd.Series(np.where(~task, SPLITS[2], np.where(~cell, SPLITS[1], SPLITS[0])), rows.index)
+def splits(rows: pd.DataFrame, card: Card, own: Mapping[str, int]) -> pd.Series:
+    """The split whose evidence counts, by row.
 
-
-def sets(rows: pd.DataFrame, names: Collection[str], about: Mapping[str, Any]) -> pd.Series:
-    """The set with the best evidence among those that are complete, or "divergence", by row.
+    The one over trials where task and cell are those that the predictor learned from, the one without the cell where only
+    the task is; for a task of one's own that with the nearest number of own trials from below, or with none.
 
     Args:
         rows: from `checks.rows`.
-        names: of the sets.
-        about: of the predictor.
+        card: of the predictor.
+        own: task of one's own -> number of its trials that the predictor learned from.
+    """
+    tasks, cells = (rows[c] if c in rows else pd.Series(None, rows.index, dtype=object) for c in ("task", "cell"))
+    found = []
+    for task, cell in zip(tasks, cells, strict=True):
+        count = max((n for n in OWN if n <= own.get(task, 0)), default=0)
+        if count:
+            found.append(f"{TASKS}, {count} own trials")
+        else:
+            found.append(TASKS if task not in card.tasks else CELLS if cell not in card.cells else TRIALS)
+    return pd.Series(found, rows.index, dtype=object)
+
+
+def sets(rows: pd.DataFrame, card: Card, split: pd.Series) -> pd.DataFrame:
+    """The moment and the set of inputs that answer, by row; both are DIVERGENCE for a network that has diverged.
+
+    At each moment that counts the set that is served under the row's split, if its columns are all there, and otherwise the
+    one with the least Brier score among those whose columns are; and of the moments that with the least Brier score.
 
     Raises:
         ModuleError: a row suffices for no set.
     """
-    chosen, split = pd.Series(np.where(rows[DIVERGED], DIVERGENCE, ""), rows.index, dtype=object), splits(rows, about)
-    for place in SPLITS:
-        for name in sorted(names, key=lambda name: -_strength(name, place, about)):
-            chosen[(chosen == "") & (split == place) & ~_lacking(rows, name).any(axis=1)] = name
-    if (chosen == "").any():
-        raise ModuleError(_too_little(rows[chosen == ""].iloc[:1], names))
-    return chosen
+    there = known(rows)
+    chosen = []
+    for gone, where, (row, counts) in zip(rows[DIVERGED], split, there.iterrows(), strict=True):
+        chosen.append((DIVERGENCE, DIVERGENCE) if gone else _chosen(row, set(there.columns[counts]), card, where))
+    return pd.DataFrame(chosen, columns=["moment", "inputs"], index=rows.index)
 
 
-def _too_little(row: pd.DataFrame, names: Collection[str]) -> str:
-    lacking = {name: [column for column, absent in _lacking(row, name).iloc[0].items() if absent] for name in names}
-    name, columns = min(lacking.items(), key=lambda item: len(item[1]))
-    more = f" and {len(columns) - 1} more" if len(columns) > 1 else ""
+def evidence(card: Card, split: str, moment: str, inputs: str) -> Evidence | None:
+    """The evidence of a set, under the split without the task if there is none under that with own trials."""
+    found = card.judgement.of(split, moment, inputs)
+    return found if found is not None else card.judgement.of(TASKS, moment, inputs)
+
+
+def known(rows: pd.DataFrame) -> pd.DataFrame:
+    """Whether each input of the sets counts as known, (rows, inputs).
+
+    A number that is not defined although others of its family were measured, such as the credit of a network without
+    gradients, is NaN and counts. Hyper-parameters must all be there.
+    """
+    there, families = rows.notna(), dict[str, list[str]]()
+    for column in there.columns.difference([*CATEGORIES, DIVERGED]):
+        families.setdefault(family(column), []).append(column)
+    measured = {name: there[columns].any(axis=1) for name, columns in families.items()}
+    inputs = dict.fromkeys(column for sets in SETS.values() for columns in sets.values() for column in columns)
+    found = {c: there[c] if c in HYPER_PARAMETERS else measured[family(c)] for c in inputs if c in there}
+    return pd.DataFrame(found, index=rows.index, dtype=bool).reindex(columns=list(inputs), fill_value=False)
+
+
+def family(column: str) -> str:
+    """What is measured together with a column."""
+    moment, _, name = column.partition("_")
+    if column == RELATIVE_LOSS:
+        return column
+    if moment in ("eighth", "epoch"):
+        return f"{moment} gradients" if name.startswith("gradient") else moment
+    return f"{moment} {'spectrum' if name in SPECTRUM else 'measurements'}" if moment in _MOMENTS else column
+
+
+def _chosen(row: Any, there: Set[str], card: Card, split: str) -> tuple[str, str]:
+    answers = []
+    for moment in reversed(MOMENTS):
+        complete = [name for name, needed in SETS[moment].items() if needed and there >= {*needed}]
+        if complete:
+            least, name = min((_brier(evidence(card, split, moment, name)), name) for name in complete)
+            served = card.judgement.served.get(split, {}).get(moment)
+            answers.append((least, moment, served if served in complete else name))
+    if not answers:
+        raise ModuleError(_too_little(row, there))
+    _, moment, name = min(answers, key=lambda answer: answer[0])  # the latest, if several are alike
+    return moment, name
+
+
+def _brier(found: Evidence | None) -> float:
+    value = found.measures["brier"].value if found is not None else None
+    return np.inf if value is None else value
+
+
+def _too_little(row: Any, there: Set[str]) -> str:
+    lacking = {name: [c for c in needed if c not in there] for sets in SETS.values() for name, needed in sets.items() if needed}
+    name = min(lacking, key=lambda name: len(lacking[name]))
+    more = f" and {len(lacking[name]) - 1} more" if len(lacking[name]) > 1 else ""
     return (
-        f"too little is known to predict from row {row.index[0]}: {name!r}, the set of inputs that it comes nearest to, also "
-        f"needs {columns[0]}{more}; `trial_inputs` and `network_inputs` make whole sets"
+        f"too little is known to predict from row {row}: {name!r}, the set of inputs that it comes nearest to, also needs "
+        f"{lacking[name][0]}{more}; `trial_inputs` and `network_inputs` make whole sets"
     )
-
-
-def _lacking(rows: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Which columns of a set are absent or NaN, by row."""
-    return rows.reindex(columns=[c for c in SETS[name] if c not in UNDEFINED]).isna()
-
-
-def _strength(name: str, split: str, about: Mapping[str, Any]) -> float:
-    """R2 of a set under a split, or over trials if the study has none under that."""
-    found = about["evidence"].get(name, {})
-    r2 = found.get(split, found.get(SPLITS[0], {})).get("r2", {}).get("value")
-    return -np.inf if r2 is None else float(r2)

@@ -247,10 +247,10 @@ def documentation() -> str:
 
 _ABOUT_INPUTS = (
     "`rnn_stability.trial_inputs(table)` turns this table into one row per trial with the columns that the predictor and the",
-    "registered model take; `rnn_stability.network_inputs(spectrum, ...)` gives the same columns for a network of your own.",
-    "NAME stands for a column above. The predictor answers each row from the set of inputs with the best evidence among",
-    "those whose columns are all there. An empty cell (NaN) means that something was not measured; only the standard errors",
-    "may be empty in a set that is used.",
+    "registered model take; `rnn_stability.network_inputs(...)` gives the same columns for a network of your own. NAME stands",
+    "for a column above. The predictor can be asked before training, after an eighth of an epoch and after one epoch; it answers",
+    "each row at the latest of these moments that the row suffices for, from the set of inputs with the best evidence among",
+    "those whose columns are all there. An empty cell (NaN) means that something was not measured, or is not defined.",
 )
 
 
@@ -262,13 +262,15 @@ def _inputs() -> dict[str, str]:
 
     scales = {scale: [n for n, d in DECLARED.items() if d.scale == scale] for scale in ("category", "log", "linear")}
     return {
-        written(["task", "cell", *scales["category"]]): "as above, or `another` for one that the study does not have",
-        "`log_NAME`": f"decimal logarithm of {written([*scales['log'], 'parameter_count'])}",
+        written(["task", "cell"]): "in no set of inputs; they decide which evidence counts, and which own trials",
+        written(scales["category"]): "as above",
+        "`log_NAME`": f"decimal logarithm of {written([*scales['log'], 'parameter_count', 'steps', 'updates'])}",
         written(scales["linear"]): "as above",
-        "`early_log_NAME`": "decimal logarithm of a column of the progress at the early checkpoint",
-        "`initial_NAME`": "a column of the spectrum at initialisation",
+        "`early_log_relative_loss`": "decimal logarithm of `relative_loss` at the early checkpoint",
+        "`initial_NAME`": "a column of the spectrum or of the early measurements at initialisation",
         "`early_NAME`": "the same at the early checkpoint",
-        "`change_NAME`": "as above, at the early checkpoint",
+        "`change_NAME`": "as above, at the early checkpoint; `change_step_ratio` is the change of `step_ratio`",
+        "`eighth_NAME`, `epoch_NAME`": "as above",
         written(MEASUREMENT): "as above, at the early checkpoint; optional, named in the reasons of a verdict",
         "`already_diverged`": (
             "whether the network has diverged so far: in no driving sequence did the state stay finite, before training or now, "

@@ -1,121 +1,159 @@
 """How trials are held out: every set of inputs is fitted without them and answers for them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import r2_score
-from sklearn.model_selection import StratifiedKFold
+from numpy.typing import NDArray
 
-from ..core.config import PredictorSettings
-from ..core.errors import ArtefactError
-from .inputs import EARLY, EARLY_LOSS, GRADIENTS, HYPER_PARAMETERS, INITIAL, SETS
-from .model import fit_score, fit_success, kind, predict
+from ..core.records import Recipe
+from . import model
+from .inputs import DIVERGED, EPOCH, SETS
 
-SPLITS = ("over trials", "one cell left out", "one task left out")
-FAMILIES = {
-    "hyper-parameters and size": HYPER_PARAMETERS,
-    "early loss": EARLY_LOSS,
-    "early gradient norms": GRADIENTS,
-    "spectrum at initialisation": INITIAL,
-    "early spectrum": EARLY,
-}
-SHUFFLES = 20
+TRIALS, CELLS, TASKS, SCALE = "over trials", "one cell left out", "one task left out", "another scale"
+OWN = (5, 10, 20, 40)  # trials of a task left out that are known after all
+SPLITS = (TRIALS, CELLS, TASKS, *(f"{TASKS}, {count} own trials" for count in OWN), SCALE)
+WEIGHTS = (1, 4, 16)  # how often an own trial counts beside the others
+REPEATS = 2  # draws of own trials
+OUTER = 5  # folds over trials
+_ABOUT = ("trial", "task", "cell", "score", "success")  # columns that answers keep
+Key = tuple[str, str]  # moment, name of a set
 
 
 @dataclass(frozen=True)
 class Fold:
-    """One fit: a set of inputs, the rows to learn from and those to answer for."""
+    """One fit: a set of inputs, the rows to learn from and those to answer for.
+
+    Attributes:
+        split, moment, inputs: names.
+        group: name of the part that is left out.
+        train, test: rows of trials.
+        groups: of the training rows, left out together where kinds are chosen and calibrated.
+        recipe: if it is known already.
+        seed: of the choice.
+        variant: what else tells two folds apart.
+    """
 
     split: str
+    moment: str
     inputs: str
     group: str
     train: pd.DataFrame
     test: pd.DataFrame
-    settings: PredictorSettings
+    groups: Sequence[object]
+    recipe: Recipe | None
     seed: int
+    variant: str = ""
 
 
-def folds(rows: pd.DataFrame, settings: PredictorSettings, seed: int) -> list[Fold]:
-    """All fits that the evidence needs, of rows from `trial_inputs`; a split that leaves nothing to learn from is left out.
+@dataclass(frozen=True)
+class Part:
+    """A part of the trials that is left out, whatever the inputs."""
 
-    Raises:
-        ArtefactError: there are too few trials to hold any out.
-    """
-    if len(rows) < 4:
-        raise ArtefactError(f"the study has {len(rows)} trials; a predictor needs at least 4: raise train.trials in params.yaml")
-    return [
-        Fold(split, inputs, group, _seen(rows[~held], inputs), _seen(rows[held], inputs), settings, seed)
-        for split in SPLITS
-        for group, held in _groups(split, rows, settings, seed)
-        for inputs in SETS
-    ]
+    split: str
+    group: str
+    train: pd.DataFrame
+    test: pd.DataFrame
+    groups: pd.Series
+    variant: str = ""
+
+    def folds(self, sets: Mapping[str, Sequence[str]], seed: int, recipes: Mapping[Key, Recipe] | None = None) -> Iterator[Fold]:
+        """The fits of sets, by moment; with their recipes, by moment and set, if these are known."""
+        for moment, names in sets.items():
+            for name in names:
+                columns = [*dict.fromkeys([*SETS[moment][name], *_ABOUT, DIVERGED])]
+                yield Fold(
+                    split=self.split,
+                    moment=moment,
+                    inputs=name,
+                    group=self.group,
+                    train=self.train[columns],
+                    test=self.test[columns],
+                    groups=self.groups.tolist(),
+                    recipe=recipes[moment, name] if recipes else None,
+                    seed=seed,
+                    variant=self.variant,
+                )
 
 
-def answer(fold: Fold) -> pd.DataFrame:
+def answer(fold: Fold) -> tuple[pd.DataFrame, Recipe]:
     """Fit, and answer for the rows that were held out.
 
-    Columns: trial, task, cell, score, success, split, inputs, group, expected_score, probability_of_success, the kinds of
-    models, and for all inputs over trials `drop FAMILY`, the fall of R2 when a family is shuffled.
+    Returns:
+        A table with the columns trial, task, cell, score, success, split, moment, inputs, group, variant, expected_score,
+        probability_of_success, score_kind, success_kind; and what was fitted.
     """
-    x = fold.train[list(SETS[fold.inputs])]
-    score = fit_score(fold.inputs, x, fold.train["score"], fold.settings, fold.seed)
-    success = fit_success(fold.inputs, x, fold.train["success"], fold.settings, fold.seed)
-    expected, probability = predict(score, success, fold.test[list(SETS[fold.inputs])])
-    answers = fold.test[["trial", "task", "cell", "score", "success"]].assign(
+    columns = SETS[fold.moment][fold.inputs]
+    recipe = fold.recipe or model.choose(fold.train, columns, fold.groups, seed=fold.seed)
+    expected, probability = model.fit(fold.train, recipe).answer(fold.test)
+    if fold.moment == EPOCH:  # a training that has diverged has failed
+        gone = fold.test[DIVERGED].to_numpy(bool)
+        expected, probability = np.where(gone, 0.0, expected), np.where(gone, 0.0, probability)
+    answers = fold.test[list(_ABOUT)].assign(
         split=fold.split,
+        moment=fold.moment,
         inputs=fold.inputs,
         group=fold.group,
+        variant=fold.variant,
         expected_score=expected,
         probability_of_success=probability,
-        score_model=kind(score),
-        success_model=kind(success),
+        score_kind=recipe.score_kind,
+        success_kind=recipe.success_kind,
     )
-    if fold.split == SPLITS[0] and fold.inputs == "all":
-        for family, drop in _drops(score, fold).items():
-            answers[f"drop {family}"] = drop
-    return answers
+    return answers, recipe
 
 
-def _groups(split: str, rows: pd.DataFrame, settings: PredictorSettings, seed: int) -> Iterator[tuple[str, pd.Series]]:
-    """Name and rows (a mask) of each part that is held out."""
-    if split == SPLITS[0]:
-        # strata: task and success, so that every fold has both
-        strata = rows["task"] + rows["success"].astype(str)
-        count = min(settings.outer_folds, len(rows) // 2)
-        shuffled = StratifiedKFold(count, shuffle=True, random_state=seed)
-        for number, (_, held) in enumerate(shuffled.split(rows, _merged(strata, count))):
-            yield f"fold {number + 1}", pd.Series(np.isin(np.arange(len(rows)), held), index=rows.index)
-        return
-    column = "cell" if split == SPLITS[1] else "task"
-    names = sorted(rows[column].unique())
-    if len(names) > 1:
-        yield from ((name, rows[column] == name) for name in names)
+def parts(rows: pd.DataFrame, base: pd.DataFrame, seed: int, *, weight: int = 1) -> Iterator[Part]:
+    """What is left out of `rows` over trials, by cell and by task; `base` are more trials to learn from.
+
+    Args:
+        rows: trials, from `trial_inputs`, without repeated draws.
+        base: the same, perhaps none; those of a cell or task that is left out are left out too, and so are those of `rows`.
+        seed: of the folds over trials.
+        weight: how often one of the rows counts beside `base`.
+    """
+    base = base[~base["trial"].isin(rows["trial"])]
+    fold_of = _dealt(rows, seed)
+    for fold in np.unique(fold_of):
+        yield _part(TRIALS, f"fold {fold + 1}", rows, fold_of == fold, base, weight, "trial")
+    for split, column in ((CELLS, "cell"), (TASKS, "task")):
+        for name in sorted(rows[column].unique()):
+            held = (rows[column] == name).to_numpy()
+            others = base[base[column] != name]
+            if held.all() and others.empty:
+                continue
+            yield _part(split, str(name), rows, held, others, weight, column)
 
 
-def _merged(strata: pd.Series, count: int) -> pd.Series:
-    """Strata that are too small to be dealt to all folds become one, or all become one."""
-    sizes = strata.map(strata.value_counts())
-    merged = strata.where(sizes >= count, "few")
-    return merged if (merged.value_counts() >= count).all() else pd.Series("all", index=strata.index)
+def own_parts(rows: pd.DataFrame, seed: int) -> Iterator[Part]:
+    """One task left out but for some of its trials, whose weight is one of WEIGHTS (the variant)."""
+    for number, task in enumerate(sorted(rows["task"].unique())):
+        others, own = rows[rows["task"] != task], rows[rows["task"] == task]
+        for repeat in range(REPEATS):
+            order = np.random.default_rng([seed, number, repeat]).permutation(len(own))
+            for count in (c for c in OWN if c < len(own) - 4):
+                known, left = own.iloc[order[:count]], own.iloc[order[min(max(OWN), len(own) - 4) :]]
+                for weight in WEIGHTS:
+                    train = pd.concat([others, *[known] * weight])
+                    split = f"{TASKS}, {count} own trials"
+                    yield Part(split, task, train, left, train["task"], f"weight {weight}, draw {repeat + 1}")
 
 
-def _seen(rows: pd.DataFrame, inputs: str) -> pd.DataFrame:
-    return rows[list(dict.fromkeys([*SETS[inputs], "trial", "task", "cell", "score", "success"]))]
+def scale_part(rows: pd.DataFrame, others: pd.DataFrame) -> Part:
+    """All rows to learn from, and trials of other studies."""
+    return Part(SCALE, "", rows, others, rows["task"])
 
 
-def _drops(model: Any, fold: Fold) -> dict[str, float]:
-    """Fall of R2 on the held-out rows when the columns of a family are shuffled together, mean of SHUFFLES."""
-    x, y = fold.test[list(SETS["all"])], fold.test["score"]
-    random = np.random.default_rng(fold.seed)
-    whole = model.score(x, y)
-    drops = {}
-    for family, members in FAMILIES.items():
-        orders = np.concatenate([random.permutation(len(x)) for _ in range(SHUFFLES)])
-        shuffled = pd.concat([x] * SHUFFLES, ignore_index=True)
-        shuffled[list(members)] = x.iloc[orders][list(members)].reset_index(drop=True)
-        answers = model.predict(shuffled).reshape(SHUFFLES, len(x))
-        drops[family] = whole - float(np.mean([r2_score(y, expected) for expected in answers]))
-    return drops
+def _part(
+    split: str, group: str, rows: pd.DataFrame, held: NDArray[np.bool_], base: pd.DataFrame, weight: int, column: str
+) -> Part:
+    train = pd.concat([*[rows[~held]] * weight, base]) if len(base) else rows[~held]
+    return Part(split, group, train, rows[held], train[column])
+
+
+def _dealt(rows: pd.DataFrame, seed: int) -> NDArray[np.int64]:
+    """The fold of each row over trials; each has its share of every task's successes."""
+    order = rows.assign(_random=np.random.default_rng(seed).random(len(rows))).sort_values(["task", "success", "_random"])
+    fold_of = pd.Series(np.arange(len(rows)) % min(OUTER, len(rows)), order.index)
+    return fold_of.reindex(rows.index).to_numpy()

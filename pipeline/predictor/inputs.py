@@ -1,4 +1,4 @@
-"""What the predictor may see of a trial, and the sets of it that are compared: all of it is known at the early checkpoint.
+"""What the predictor may see of a trial, at which moment, and the sets of it that are compared.
 
 docs/features.md describes the columns.
 """
@@ -11,9 +11,15 @@ import pandas as pd
 from ..core import hyper_parameters
 from ..core.errors import ModuleError
 from ..core.hyper_parameters import DECLARED, NUMBERS
-from .features import CHANGE, GROUPS, MEASUREMENT, PROGRESS, SPECTRUM, WHOLE
+from .features import CHANGE, CURVE, GROUPS, MEASURED, MEASUREMENT, PROGRESS, SPECTRUM
 
-CATEGORIES = ("task", "cell", *hyper_parameters.CATEGORIES)
+MOMENTS = ("before training", "an eighth of an epoch", "one epoch")  # at which the predictor is asked
+BEFORE, EIGHTH, EPOCH = MOMENTS
+IDENTITY = ("task", "cell")
+CATEGORIES = hyper_parameters.CATEGORIES
+LAG = "lag_needed"
+DIVERGED = "already_diverged"  # in no set: such a network has failed, and no model is asked
+OUTCOME = ("score", "success")
 
 
 def input_name(hyper_parameter: str) -> str:
@@ -21,73 +27,92 @@ def input_name(hyper_parameter: str) -> str:
     return f"log_{hyper_parameter}" if DECLARED[hyper_parameter].scale == "log" else hyper_parameter
 
 
-HYPER_PARAMETERS = (*CATEGORIES, *map(input_name, NUMBERS), "log_parameter_count")
-PROGRESS_INPUTS = {name: f"early_log_{name}" for name in PROGRESS}
-EARLY_LOSS = (PROGRESS_INPUTS["relative_loss"],)
-GRADIENTS = (PROGRESS_INPUTS["gradient_norm"], PROGRESS_INPUTS["gradient_norm_max"])
-INITIAL = tuple(f"initial_{name}" for name in SPECTRUM)
-# at the early checkpoint, and the change since initialisation
-EARLY = tuple(f"early_{name}" for name in SPECTRUM) + tuple(f"change_{name}" for name in SPECTRUM)
-EARLY_WHOLE = tuple(f"early_{name}" for name in WHOLE)
+def _at(when: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"{when}_{name}" for name in names)
 
-# Name of a set -> its columns. The last two see every exponent instead of summaries, compressed in ways that
-# `codes.py` holds.
-SETS: Mapping[str, tuple[str, ...]] = {
-    "chance": (),
-    "hyper-parameters and size": HYPER_PARAMETERS,
-    "early loss": EARLY_LOSS,
-    "early gradient norms": GRADIENTS,
-    "hyper-parameters and early loss": HYPER_PARAMETERS + EARLY_LOSS,
-    "largest exponent": ("early_exponent_1",),
-    "spectrum at initialisation": INITIAL,
-    "early spectrum": EARLY,
-    "all": HYPER_PARAMETERS + EARLY_LOSS + GRADIENTS + INITIAL + EARLY,
-    "early loss and early spectrum": EARLY_LOSS + EARLY,
-    "hyper-parameters and initial spectrum": HYPER_PARAMETERS + INITIAL,
-    "all but spectra": HYPER_PARAMETERS + EARLY_LOSS + GRADIENTS,
-    "principal components of the early spectrum": EARLY_WHOLE,
-    "learned code of the early spectrum": EARLY_WHOLE,
+
+# Families of columns; most are taken at initialisation and at the early checkpoint.
+HYPER_PARAMETERS = (*CATEGORIES, *map(input_name, NUMBERS), "log_parameter_count", "log_steps", "log_updates")
+_STEP = ("step_ratio", "step_descent")
+_MEASURED = (
+    *_STEP, "functional_step", "credit_mean", "credit_least", "signal", "separation", "generalisation", "readout_score",
+    "state_rank",
+)  # fmt: skip
+_PROXIES = (
+    "probe_gradient_norm", "snip", "synflow", "jacobian_covariance", "activation_distance", "hidden_covariance",
+)  # fmt: skip
+_SPECTRAL = (
+    "growth_over_lag", "growth_over_sequence", "share_remembering_lag", "share_remembering", "exponents_mean", "positive_sum",
+    "spread_over_sequences",
+)  # fmt: skip
+STEP, F, SPECTRAL = _at("initial", *_STEP), _at("initial", *_MEASURED), _at("initial", *_SPECTRAL)
+PROXIES = _at("initial", *_PROXIES)
+EARLY_F = (*_at("early", *_MEASURED, "readout_gap"), "change_step_ratio")
+EARLY_SPECTRAL = (*_at("early", *_SPECTRAL), "change_growth_over_lag")
+RELATIVE_LOSS = "early_log_relative_loss"
+CURVE_EIGHTH = tuple(name for name in CURVE if name.startswith("eighth_") and "gradient" not in name)
+GRADIENTS_EIGHTH = tuple(name for name in CURVE if name.startswith("eighth_gradient"))
+CURVE_EPOCH = (RELATIVE_LOSS, *(name for name in CURVE if name.startswith("epoch_") and "gradient" not in name))
+GRADIENTS_EPOCH = tuple(name for name in CURVE if name.startswith("epoch_gradient"))
+
+# Moment -> name of a set -> its columns.
+SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    BEFORE: {
+        "chance": (),
+        "learning rate": ("log_learning_rate",),
+        "hyper-parameters": HYPER_PARAMETERS,
+        "zero-cost proxies": PROXIES,
+        "step ratio": STEP,
+        "measurements": F,
+        "spectrum": SPECTRAL,
+        "hyper-parameters, proxies": (*HYPER_PARAMETERS, *PROXIES),
+        "hyper-parameters, spectrum": (*HYPER_PARAMETERS, *SPECTRAL),
+        "step ratio, spectrum": (*STEP, *SPECTRAL),
+        "measurements, spectrum": (*F, *SPECTRAL),
+        "hyper-parameters, measurements": (*HYPER_PARAMETERS, *F),
+        "all": (*HYPER_PARAMETERS, *F, *SPECTRAL),
+    },
+    EIGHTH: {
+        "loss": ("eighth_last",),
+        "curve": CURVE_EIGHTH,
+        "curve, gradients": (*CURVE_EIGHTH, *GRADIENTS_EIGHTH),
+        "curve, hyper-parameters": (*CURVE_EIGHTH, *GRADIENTS_EIGHTH, *HYPER_PARAMETERS),
+        "curve, measurements": (*CURVE_EIGHTH, *GRADIENTS_EIGHTH, *F),
+        "curve, measurements, spectrum": (*CURVE_EIGHTH, *GRADIENTS_EIGHTH, *F, *SPECTRAL),
+        "all": (*CURVE_EIGHTH, *GRADIENTS_EIGHTH, *HYPER_PARAMETERS, *F, *SPECTRAL),
+    },
+    EPOCH: {
+        "loss": (RELATIVE_LOSS,),
+        "sum of losses": ("epoch_mean",),
+        "power law": ("epoch_forecast",),
+        "gradients": GRADIENTS_EPOCH,
+        "curve": CURVE_EPOCH,
+        "curve, gradients": (*CURVE_EPOCH, *GRADIENTS_EPOCH),
+        "curve, hyper-parameters": (*CURVE_EPOCH, *GRADIENTS_EPOCH, *HYPER_PARAMETERS),
+        "curve, measurements": (*CURVE_EPOCH, *GRADIENTS_EPOCH, *EARLY_F),
+        "curve, spectrum": (*CURVE_EPOCH, *GRADIENTS_EPOCH, *EARLY_SPECTRAL),
+        "curve, measurements, spectrum": (*CURVE_EPOCH, *GRADIENTS_EPOCH, *EARLY_F, *EARLY_SPECTRAL),
+        "all": (*CURVE_EPOCH, *GRADIENTS_EPOCH, *HYPER_PARAMETERS, *EARLY_F, *EARLY_SPECTRAL),
+    },
 }
-WITHOUT_SPECTRA = (
-    "chance",
-    "hyper-parameters and size",
-    "early loss",
-    "early gradient norms",
-    "hyper-parameters and early loss",
-    "all but spectra",
+WITH_SPECTRA = tuple(
+    name for sets in SETS.values() for name, columns in sets.items() if {*columns} & {*SPECTRAL, *EARLY_SPECTRAL}
 )
-# Sets without and with spectra that do not differ otherwise.
-PAIRS = (
-    ("hyper-parameters and size", "hyper-parameters and initial spectrum"),
-    ("early loss", "early loss and early spectrum"),
-    ("all but spectra", "all"),
+# Columns of which a larger value never raises the answer.
+FALLING = (
+    RELATIVE_LOSS,
+    *(f"{stretch}_{name}" for stretch in ("eighth", "epoch") for name in ("last", "mean", "least", "forecast")),
 )
-# The sets that the registered predictor can answer from: those that hold a whole spectrum.
-SERVED = (
-    "spectrum at initialisation",
-    "hyper-parameters and initial spectrum",
-    "early spectrum",
-    "early loss and early spectrum",
-    "all",
-)
-DIVERGED = "already_diverged"  # in no set: such a network has failed, and no model is asked
-UNDEFINED = tuple(f"{when}_standard_error" for when in ("initial", "early", "change"))  # NaN if the largest exponent is -inf
 _DECADES = 12.0  # where decimal logarithms are cut, on both sides
-# Numeric column -> its least and largest possible value. `core.hyper_parameters` holds those of hyper-parameters.
-LIMITS: Mapping[str, tuple[float, float]] = {
-    **{name: (-np.inf, np.inf) for name in map(input_name, NUMBERS)},
-    **{name: (-_DECADES, _DECADES) for name in HYPER_PARAMETERS + EARLY_LOSS + GRADIENTS if "log_" in name},
-    **{f"{when}_{name}": (column.least, column.most) for when in ("initial", "early") for name, column in SPECTRUM.items()},
-    **{name: (column.least, column.most) for name, column in (CHANGE | MEASUREMENT).items()},
-}
+_NOT_INPUTS = ("trial", "index", "draw", "validation_losses", "measuring_seconds", "spectrum_seconds", "training_seconds")
 
 
 def trial_inputs(table: pd.DataFrame) -> pd.DataFrame:
     """The inputs of the predictor from rows of the feature table (`features/features.parquet` of a study).
 
     Returns:
-        One row per trial, in the order of the table: all columns of SETS, MEASUREMENT and `already_diverged`, as known at
-        the early checkpoint, and trial, score and success besides.
+        One row per trial, in the order of the table: all columns of SETS, task, cell, MEASUREMENT and `already_diverged`, and
+        besides, for judging, trial, index, draw, score, success, validation_losses and times.
 
     Raises:
         ModuleError: a column of the feature table is missing.
@@ -97,16 +122,25 @@ def trial_inputs(table: pd.DataFrame) -> pd.DataFrame:
         raise ModuleError(f"the feature table lacks the column {missing[0]!r}; docs/features.md lists all columns")
     initial = table[table["checkpoint"] == "initial"].reset_index(drop=True)
     early = table[table["checkpoint"] == "early"].reset_index(drop=True)
-    columns = {name: initial[name] for name in ("trial", *CATEGORIES, "score", "success")}
+    columns = {name: initial[name] for name in (*_NOT_INPUTS, *IDENTITY, *CATEGORIES, *OUTCOME, *MEASUREMENT)}
     columns |= {input_name(name): scaled(name, initial[name]) for name in NUMBERS}
-    columns["log_parameter_count"] = log10(initial["parameter_count"])
-    columns |= {column: log10(early[name]) for name, column in PROGRESS_INPUTS.items()}
-    columns |= {f"initial_{name}": initial[name] for name in SPECTRUM}
-    columns |= {f"early_{name}": early[name] for name in (*SPECTRUM, *WHOLE)}
-    columns |= {name: early[name] for name in (*CHANGE, *MEASUREMENT)}
+    columns |= {f"log_{name}": log10(initial[name]) for name in ("parameter_count", "steps", "updates")}
+    columns |= {RELATIVE_LOSS: log10(early["relative_loss"])}
+    columns |= {f"{when}_{name}": rows[name] for when, rows in _moments(initial, early) for name in (*MEASURED, *SPECTRUM)}
+    columns |= {name: early[name] for name in (*CHANGE, *CURVE)}
+    columns |= {"change_step_ratio": early["step_ratio"] - initial["step_ratio"]}
     finite = np.isfinite(early[list(PROGRESS)].to_numpy(float)).all(axis=1)
     columns[DIVERGED] = ~finite | (initial["diverged_share"] == 1) | (early["diverged_share"] == 1)
-    return pd.DataFrame(columns)
+    return pd.DataFrame({name: _defined(values) for name, values in columns.items()})
+
+
+def _defined(values: pd.Series) -> pd.Series:
+    """What is infinite is not defined."""
+    return values.where(np.isfinite(values)) if values.dtype.kind == "f" else values
+
+
+def _moments(initial: pd.DataFrame, early: pd.DataFrame) -> tuple[tuple[str, pd.DataFrame], ...]:
+    return ("initial", initial), ("early", early)
 
 
 def scaled(hyper_parameter: str, values: pd.Series) -> pd.Series:
@@ -117,3 +151,15 @@ def scaled(hyper_parameter: str, values: pd.Series) -> pd.Series:
 def log10(values: pd.Series) -> pd.Series:
     """Decimal logarithm, cut to +-12; NaN stays."""
     return values.astype(float).clip(10**-_DECADES, 10**_DECADES).map(np.log10)
+
+
+def _limits() -> dict[str, tuple[float, float]]:
+    """Numeric column -> its least and largest possible value; `core.hyper_parameters` holds those of hyper-parameters."""
+    limits = {name: (-np.inf, np.inf) for name in map(input_name, NUMBERS)}
+    limits |= {name: (-_DECADES, _DECADES) for name in (*HYPER_PARAMETERS, RELATIVE_LOSS) if "log_" in name}
+    limits |= {f"{when}_{n}": (c.least, c.most) for when in ("initial", "early") for n, c in (MEASURED | SPECTRUM).items()}
+    limits |= {name: (column.least, column.most) for name, column in (CHANGE | CURVE | MEASUREMENT).items()}
+    return limits | {"change_step_ratio": (-2 * _DECADES, 2 * _DECADES)}
+
+
+LIMITS: Mapping[str, tuple[float, float]] = _limits()

@@ -1,40 +1,50 @@
 """The inputs of the predictor for a user's own network."""
 
 import math
-from collections.abc import Iterator, Mapping
+import reprlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ..core.errors import ModuleError
 from ..core.hyper_parameters import DECLARED, Value
+from ..measuring import columns as measured_columns
+from ..measuring.base.curve import curve
 from . import checks
 from .features import spectrum_features
-from .inputs import DIVERGED, PROGRESS_INPUTS, input_name, log10, scaled
+from .inputs import DIVERGED, RELATIVE_LOSS, input_name, log10, scaled
 
 if TYPE_CHECKING:  # torch takes a second to import, and a served model has none
     from ..spectrum import Spectrum
 
-_REQUIRED = ("parameter_count", *(name for name, declared in DECLARED.items() if declared.default is None))
-# Argument -> those without which no set of inputs uses it.
-_NEEDS: Mapping[str, tuple[str, ...]] = {
-    "relative_loss": ("initial",),
-    "gradient_norm": ("initial", "relative_loss", "learning_rate"),
-    "gradient_norm_max": ("initial", "gradient_norm"),
-    **dict.fromkeys(("task", "cell", "parameter_count", *DECLARED), ("learning_rate",)),
-    "learning_rate": _REQUIRED,
-}
-_ARGUMENTS = (*_NEEDS, "initial", "spectrum", "state", "device", "steps")
+_REQUIRED = (
+    *dict.fromkeys(("learning_rate", "updates", *(n for n, d in DECLARED.items() if d.default is None))),
+    "parameter_count",
+)
+_ARGUMENTS = (
+    "steps", "spectrum", "initial", "measurements", "initial_measurements", "losses", "gradient_norms", "chance", "updates",
+    "updates_per_epoch", "relative_loss", "task", "cell", "parameter_count", *DECLARED,
+)  # fmt: skip
+Values = NDArray[np.float64]
+EIGHTH = 8  # part of an epoch after which the predictor can first be asked
 
 
 def network_inputs(
-    spectrum: "Spectrum",
     *,
     steps: int,
+    spectrum: "Spectrum | None" = None,
     initial: "Spectrum | None" = None,
+    measurements: Mapping[str, float] | None = None,
+    initial_measurements: Mapping[str, float] | None = None,
+    losses: Sequence[float] | None = None,
+    gradient_norms: Sequence[float] | None = None,
+    chance: float | None = None,
+    updates: int | None = None,
+    updates_per_epoch: int | None = None,
     relative_loss: float | None = None,
-    gradient_norm: float | None = None,
-    gradient_norm_max: float | None = None,
     task: str | None = None,
     cell: str | None = None,
     parameter_count: int | None = None,
@@ -42,54 +52,68 @@ def network_inputs(
 ) -> dict[str, Any]:
     """The inputs of the predictor for one network: a row for `StabilityPredictor.predict` and for the registered model.
 
-    A network counts as diverged if in no sequence of a spectrum the state stayed finite, or if the loss or a norm of
-    gradients is NaN or infinite. If some sequences stayed finite, the spectrum is that of those.
+    What was measured before training is handed over as `spectrum` and `measurements`, but once training has begun as `initial`
+    and `initial_measurements`: `spectrum` and `measurements` are always those of now. A network counts as diverged if in no
+    sequence of a spectrum the state stayed finite, or if a loss or norm is NaN or infinite.
 
     Args:
-        spectrum: the network's spectrum now, with all its exponents.
         steps: length of a training sequence.
-        initial: the network's spectrum before training, if it has been trained since.
-        relative_loss: validation loss now / loss of the best answer that ignores the input.
-        gradient_norm: mean norm of the gradients so far; used together with loss and hyper-parameters alone.
-        gradient_norm_max: the largest of them; the mean by default.
-        task: name in the study; by default "another".
-        cell: the same.
+        spectrum: the network's spectrum now, with all its exponents.
+        initial: the same before training, if it has been trained since; both count after an epoch, before that this one alone.
+        measurements: from `early_measurements`, of now.
+        initial_measurements: the same before training, if it has been trained since.
+        losses: training losses of the first mini-batches, in their order: an eighth of an epoch at least. What lies beyond
+            one epoch is not used.
+        gradient_norms: norms of their gradients, before clipping; without them the sets of inputs that use them do not answer.
+        chance: loss of the best answer that ignores the input.
+        updates: mini-batches of the whole training.
+        updates_per_epoch: mini-batches of one epoch.
+        relative_loss: validation loss after one epoch / chance; most sets of inputs for that moment use it.
+        task: a name for the task; that of own trials, so that they count.
+        cell: name of a cell of the library.
         parameter_count: number of trained parameters of the whole network, head included.
         **hyper_parameters: none, or by the names of `core.hyper_parameters` at least those without a default:
             `learning_rate`, `init_scale`, `hidden_size`.
 
     Raises:
         ModuleError: a spectrum is truncated or another network's, a number or name is not what it should be, or an argument
-            would be of no use.
+            would be of no use without another.
     """
-    given: dict[str, Any] = {"task": task, "cell": cell, "parameter_count": parameter_count, **hyper_parameters}
-    given |= {"relative_loss": relative_loss, "gradient_norm": gradient_norm, "gradient_norm_max": gradient_norm_max}
-    columns = argument_columns(given, trained=initial is not None)
-    if spectrum is None:
-        raise ModuleError("spectrum is None; it should be a Spectrum, as lyapunov_spectrum returns it")
+    check_names(hyper_parameters)
+    length, diverged = checks.count("steps", steps), False
+    columns: dict[str, Any] = {name: value for name, value in (("task", task), ("cell", cell)) if value is not None}
     check_whole(initial=initial, spectrum=spectrum)
-    measured = _spectrum_columns(spectrum, initial, checks.count("steps", steps))
-    return columns | measured | {DIVERGED: columns[DIVERGED] or measured[DIVERGED]}
+    trained = begun(losses=losses, relative_loss=relative_loss, initial=initial, initial_measurements=initial_measurements)
+    taken = _measurement_columns(measurements, initial_measurements, trained=trained)
+    for part, gone in (
+        _spectrum_columns(spectrum, initial, length, taken.get("initial_lag_needed"), trained=trained),
+        (taken, False),
+        _loss_columns(relative_loss),
+        _curve_columns(losses, gradient_norms, chance=chance, updates=updates, updates_per_epoch=updates_per_epoch),
+    ):
+        columns |= {name: value if math.isfinite(value) else math.nan for name, value in part.items()}  # as trial_inputs does
+        diverged = diverged or gone
+    given = {**hyper_parameters, "parameter_count": parameter_count}
+    given = {name: value for name, value in given.items() if value is not None}
+    if given:
+        columns |= dict(_hyper_parameter_columns(given, length, updates))
+    return columns | {DIVERGED: diverged}
 
 
-def argument_columns(arguments: Mapping[str, Any], *, trained: bool) -> dict[str, Any]:
-    """The columns of what is given of a network beside its spectra; None is what is not given. Raises as `network_inputs`."""
+def begun(**known: Any) -> bool:
+    """Whether these arguments of `network_inputs` say that training has begun."""
+    return any(known.get(name) is not None for name in ("losses", "relative_loss", "initial", "initial_measurements"))
+
+
+def has_epoch(row: Mapping[str, Any]) -> bool:
+    """Whether inputs hold the losses of an epoch, beside which the spectrum of now counts."""
+    return RELATIVE_LOSS in row or "epoch_mean" in row
+
+
+def check_names(arguments: Iterable[str], *others: str) -> None:
+    """Refuse a name that is no argument of `network_inputs`, nor among `others`."""
     for name in arguments:
-        checks.known("argument", name, _ARGUMENTS)
-    given = {name: value for name, value in arguments.items() if value is not None}
-    for name in given:
-        for needed in _NEEDS[name]:
-            if not (trained if needed == "initial" else needed in given):
-                raise ModuleError(f"{name} needs {needed}= as well: no set of inputs uses it alone")
-    progress = {name: checks.number(name, given[name], least=0) for name in PROGRESS_INPUTS if name in given}
-    if progress.get("gradient_norm_max", math.inf) < progress.get("gradient_norm", 0) * (1 - 1e-6):  # norms may all be alike
-        raise ModuleError(f"gradient_norm_max is {progress['gradient_norm_max']:g}; it should be at least gradient_norm")
-    if "gradient_norm" in progress:
-        progress.setdefault("gradient_norm_max", progress["gradient_norm"])
-    columns: dict[str, Any] = {PROGRESS_INPUTS[name]: log(value) for name, value in progress.items() if math.isfinite(value)}
-    if "learning_rate" in given:
-        columns |= {name: given.get(name, checks.OWN) for name in ("task", "cell")} | dict(_hyper_parameter_columns(given))
-    return columns | {DIVERGED: not all(map(math.isfinite, progress.values()))}
+        checks.known("argument", name, (*_ARGUMENTS, *others))
 
 
 def check_whole(**spectra: Any) -> None:
@@ -138,7 +162,10 @@ def log(value: float) -> float:
     return float(log10(pd.Series([value])).iloc[0])
 
 
-def _hyper_parameter_columns(given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _hyper_parameter_columns(given: Mapping[str, Any], steps: int, updates: int | None) -> Iterator[tuple[str, Any]]:
+    for name in _REQUIRED:
+        if name not in given and (name != "updates" or updates is None):
+            raise ModuleError(f"{next(iter(given))} needs {name}= as well: hyper-parameters and sizes are used together")
     for name, declared in DECLARED.items():
         value = checks.hyper_parameter(name, given.get(name, declared.default))
         if declared.scale == "category":
@@ -146,29 +173,117 @@ def _hyper_parameter_columns(given: Mapping[str, Any]) -> Iterator[tuple[str, An
         else:
             yield input_name(name), float(scaled(name, pd.Series([value])).iloc[0])
     yield "log_parameter_count", log(checks.count("parameter_count", given["parameter_count"]))
+    yield "log_steps", log(steps)
+    yield "log_updates", log(checks.count("updates", updates))
 
 
-def _spectrum_columns(spectrum: "Spectrum", initial: "Spectrum | None", steps: int) -> dict[str, Any]:
-    """The columns initial_..., and early_... and change_... if the network has been trained."""
-    now = _features(spectrum, steps)
-    known: dict[str, Any] = {"sequences": spectrum.per_sequence.shape[0], "counted_steps": spectrum.steps}
-    if initial is None:
-        columns = {f"initial_{name}": value for name, value in now.items()}
-        return known | columns | {DIVERGED: now["diverged_share"] == 1}
-    first = _features(initial, steps)
+def _spectrum_columns(
+    spectrum: "Spectrum | None", initial: "Spectrum | None", steps: int, lag: float | None, *, trained: bool
+) -> tuple[dict[str, Any], bool]:
+    """The columns initial_..., and early_... and change_... if the network has been trained; whether a spectrum diverged."""
+    if spectrum is None or initial is None:
+        only = initial if spectrum is None else spectrum
+        if only is None:
+            return {}, False
+        if trained and initial is None:
+            raise ModuleError("after training has begun, spectrum= needs initial= as well, the spectrum before training")
+        found = _features(only, steps, lag)
+        return _data(only) | {f"initial_{name}": value for name, value in found.items()}, found["diverged_share"] == 1
+    now = _features(spectrum, steps, lag)
+    first = _features(initial, steps, lag)
     if initial.state_size != spectrum.state_size:
         raise ModuleError(
             f"initial= has {initial.state_size} exponents and the network's spectrum has {spectrum.state_size}; it should be "
             "the spectrum of the same network before training"
         )
-    known |= {f"initial_{name}": value for name, value in first.items()}
+    known = _data(spectrum) | {f"initial_{name}": value for name, value in first.items()}
     known |= {f"early_{name}": value for name, value in now.items()}
     known |= {f"change_{name}": value - first[name] for name, value in now.items()}
-    return known | {DIVERGED: 1 in (now["diverged_share"], first["diverged_share"])}
+    return known, 1 in (now["diverged_share"], first["diverged_share"])
 
 
-def _features(spectrum: "Spectrum", steps: int) -> dict[str, float]:
-    return spectrum_features(spectrum.per_sequence.cpu().numpy(), float(spectrum.standard_error[0]), steps)
+def _data(spectrum: "Spectrum") -> dict[str, Any]:
+    return {"sequences": spectrum.per_sequence.shape[0], "counted_steps": spectrum.steps}
+
+
+def _features(spectrum: "Spectrum", steps: int, lag: float | None) -> dict[str, float]:
+    return spectrum_features(spectrum.per_sequence.cpu().numpy(), float(spectrum.standard_error[0]), steps, lag)
+
+
+def _measurement_columns(now: Mapping[str, float] | None, first: Mapping[str, float] | None, *, trained: bool) -> dict[str, Any]:
+    """The columns initial_..., and early_... and change_... if the network has been trained."""
+    for name, measured in (("measurements", now), ("initial_measurements", first)):
+        if measured is not None and not isinstance(measured, Mapping):
+            raise ModuleError(f"{name}= is a {type(measured).__name__}; it should be what early_measurements returns")
+        if measured is not None and not measured_columns().keys() <= measured.keys():
+            raise ModuleError(f"{name}= lacks numbers; it should be what early_measurements returns")
+    if now is None and first is None:
+        return {}
+    if trained and first is None:
+        raise ModuleError(
+            "after training has begun, measurements= needs initial_measurements= as well, those of the network before training"
+        )
+    if first is None or now is None:
+        return _measured("initial", first or now or {})
+    known = _measured("initial", first) | _measured("early", now)
+    return known | {"change_step_ratio": known["early_step_ratio"] - known["initial_step_ratio"]}
+
+
+def _measured(when: str, values: Mapping[str, float]) -> dict[str, Any]:
+    return {f"{when}_{name}": checks.number(name, values[name]) for name in measured_columns()}
+
+
+def _loss_columns(relative_loss: float | None) -> tuple[dict[str, Any], bool]:
+    """The column of the loss on validation data; whether it is not finite."""
+    if relative_loss is None:
+        return {}, False
+    value = checks.number("relative_loss", relative_loss, least=0)
+    return ({RELATIVE_LOSS: log(value)}, False) if math.isfinite(value) else ({}, True)
+
+
+def _curve_columns(losses: Sequence[float] | None, norms: Sequence[float] | None, **known: Any) -> tuple[dict[str, Any], bool]:
+    """The columns of the curve; whether a loss or norm is not finite."""
+    if losses is None:
+        for name, found in {"gradient_norms": norms, **known}.items():
+            if found is not None and name != "updates":
+                raise ModuleError(f"{name}= needs losses= as well: no set of inputs uses it alone")
+        return {}, False
+    for name, found in known.items():
+        if found is None:
+            raise ModuleError(f"losses= needs {name}= as well")
+    series = _numbers("losses", losses), None if norms is None else _numbers("gradient_norms", norms)
+    if series[1] is not None and len(series[0]) != len(series[1]):
+        counts = f"there are {len(series[0])} losses and {len(series[1])} gradient norms"
+        raise ModuleError(f"{counts}; they should be of the same mini-batches")
+    if not all(np.isfinite(values).all() for values in series if values is not None):
+        return {}, True
+    return _curves(*series, **known), False
+
+
+def _numbers(name: str, values: Any) -> Values:
+    try:
+        return np.array([checks.number(f"{name}[{place}]", value) for place, value in enumerate(values)], float)
+    except TypeError:
+        raise ModuleError(f"{name}= should be one number per mini-batch, found {reprlib.repr(values)}") from None
+
+
+def _curves(losses: Values, norms: Values | None, *, chance: Any, updates: Any, updates_per_epoch: Any) -> dict[str, float]:
+    """The columns eighth_... and, if there are losses enough, epoch_...; without norms none of gradients."""
+    epoch, whole = checks.count("updates_per_epoch", updates_per_epoch), checks.count("updates", updates)
+    if whole < epoch:
+        raise ModuleError(f"updates is {whole}; it should count the whole training, at least one epoch, {epoch} mini-batches")
+    level = checks.number("chance", chance)
+    if not 0 < level < math.inf:
+        raise ModuleError(f"chance is {level:g}; it should be the loss of the best answer that ignores the input, above 0")
+    first, columns = max(2, epoch // EIGHTH), dict[str, float]()
+    if len(losses) < first:
+        raise ModuleError(f"there are {len(losses)} losses; those of an eighth of an epoch are needed, {first} mini-batches")
+    for stretch, end in (("eighth", first), ("epoch", epoch)):
+        if len(losses) >= end:
+            found = curve(losses[:end], np.ones(end) if norms is None else norms[:end], level, whole)
+            used = {name: value for name, value in found.items() if norms is not None or not name.startswith("gradient")}
+            columns |= {f"{stretch}_{name}": value for name, value in used.items()}
+    return columns
 
 
 def _cell_name(model: Any) -> str:

@@ -1,24 +1,20 @@
-"""The fitted predictor: how it is stored, loaded and asked."""
+"""The predictor: trials and a card; its models are fitted when they are first asked, which takes a fraction of a second."""
 
-import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
-import skops.io
 
-from ..core.config import PredictorSettings
 from ..core.errors import ArtefactError, ModuleError
-from ..core.files import load_json, replacing, save_json
-from ..core.records import Judgement
-from . import checks, choice, network, reasons
+from ..core.files import load_table, save_table
+from ..core.records import Card, Evidence
+from . import checks, choice, model, network, packaged, reasons
 from .choice import DIVERGENCE
-from .features import MEASUREMENT
-from .inputs import CATEGORIES, SERVED, SETS
-from .model import fit_score, fit_success, predict
+from .inputs import CATEGORIES, DIVERGED, IDENTITY, OUTCOME, SETS
 
 if TYPE_CHECKING:  # torch takes a second to import, and a served model has none
     import torch
@@ -26,15 +22,7 @@ if TYPE_CHECKING:  # torch takes a second to import, and a served model has none
 
     from ..spectrum import Spectrum
 
-# What skops may load beyond its own list: parts of the models that this project fits, and nothing else. No type here
-# runs code when loaded; a forged tree could crash a process, so load only models whose origin you know.
-TRUSTED = [
-    "numpy.dtype",
-    "sklearn.calibration._CalibratedClassifier",
-    "sklearn.calibration._SigmoidCalibration",
-    "sklearn.model_selection._split.StratifiedKFold",
-    "sklearn.tree._tree.Tree",
-]
+FEW = 5  # own trials of a task from which on they are of use
 
 
 @dataclass(frozen=True)
@@ -44,23 +32,26 @@ class Verdict:
     Attributes:
         probability: of success, calibrated.
         expected_score: share of the gap between chance and the best known loss that the training will close, in [0, 1].
-        based_on: the set of inputs that was used, the best of those that are complete; "divergence" if the network has
+        moment: when the question was asked, judging by what is known.
+        based_on: the set of inputs that answered, the best of those that are complete; "divergence" if the network has
             diverged, and so has failed.
-        evidence: how well that set did on trials that were held out: measures with intervals, by split.
-        reasons: sentences: how good the evidence is where the question is asked, how much data the spectrum rests on, the
-            inputs that matter most, and what no trial of the study had.
+        evidence: how well that set did on trials that were held out, where the question lies; None for a divergence.
+        reasons: sentences: how good the evidence is, what the answer rests on, the inputs that matter most, and what no
+            trial had from which the predictor learned.
     """
 
     probability: float
     expected_score: float
+    moment: str
     based_on: str
-    evidence: dict[str, dict[str, Any]] = field(repr=False, hash=False)
+    evidence: Evidence | None = field(repr=False, hash=False)
     reasons: tuple[str, ...] = field(repr=False)
 
     def __str__(self) -> str:
-        head = f"success with probability {self.probability:.2f}, expected score {self.expected_score:.2f} (from {self.based_on})"
-        failed = "failed: " if self.based_on == DIVERGENCE else ""
-        return "\n".join([failed + head, *(f"- {reason}" for reason in self.reasons)])
+        head = f"success with probability {self.probability:.2f}, expected score {self.expected_score:.2f}"
+        how = "failed: " if self.based_on == DIVERGENCE else ""
+        about = "" if self.based_on == DIVERGENCE else f" ({self.moment}, from {self.based_on})"
+        return "\n".join([how + head + about, *(f"- {reason}" for reason in self.reasons)])
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -68,52 +59,26 @@ class StabilityPredictor:
     """Predicts from early measurements whether a training will succeed.
 
     Attributes:
-        models: set of inputs (a name in SERVED) -> fitted regression of the score, fitted classifier of success.
-        about: quantiles of the training trials by column, the evidence by set and split, tasks, cells, heads, threshold,
-            the columns that each set had, and the sequences and counted steps of the spectra (medians).
+        trials: from which it learns, as `trial_inputs` gives them; of a user's own trials the column `study` is "own".
+        card: what it was fitted to and how good it is.
     """
 
-    models: Mapping[str, tuple[Any, Any]]
-    about: Mapping[str, Any]
+    trials: pd.DataFrame
+    card: Card
 
     @classmethod
-    def fit(cls, inputs: pd.DataFrame, judgement: Judgement, threshold: float, settings: PredictorSettings, seed: int) -> Self:
-        """Fit the sets SERVED to all trials; `inputs` from `trial_inputs`, `judgement` from `evidence.judge`."""
-        models = {
-            name: (
-                fit_score(name, inputs[list(SETS[name])], inputs["score"], settings, seed),
-                fit_success(name, inputs[list(SETS[name])], inputs["success"], settings, seed),
-            )
-            for name in SERVED
-        }
-        numbers = [c for name in SERVED for c in SETS[name] if c not in CATEGORIES]
-        about = {
-            "quantiles": {c: reasons.quantiles(inputs[c]) for c in dict.fromkeys(numbers)},
-            "evidence": _by_set(judgement),
-            "threshold": threshold,
-            "trials": len(inputs),
-            "spectra": {c: int(inputs[c].median()) for c in MEASUREMENT},
-            "sets": {name: list(SETS[name]) for name in SERVED},
-            **{f"{c}s": sorted(inputs[c].unique()) for c in CATEGORIES},
-        }
-        return cls(models, about)
+    def load(cls, source: str | Path | None = None) -> Self:
+        """The predictor of a folder, of an MLflow model's address such as "models:/rnn-stability@champion", or the packaged one.
 
-    def save(self, folder: Path) -> None:
-        """Write model.skops and about.json."""
-        content = {name: list(pair) for name, pair in self.models.items()}
-        with replacing(folder / "model.skops") as temporary:
-            skops.io.dump(content, temporary, compression=zipfile.ZIP_DEFLATED)
-        save_json(folder / "about.json", dict(self.about))
-
-    @classmethod
-    def load(cls, source: str | Path) -> Self:
-        """The predictor of a folder, or of an MLflow model's address such as "models:/rnn-stability@champion".
+        Args:
+            source: without it, the predictor that comes with the library, which learned from small networks on many tasks.
 
         Raises:
-            ArtefactError: the folder lacks the files, or they are corrupt, or of a version of this library that gave it
-                other inputs.
+            ArtefactError: the folder lacks the files, or they are corrupt, or of another version of this library.
             TrackingError: there is no such model.
         """
+        if source is None:
+            return cls(packaged.learned_from(packaged.trials()), packaged.card())
         if not isinstance(source, str | Path):
             raise ArtefactError(f"the predictor should be given as a folder or an address, found {type(source).__name__}")
         folder = Path(source)
@@ -121,28 +86,55 @@ class StabilityPredictor:
             from ..tracking import fetch_model
 
             folder = fetch_model(str(source))
-        about = load_json(folder / "about.json")
-        try:
-            content = skops.io.load(folder / "model.skops", trusted=TRUSTED)
-        except Exception as error:  # skops names no class of errors for a broken file
-            raise ArtefactError(f"{folder / 'model.skops'} cannot be loaded: {error}") from None
-        _check_inputs(folder, about)
-        return cls({name: tuple(pair) for name, pair in content.items()}, about)
+        card, trials = Card.load(folder / packaged.CARD), load_table(folder / packaged.TRIALS)
+        inputs = {column for sets in SETS.values() for columns in sets.values() for column in columns}
+        fitted = {moment: {name: recipe.columns for name, recipe in sets.items()} for moment, sets in card.recipes.items()}
+        if fitted != SETS or not {*inputs, *IDENTITY, *OUTCOME, DIVERGED, "study"} <= set(trials.columns):
+            raise ArtefactError(
+                f"the predictor in {folder} was fitted to other inputs than this version of the library gives: fit it again "
+                "(`dvc repro`), or ask it through mlflow.pyfunc.load_model, which brings the version that fitted it"
+            )
+        return cls(trials, card)
+
+    def save(self, folder: Path) -> None:
+        """Write trials.parquet and card.json."""
+        save_table(folder / packaged.TRIALS, self.trials)
+        self.card.save(folder / packaged.CARD)
 
     def __repr__(self) -> str:
-        trials, tasks, cells = self.about["trials"], len(self.about["tasks"]), len(self.about["cells"])
+        own = int((self.trials["study"] == "own").sum())
         return (
-            f"{type(self).__name__}(fitted to {trials} trials of {tasks} tasks and {cells} cells; "
-            f"success is a score of {self.about['threshold']:g})"
+            f"{type(self).__name__}({len(self.trials)} trials of {self.trials['task'].nunique()} tasks and "
+            f"{self.trials['cell'].nunique()} cells{f', {own} of your own' if own else ''}; success is a score of "
+            f"{self.card.threshold:g})"
         )
 
-    def predict(self, inputs: pd.DataFrame) -> pd.DataFrame:
-        """Expected score, probability of success and the set that they are based on, one row per row of `inputs`.
+    def update(self, trials: pd.DataFrame) -> "StabilityPredictor":
+        """A predictor that has also learned from finished trials of your own; this one stays as it is.
 
-        Each row is answered by itself, from the set with the best evidence among those whose columns are all there and not
-        NaN. The evidence that counts is R2 over trials where task and cell are those of the study, and with one task or one
-        cell left out where they are not. A network that has diverged fails: 0, 0 and "divergence". Numbers beyond those of
-        all trials of the study count as the nearest of theirs.
+        Args:
+            trials: rows as `trial_inputs` or `network_inputs` make them, with `task`, `score` (the share of the gap between
+                chance and the best known loss that the training closed, within 0 and 1) and, if known, `success`; otherwise
+                a success is a score of at least the card's threshold. Trials of one task carry one name.
+
+        Raises:
+            ModuleError: a column is missing, or a value is not what it should be.
+        """
+        rows = checks.rows(trials, self._names)
+        score, success = checks.outcomes(trials, self.card.threshold)
+        about = {name: list(trials[name]) if name in trials else None for name in ("trial", "validation_losses")}
+        number = np.arange(len(rows))  # none repeats the draw of another
+        own = rows.assign(**about, index=number, draw=number, score=score, success=success, study="own")
+        kinds = {column: values.dtype for column, values in self.trials.items() if values.dtype.kind != "i"}  # no NaN
+        together = pd.concat([self.trials, own.reindex(columns=self.trials.columns).astype(kinds)], ignore_index=True)
+        return StabilityPredictor(together, replace(self.card, quantiles=packaged.quantiles(together)))
+
+    def predict(self, inputs: pd.DataFrame) -> pd.DataFrame:
+        """Expected score, probability of success, and what they are based on, one row per row of `inputs`.
+
+        Each row is answered by itself, at the latest moment that its columns suffice for, from the set with the best evidence
+        among those that are complete. A network that has diverged fails: 0, 0 and "divergence". Numbers beyond those of all
+        trials count as the nearest of theirs.
 
         Args:
             inputs: from `trial_inputs` or `network_inputs`, or any of their columns; NaN is what was not measured.
@@ -150,8 +142,8 @@ class StabilityPredictor:
         Raises:
             ModuleError: a value is not what it should be, or a row suffices for no set.
         """
-        answers = self._answers(checks.rows(inputs, self.about)).set_axis(inputs.index)
-        return answers.drop(columns="split")
+        answers = self._answers(checks.rows(inputs, self._names)).set_axis(inputs.index)
+        return answers[["expected_score", "probability_of_success", "moment", "based_on"]]
 
     def assess(
         self,
@@ -163,18 +155,13 @@ class StabilityPredictor:
         state: Any = None,
         device: "torch.device | str | None" = None,
         steps: int | None = None,
-        relative_loss: float | None = None,
-        gradient_norm: float | None = None,
-        gradient_norm_max: float | None = None,
-        task: str | None = None,
-        cell: str | None = None,
-        parameter_count: int | None = None,
-        **hyper_parameters: Any,
+        **known: Any,
     ) -> Verdict:
-        """Say whether a network's training will succeed, before it (no `initial`) or after about one epoch.
+        """Say whether a network's training will succeed, before it, or after about one epoch.
 
-        The answer comes from one set of inputs, named by `based_on`: of those that are complete the one with the best
-        evidence. A network that has diverged fails: see `network_inputs`.
+        The spectrum is measured, unless it is handed over, where it counts: before training, and after an epoch beside
+        `initial`. All else is what `network_inputs` takes. The more is known, the better the answer: `measurements` before
+        training, `losses` and `relative_loss` after an epoch.
 
         Args:
             model: as for `lyapunov_spectrum`; it is not changed.
@@ -184,94 +171,103 @@ class StabilityPredictor:
             state: as for `lyapunov_spectrum`.
             device: the same.
             steps: length of a training sequence; the length of `inputs` by default.
-            relative_loss: validation loss now / loss of the best answer that ignores the input.
-            gradient_norm: mean norm of the gradients so far; used together with loss and hyper-parameters alone.
-            gradient_norm_max: the largest of them; the mean by default.
-            task: name in the study; by default "another".
-            cell: name in the study; by default that of torch's module, or "another" for a module of your own.
-            parameter_count: number of trained parameters of the whole network, head included; by default those of `model`.
-            **hyper_parameters: by the names of `core.hyper_parameters`, such as `learning_rate=0.001, clip_norm=1.0`. If
-                there are any, `learning_rate` is one of them. `hidden_size` is read from the model; so is `init_scale`
-                before training, and after it must be given. The others have defaults (no clipping, no dropout, a head
-                that the study has not seen).
+            **known: arguments of `network_inputs`. With `learning_rate`, which needs `updates`, what is not given of `cell`,
+                `hidden_size`, `parameter_count` (hand over the number with the head) and, before training, `init_scale` is
+                read from the model.
 
         Raises:
-            ModuleError: the model or inputs cannot be measured, or an argument is not what it should be or of no use
-                without another.
+            ModuleError: the model or inputs cannot be measured, or an argument is not what it should be.
         """
         from ..spectrum import lyapunov_spectrum
 
-        given: dict[str, Any] = {"task": task, "cell": cell, "parameter_count": parameter_count, **hyper_parameters}
-        given |= {"relative_loss": relative_loss, "gradient_norm": gradient_norm, "gradient_norm_max": gradient_norm_max}
+        network.check_names(known, "state", "device")
+        steps = network.length(model, inputs) if steps is None else steps
+        given = {name: value for name, value in known.items() if value is not None}
+        trained = network.begun(initial=initial, **given)
         if "learning_rate" in given:
             read = network.measured(model)
-            if initial is not None:
+            if trained:  # the scale is that of now
                 read.pop("init_scale", None)
-            given |= {name: value for name, value in read.items() if given.get(name) is None}
-        arguments = network.argument_columns(given, trained=initial is not None)
-        checks.rows(pd.DataFrame([arguments]), self.about)  # before measuring, which takes longer
-        network.check_whole(initial=initial, spectrum=spectrum)
-        if spectrum is None:
-            spectrum = lyapunov_spectrum(model, inputs, state=state, device=device)
-        elif state is not None or device is not None:
+            given |= {name: value for name, value in read.items() if name not in given}
+        row = network.network_inputs(spectrum=spectrum, initial=initial, steps=steps, **given)
+        checks.rows(pd.DataFrame([row]), self._names)  # raises what is wrong before measuring, which takes longer
+        if spectrum is not None and (state is not None or device is not None):
             raise ModuleError("state= and device= are of no use beside spectrum=, which has been measured already")
-        steps = network.length(model, inputs) if steps is None else steps
-        return self.verdict(network.network_inputs(spectrum, steps=steps, initial=initial, **given))
+        counts = not trained or (initial is not None and (network.has_epoch(row) or "losses" not in given))
+        if spectrum is None and counts and not row[DIVERGED]:
+            spectrum = lyapunov_spectrum(model, inputs, state=state, device=device)
+            row = network.network_inputs(spectrum=spectrum, initial=initial, steps=steps, **given)
+        return self.verdict(row)
 
     def verdict(self, inputs: Mapping[str, Any]) -> Verdict:
         """The verdict on one network, from a row of inputs as `network_inputs` makes them. Raises as `predict`."""
         if not isinstance(inputs, Mapping):
             raise ModuleError(f"the inputs are a {type(inputs).__name__}; they should be a mapping, as network_inputs returns it")
-        row = checks.rows(pd.DataFrame([dict(inputs)]), self.about)
+        row = checks.rows(pd.DataFrame([dict(inputs)]), self._names)
         answer, known = self._answers(row).iloc[0], {str(column): values.iloc[0] for column, values in row.items()}
-        name = str(answer["based_on"])
+        split, moment, name = (str(answer[column]) for column in ("split", "moment", "based_on"))
+        gone = name == DIVERGENCE
         return Verdict(
             probability=float(answer["probability_of_success"]),
             expected_score=float(answer["expected_score"]),
+            moment=moment,
             based_on=name,
-            evidence=self.about["evidence"].get(name, {}),
-            reasons=(reasons.divergence(known),) if name == DIVERGENCE else self._reasons(name, str(answer["split"]), row, known),
+            evidence=None if gone else choice.evidence(self.card, split, moment, name),
+            reasons=(reasons.divergence(known),) if gone else self._reasons(split, moment, name, row, known),
         )
 
-    def _reasons(self, name: str, split: str, row: pd.DataFrame, known: Mapping[str, Any]) -> tuple[str, ...]:
+    def _reasons(self, split: str, moment: str, name: str, row: pd.DataFrame, known: Mapping[str, Any]) -> tuple[str, ...]:
+        columns, task = SETS[moment][name], known.get("task")
         return (
-            reasons.evidence(self.about, name, split),
-            *reasons.unused(name, known),
-            *reasons.data(self.about, known),
-            *reasons.effects(self.about, name, row, lambda rows: self._ask(name, rows)[0]),
-            *reasons.unseen(self.about, known),
+            *reasons.evidence(self.card, split, moment, name),
+            *reasons.data(self.card, known, name),
+            *reasons.effects(self.card, columns, row, lambda rows: self._ask(moment, name, task, rows)[0]),
+            *reasons.unseen(self.card, known, self._learned),
         )
 
     def _answers(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """What `predict` returns for rows that are checked, and the split whose evidence counts."""
+        """Answers for rows that are checked, the set that they are based on, its moment and the split whose evidence counts."""
         answers = pd.DataFrame({"expected_score": 0.0, "probability_of_success": 0.0}, index=rows.index)
-        answers["based_on"], answers["split"] = choice.sets(rows, self.models, self.about), choice.splits(rows, self.about)
-        for name, own in rows.groupby(answers["based_on"]):
+        answers["split"] = choice.splits(rows, self.card, self._own)
+        answers[["moment", "based_on"]] = choice.sets(rows, self.card, answers["split"])
+        task = rows["task"].fillna("") if "task" in rows else pd.Series("", rows.index)
+        for (moment, name, own), part in rows.groupby([answers["moment"], answers["based_on"], task]):
             if name != DIVERGENCE:
-                found = self._ask(str(name), own)
-                answers.loc[own.index, ["expected_score", "probability_of_success"]] = np.column_stack(found)
+                found = self._ask(str(moment), str(name), str(own), part)
+                answers.loc[part.index, ["expected_score", "probability_of_success"]] = np.column_stack(found)
         return answers
 
-    def _ask(self, name: str, rows: pd.DataFrame) -> tuple[Any, Any]:
+    def _ask(self, moment: str, name: str, task: Any, rows: pd.DataFrame) -> tuple[Any, Any]:
         """The answers of a set's models, which do not extrapolate: a number beyond all trials counts as the nearest of theirs."""
-        x = rows.reindex(columns=list(SETS[name]))
-        for column in (c for c in x if c not in CATEGORIES):
-            x[column] = x[column].clip(self.about["quantiles"][column][0], self.about["quantiles"][column][-1])
-        return predict(*self.models[name], x)
+        x = rows.reindex(columns=list(SETS[moment][name]))
+        for column in (c for c in x if c in self.card.quantiles):
+            x[column] = x[column].clip(self.card.quantiles[column][0], self.card.quantiles[column][-1])
+        return self._model(moment, name, task if self._own.get(task, 0) >= FEW else "").answer(x)
 
+    def _model(self, moment: str, name: str, task: str) -> model.Fitted:
+        """Models of a set; the own trials of a task count as often as the card says."""
+        key = (moment, name, task)
+        if key not in self._fitted:
+            own = self.trials[(self.trials["study"] == "own") & (self.trials["task"] == task)]
+            counts = [int(count) for count in self.card.own_weights if int(count) <= len(own)]
+            times = int(self.card.own_weights[str(max(counts))]) if counts else 1
+            self._fitted[key] = model.fit(pd.concat([self.trials, *[own] * (times - 1)]), self.card.recipes[moment][name])
+        return self._fitted[key]
 
-def _check_inputs(folder: Path, about: Mapping[str, Any]) -> None:
-    served = {name: list(SETS[name]) for name in SERVED}
-    if not isinstance(about, dict) or about.get("sets") != served or "spectra" not in about:
-        raise ArtefactError(
-            f"the predictor in {folder} was fitted to other inputs than this version of the library gives: fit it again "
-            "(`dvc repro`), or ask it through mlflow.pyfunc.load_model, which brings the version that fitted it"
-        )
+    @cached_property
+    def _fitted(self) -> dict[tuple[str, str, str], model.Fitted]:
+        return {}
 
+    @cached_property
+    def _own(self) -> dict[str, int]:
+        """Own task -> number of its trials."""
+        own = self.trials.loc[self.trials["study"] == "own", "task"]
+        return {str(task): int(count) for task, count in own.value_counts().items()}
 
-def _by_set(judgement: Judgement) -> dict[str, dict[str, dict[str, Any]]]:
-    """Measures and intervals by set and split."""
-    sets: dict[str, dict[str, dict[str, Any]]] = {}
-    for e in judgement.evidence:
-        sets.setdefault(e.inputs, {})[e.split] = {"trials": e.trials} | asdict(e)["measures"]
-    return sets
+    @cached_property
+    def _learned(self) -> dict[str, list[str]]:
+        return {column: [str(v) for v in self.trials[column].dropna().unique()] for column in CATEGORIES}
+
+    @property
+    def _names(self) -> dict[str, list[str]]:
+        return {"task": self.card.tasks, "cell": self.card.cells}

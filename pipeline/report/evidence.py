@@ -10,75 +10,85 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from ..core.records import Estimate, Evidence, Reliance
+from ..core.records import Estimate, Evidence, Gain
 from ..core.tables import number, signed
-from ..predictor.inputs import WITHOUT_SPECTRA
-from .figures import INK, WITH, WITHOUT, below, cell_keys, cell_marks, columns_for, key, note, panels, styled, wrapped
-from .findings import Addition, by_r2, case
+from ..predictor.inputs import MOMENTS, WITH_SPECTRA
+from .figures import INK, WITH, WITHOUT, below, cell_keys, cell_marks, columns_for, key, note, panels, styled, ticks, wrapped
+from .findings import Addition, case
 
 BINS = 5
-_LOWEST = -0.35  # the axis of R2 begins there; lower values are printed all the same
+AUC, BRIER = "#0072B2", "#D55E00"
+_WIDEST = 0.3  # gains beyond are drawn at the edge, with their number
+_LOWEST = 0.3  # the axis of the AUC begins there; lower values are printed all the same
 _BLANK = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.6}  # behind a number that a line crosses
+_GAINS = (("auc", AUC, "o", 0.17), ("brier", BRIER, "s", -0.17))  # measure, colour, marker, height above its row
 
 
 @styled
 def additions(added: Sequence[Addition]) -> Figure:
-    """What spectra add to R2: dots with 95 % intervals, one row per set of inputs, one column per split."""
-    gains = [addition.gain for addition in added]
-    splits, sets = list(dict.fromkeys(g.split for g in gains)), list(dict.fromkeys(g.without for g in gains))
-    raised, lowered = (sum(case(g) == name for g in gains) for name in ("above", "below"))
-    title = f"Spectra raise R2 measurably in {raised} of {len(gains)} comparisons and lower it in {lowered}"
-    figure, grid = panels(1, len(splits), 1.35 + 0.42 * len(sets), title, sharey=True, sharex=True)
+    """What inputs add to others: gains in AUC and Brier score with 95 % intervals.
+
+    One row per pair of sets, grouped by moment, and one column per split.
+    """
+    splits = list(dict.fromkeys(a.gain.split for a in added))
+    rows = _rows((a.gain.moment, _pair(a.gain)) for a in added)
+    gains = [a.gain.measures[measure] for a in added for measure, *_ in _GAINS]
+    better, worse = (sum(case(gain) == name for gain in gains) for name in ("above", "below"))
+    title = f"Of {len(gains)} comparisons, {better} are measurably better with more inputs and {worse} worse"
+    figure, grid = panels(1, len(splits), 1.4 + 0.36 * len(rows), title, sharey=True, sharex=True)
+    limit = _limit(added)
     for axes, split in zip(grid[0], splits, strict=True):
-        own = [g for g in gains if g.split == split]
-        places = [len(sets) - 1 - sets.index(g.without) for g in own]
-        _dots(axes, places, [g.r2 for g in own], [WITHOUT if case(g) == "around" else WITH for g in own])
+        for a in (a for a in added if a.gain.split == split):
+            _gain(axes, a.gain, -rows[a.gain.moment, _pair(a.gain)], limit)
         axes.axvline(0, color=INK, linewidth=1)
-        for place, gain in zip(places, own, strict=True):
-            axes.text(_ends(gain.r2)[0], place + 0.2, signed(gain.r2.value), ha="center", va="bottom", fontsize=9.5, bbox=_BLANK)
-        axes.set_title(split)
+        axes.set_title(fill(split, 18))
         axes.grid(visible=False, axis="y")
-    low, high = (choose(end) for choose, end in zip((min, max), np.transpose([_ends(g.r2)[1:] for g in gains]), strict=True))
-    grid[0, 0].set_xlim(max(min(low, -0.05), -1) - 0.03, min(max(high, 0.05), 1) + 0.03)
-    grid[0, 0].set_yticks(np.arange(len(sets))[::-1], [f"to {name}" for name in sets], fontsize=10, color=INK)
-    grid[0, 0].set_ylim(-0.5, len(sets) - 0.2)
-    keys = [key("interval excludes 0", WITH, marker="o"), key("interval includes 0", WITHOUT, marker="o")]
-    below(figure, "change of R2 (95 % interval)", keys)
+    grid[0, 0].set_xlim(-limit, limit)
+    end = float(f"{0.7 * limit:.1g}")
+    ticks(grid[0, 0].xaxis, [-end, 0, end])
+    _name_rows(grid[0], rows)
+    keys = [
+        key("AUC", AUC, marker="o"),
+        key("Brier score", BRIER, marker="s"),
+        key("interval includes 0", INK, marker="o", markerfacecolor="white", linewidth=0.8),
+    ]
+    below(figure, "gain, to the right is better (95 % interval)", keys)
     return figure
 
 
 @styled
 def strength(evidence: Sequence[Evidence]) -> Figure:
-    """R2 of each set of inputs with its 95 % interval, one column per split; sets with spectra above those without."""
+    """AUC of each set of inputs with its 95 % interval: one row per set, grouped by moment, and one column per split."""
     splits = list(dict.fromkeys(e.split for e in evidence))
-    first = by_r2(e for e in evidence if e.split == splits[0])
-    blocks = [[e.inputs for e in first if _sees_spectra(e) == spectral] for spectral in (True, False)]
-    places = {name: -i - (i >= len(blocks[0])) for i, name in enumerate([*blocks[0], *blocks[1]])}
-    title = "Quality of the predicted score by inputs of the predictor"
-    figure, grid = panels(1, len(splits), 1.5 + 0.3 * (len(places) + 1), title, sharey=True)
+    rows = _rows((moment, e.inputs) for moment in MOMENTS for e in evidence if e.moment == moment)
+    title = "How well successes are told from failures, by inputs of the predictor"
+    figure, grid = panels(1, len(splits), 1.5 + 0.26 * len(rows), title, sharey=True)
     for axes, split in zip(grid[0], splits, strict=True):
-        _strengths(axes, [e for e in evidence if e.split == split], places)
-        axes.set_title(split)
-    grid[0, 0].set_yticks(list(places.values()), list(places), fontsize=10, color=INK)
-    grid[0, 0].set_ylim(min(places.values()) - 0.7, 0.7)
+        _strengths(axes, [e for e in evidence if e.split == split], rows)
+        axes.set_title(fill(split, 18))
+    _name_rows(grid[0], rows)
     keys = [
         key("with spectra", WITH, marker="o"),
         key("without spectra", WITHOUT, marker="s"),
         key("best without spectra", WITHOUT, linestyle="--", linewidth=1.2),
     ]
-    below(figure, "R2 of the score, out of sample (95 % interval)", keys)
+    below(figure, "AUC, out of sample (95 % interval)", keys)
     return figure
 
 
 @styled
 def predictions(
-    answers: pd.DataFrame, r2: Mapping[str, float | None], tasks: Mapping[str, str], cells: Sequence[str], threshold: float
+    answers: pd.DataFrame,
+    correlation: Mapping[str, float | None],
+    tasks: Mapping[str, str],
+    cells: Sequence[str],
+    threshold: float,
 ) -> Figure:
     """True against predicted score of trials that were held out, one panel per task.
 
     Args:
         answers: task, cell, score, expected_score.
-        r2: task -> R2 within it, None if undefined.
+        correlation: task -> rank correlation within it, None if undefined.
         tasks: name -> title, in the order of the panels.
         cells: in the order of their colours.
         threshold: of success.
@@ -93,8 +103,8 @@ def predictions(
         for cell in cells:
             own = answers[(answers["task"] == task) & (answers["cell"] == cell)]
             axes.scatter(own["expected_score"], own["score"], s=22, alpha=0.8, linewidth=0, **marks[cell])
-        value = r2.get(task)
-        note(axes, "R2 undefined" if value is None else f"R2 {number(value)}", 0.97, 0.04)
+        value = correlation.get(task)
+        note(axes, "rank correlation undefined" if value is None else f"rank correlation {number(value)}", 0.97, 0.04)
         axes.set_title(fill(name, 96 // columns))
         axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), aspect="equal")
         axes.set_xticks([0, 0.5, 1])
@@ -149,47 +159,75 @@ def reliability(answers: pd.DataFrame, bins: int = BINS) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["predicted", "share", "low", "high", "count"])
 
 
-@styled
-def reliance(relies_on: Sequence[Reliance]) -> Figure:
-    """Fall of R2 when a family of inputs is shuffled, mean and standard deviation over the folds, largest first."""
-    rows = sorted(relies_on, key=lambda r: r.drop)
-    estimates = [Estimate(r.drop, r.drop - r.spread, r.drop + r.spread) for r in rows]
-    title = f"The predictor relies most on: {rows[-1].family}"
-    figure, grid = panels(1, 1, 1.3 + 0.38 * len(rows), title)
-    axes = grid[0, 0]
-    _dots(axes, range(len(rows)), estimates, [WITH if "spectrum" in r.family else WITHOUT for r in rows])
-    for place, row in enumerate(rows):
-        axes.text(row.drop + row.spread, place, f"  {number(row.drop)}", va="center", fontsize=10)
-    _, lows, highs = np.transpose([_ends(e) for e in estimates])
-    axes.set_xlim(min(0.0, lows.min()) - 0.03, max(highs.max(), 0.05) * 1.12)
-    axes.axvline(0, color=INK, linewidth=1)
-    axes.set_yticks(range(len(rows)), [r.family for r in rows], fontsize=10, color=INK)
-    axes.set_ylim(-0.5, len(rows) - 0.3)
-    axes.set_xlabel("fall of R2 on held-out trials after shuffling (mean and standard deviation over folds)")
-    below(figure, "", [key("spectra", WITH, marker="o"), key("other inputs", WITHOUT, marker="o")])
-    return figure
+def _rows(pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], float]:
+    """(moment, name) -> depth of the row; the moment itself, with the name "", has a row above its own."""
+    rows: dict[tuple[str, str], float] = {}
+    for moment, name in pairs:
+        rows.setdefault((moment, ""), len(rows))
+        rows.setdefault((moment, name), len(rows))
+    return rows
 
 
-def _strengths(axes: Axes, rows: Sequence[Evidence], places: Mapping[str, int]) -> None:
-    """Draw one split's dots, their values at the right, and a line at the best set without spectra."""
+def _pair(gain: Gain) -> str:
+    return f"{gain.without}\n\N{RIGHTWARDS ARROW} {gain.with_}"
+
+
+def _name_rows(row: Sequence[Axes], rows: Mapping[tuple[str, str], float]) -> None:
+    axes = row[0]
+    axes.set_yticks([-place for place in rows.values()], [name or moment for moment, name in rows], fontsize=9, color=INK)
+    for label, (_, name) in zip(axes.get_yticklabels(), rows, strict=True):
+        label.set_fontweight("normal" if name else "bold")
+    for one in row:
+        one.tick_params(axis="y", length=0)
+    axes.set_ylim(-len(rows) + 0.4, 0.6)
+
+
+def _limit(added: Sequence[Addition]) -> float:
+    """End of the axis: the intervals of what is added to more than the loss, within _WIDEST."""
+    near = [a for a in added if a.gain.without != "loss"] or added
+    ends = [abs(end) for a in near for measure, *_ in _GAINS for end in _ends(a.gain.measures[measure])[1:] if np.isfinite(end)]
+    return float(np.clip(1.15 * max(ends, default=0.0), 0.02, _WIDEST))
+
+
+def _gain(axes: Axes, gain: Gain, place: float, limit: float) -> None:
+    """Draw the gains of one pair; one beyond the axis is a triangle at its edge."""
+    for measure, colour, marker, above in _GAINS:
+        value, low, high = _ends(gain.measures[measure])
+        beyond = abs(value) > limit
+        x, y = float(np.clip(value, -0.93 * limit, 0.93 * limit)) if beyond else value, place + above
+        face = colour if case(gain.measures[measure]) != "around" else "white"
+        axes.plot([low, high], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt", zorder=3)
+        shape = (">" if value > 0 else "<") if beyond else marker
+        axes.plot(x, y, shape, color=colour, markerfacecolor=face, markersize=5, zorder=4)
+        if beyond:
+            side = -1 if value > 0 else 1
+            axes.annotate(
+                signed(value), (x, y), (6 * side, 0), textcoords="offset points", fontsize=8, va="center",
+                ha="right" if side < 0 else "left", bbox=_BLANK, zorder=5,
+            )  # fmt: skip
+
+
+def _strengths(axes: Axes, evidence: Sequence[Evidence], rows: Mapping[tuple[str, str], float]) -> None:
+    """Draw one split's dots, their values at the right, and at each moment a line at the best set without spectra."""
     for spectral, colour, marker in ((True, WITH, "o"), (False, WITHOUT, "s")):
-        own = [row for row in rows if _sees_spectra(row) == spectral]
-        _dots(axes, [places[e.inputs] for e in own], [e.measures["r2"] for e in own], [colour] * len(own), marker)
-    values = {row.inputs: row.measures["r2"].value for row in rows}
-    best = max((v for v in values.values() if v is not None), default=None)
-    rival = max((v for name, v in values.items() if v is not None and name in WITHOUT_SPECTRA), default=np.nan)
-    axes.axvline(rival, color=WITHOUT, linewidth=1.2, linestyle="--", zorder=1)
-    axes.axvline(0, color=INK, linewidth=1)
-    for name, value in values.items():
-        weight = "bold" if value == best else "normal"
-        axes.text(1.34, places[name], number(value), ha="right", va="center", fontsize=9, fontweight=weight)
-    axes.set_xlim(_LOWEST, 1.36)
-    axes.set_xticks([0, 0.5, 1])
+        own = [e for e in evidence if (e.inputs in WITH_SPECTRA) == spectral]
+        _dots(axes, [-rows[e.moment, e.inputs] for e in own], [e.measures["auc"] for e in own], colour, marker)
+    for moment in MOMENTS:
+        own = [e for e in evidence if e.moment == moment and e.measures["auc"].value is not None]
+        best = max((e.measures["auc"].value or 0.0 for e in own), default=None)
+        rival = max((e.measures["auc"].value or 0.0 for e in own if e.inputs not in WITH_SPECTRA), default=np.nan)
+        depths = [rows[e.moment, e.inputs] for e in own]
+        if depths:
+            span = [-max(depths) - 0.5, -min(depths) + 0.5]
+            axes.plot([rival, rival], span, color=WITHOUT, linewidth=1.2, linestyle="--", zorder=1)
+        for e in (e for e in evidence if e.moment == moment):
+            weight = "bold" if best is not None and e.measures["auc"].value == best else "normal"
+            text = number(e.measures["auc"].value)
+            axes.text(1.2, -rows[moment, e.inputs], text, ha="right", va="center", fontsize=8.5, fontweight=weight)
+    axes.axvline(0.5, color=INK, linewidth=1)
+    axes.set_xlim(_LOWEST, 1.22)
+    axes.set_xticks([0.5, 0.75, 1], ["0.5", "0.75", "1"])
     axes.grid(visible=False, axis="y")
-
-
-def _sees_spectra(evidence: Evidence) -> bool:
-    return evidence.inputs not in WITHOUT_SPECTRA
 
 
 def _ends(estimate: Estimate) -> NDArray[np.float64]:
@@ -197,9 +235,9 @@ def _ends(estimate: Estimate) -> NDArray[np.float64]:
     return np.array([estimate.value, estimate.low, estimate.high], float)
 
 
-def _dots(axes: Axes, places: Iterable[int], estimates: Iterable[Estimate], colours: Iterable[str], marker: str = "o") -> None:
+def _dots(axes: Axes, places: Iterable[float], estimates: Iterable[Estimate], colour: str, marker: str) -> None:
     """Draw dots with their intervals; what is undefined is not drawn."""
-    for place, estimate, colour in zip(places, estimates, colours, strict=True):
+    for place, estimate in zip(places, estimates, strict=True):
         value, low, high = _ends(estimate)
         axes.plot([low, high], [place, place], color=colour, linewidth=2.2, solid_capstyle="butt", zorder=3)
-        axes.plot(value, place, marker, color=colour, markersize=6, zorder=4)
+        axes.plot(value, place, marker, color=colour, markersize=5.5, zorder=4)

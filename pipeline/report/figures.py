@@ -84,9 +84,17 @@ def columns_for(count: int) -> int:
     return count if count <= 3 else 2 if count == 4 else 3 if count <= 9 else 5
 
 
-def below(figure: Figure, label: str, handles: Sequence[Line2D]) -> None:
-    """Put the label of the common horizontal axis, if any, and one legend below all panels."""
-    columns = len(handles) if len(handles) < 6 else -(-len(handles) // 2) if len(handles) < 11 else 4
+def below(figure: Figure, label: str, handles: Sequence[Line2D], *, most: int = 5) -> None:
+    """Put the label of the common horizontal axis, if any, and one legend below all panels, in columns, of which `most` fit."""
+    columns = (
+        most
+        if most < 5 and len(handles) > most
+        else len(handles)
+        if len(handles) < 6
+        else -(-len(handles) // 2)
+        if len(handles) < 11
+        else 4
+    )
     keys = (0.12 + 0.2 * -(-len(handles) // columns)) / figure.get_figheight()
     strip = keys + (0.24 / figure.get_figheight() if label else 0)
     figure.get_layout_engine().set(rect=(0, strip, 1, 1 - strip))  # type: ignore[union-attr, call-arg]

@@ -1,47 +1,103 @@
 """What the numbers say: numbers and cases, for which findings.j2 holds the sentences."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from ..core.records import Evidence, Gain, Judgement
-from ..predictor.folds import SPLITS
-from ..predictor.inputs import PAIRS
+from ..core.records import Decision, Estimate, Evidence, Front, Gain, Judgement
+from ..predictor.decision import I_EPOCH, REPLAYED
+from ..predictor.evidence import PAIRS, RIVALS
+from ..predictor.folds import CELLS, SCALE, SPLITS, TASKS, TRIALS
+from ..predictor.inputs import (
+    BEFORE,
+    EARLY_F,
+    EARLY_SPECTRAL,
+    GRADIENTS_EIGHTH,
+    GRADIENTS_EPOCH,
+    HYPER_PARAMETERS,
+    MOMENTS,
+    PROXIES,
+    SETS,
+    SPECTRAL,
+    F,
+)
 
 CASES = ("above", "below", "around")  # where an interval lies, seen from 0
-CODES = ("early spectrum", "principal components of the early spectrum", "learned code of the early spectrum")
+REFERENCE = 5.0  # full trainings that i-Epoch may cost where its regret is matched
+SLACK = 1.02  # a search this much dearer counts as equally dear, as in `decision`
+SMALL = 0.01  # a change of the Brier score below this is called slight
+RANDOM, SCREENED, BOTH = "random", "before training: ", "both: {}, then loss"
+# Families of inputs in the order in which they are named; all other columns are those of the learning curve.
+_FAMILIES = {
+    "gradient norms": {*GRADIENTS_EIGHTH, *GRADIENTS_EPOCH},
+    "hyper-parameters": {*HYPER_PARAMETERS},
+    "zero-cost proxies": {*PROXIES},
+    "measurements": {*F, *EARLY_F},
+    "spectrum": {*SPECTRAL, *EARLY_SPECTRAL},
+}
+
+
+@dataclass(frozen=True)
+class Saving:
+    """What screening before training saves in replayed searches.
+
+    Attributes:
+        decision: the searches.
+        inputs: the set of inputs that screens.
+        gain: hypervolume less that of i-Epoch; None if it is not defined, as for one task alone.
+        cost, regret: of the cheapest search with screening that is as good as i-Epoch's; None if there is none.
+        plain_cost, plain_regret: of the best search by i-Epoch for at most REFERENCE full trainings.
+        alone: cost at which screening by hyper-parameters alone is as good; None if it never is.
+    """
+
+    decision: Decision
+    inputs: str
+    gain: Estimate | None
+    cost: float | None
+    regret: Estimate | None
+    plain_cost: float
+    plain_regret: Estimate
+    alone: float | None
+
+    @property
+    def case(self) -> str:
+        """Where the interval of the gain lies, a word of CASES, or "unknown"."""
+        return "unknown" if self.gain is None else case(self.gain)
+
+    @property
+    def share(self) -> float | None:
+        """Cost with screening as a share of that of i-Epoch, at equal regret."""
+        return None if self.cost is None else self.cost / self.plain_cost
 
 
 @dataclass(frozen=True)
 class Addition:
-    """What spectra add to a set of inputs under a split, where the data define it.
+    """What inputs add to others at a moment under a split.
 
     Attributes:
-        gain: the difference in R2.
-        groups: part that was left out -> the difference within it.
+        gain: the differences.
+        family: what is added, in words.
+        groups: part that was left out -> the difference in Brier score within it, above 0 is better.
     """
 
     gain: Gain
+    family: str
     groups: dict[str, float]
 
 
 @dataclass(frozen=True)
-class Ranking:
-    """What spectra do to the AUC of success.
+class Answering:
+    """The set of inputs that answers at a moment under a split, beside its rival.
 
     Attributes:
-        ahead: number of comparisons in which the set with spectra has the larger AUC.
-        comparisons: number of all.
-        change, without, split: the largest difference, the set without spectra, and the split.
+        served: its evidence.
+        rival: that of the simplest set; None if it was not judged.
     """
 
-    ahead: int
-    comparisons: int
-    change: float
-    without: str
-    split: str
+    served: Evidence
+    rival: Evidence | None
 
 
 @dataclass(frozen=True)
@@ -61,68 +117,125 @@ class Extreme:
     pairs: dict[str, list[str]]
 
 
-def case(gain: Gain) -> str:
-    """Where the interval of a gain lies, a word of CASES, or "unknown"."""
-    if gain.r2.value is None or gain.r2.low is None or gain.r2.high is None:
+def case(estimate: Estimate) -> str:
+    """Where the interval of a difference lies, a word of CASES, or "unknown"."""
+    if estimate.value is None or estimate.low is None or estimate.high is None:
         return "unknown"
-    return "above" if gain.r2.low > 0 else "below" if gain.r2.high < 0 else "around"
+    return "above" if estimate.low > 0 else "below" if estimate.high < 0 else "around"
 
 
-def headline(judgement: Judgement) -> str:
-    """The case of the main finding: over trials, what spectra add to everything else."""
-    without, with_ = PAIRS[-1]
-    (gain,) = [g for g in judgement.gains if (g.split, g.without, g.with_) == (SPLITS[0], without, with_)]
-    return case(gain)
+def where(split: str) -> str:
+    """A split in words, after "better"."""
+    known = {TRIALS: "over trials", CELLS: "on an unseen cell", TASKS: "on an unseen task", SCALE: "at another scale"}
+    return known.get(split) or f"on an unseen task with{split.removeprefix(f'{TASKS},')}"
+
+
+def when(moment: str) -> str:
+    """A moment in words."""
+    return moment if moment == BEFORE else f"after {moment}"
+
+
+def splits(judgement: Judgement) -> list[str]:
+    """The splits that were judged, in their order."""
+    return [split for split in SPLITS if split in judgement.served]
+
+
+def screening(judgement: Judgement, decision: Decision) -> str | None:
+    """The set of inputs by which searches are screened: the served one or, if none was ranked by it, "all" or the first."""
+    split = next((split for (split, _), title in REPLAYED.items() if title == decision.title), "")
+    ranked = [f.strategy.removeprefix(SCREENED) for f in decision.fronts if f.strategy.startswith(SCREENED)]
+    served = judgement.served.get(split, {}).get(BEFORE)
+    return next((name for name in (served, "all", *ranked) if name in ranked), None)
+
+
+def saving(judgement: Judgement, decision: Decision) -> Saving | None:
+    """What screening saves at equal regret; None if the searches were not replayed with it."""
+    inputs = screening(judgement, decision)
+    plain, own = decision.of(I_EPOCH), decision.of(BOTH.format(inputs))
+    affordable = [i for i, cost in enumerate(plain.costs) if cost <= REFERENCE * SLACK] if plain else []
+    if inputs is None or plain is None or own is None or not affordable:
+        return None
+    last = affordable[-1]  # costs rise, and regrets fall
+    cost, regret = _reached(own, plain.regrets[last])
+    alone, _ = _reached(decision.of(BOTH.format(RIVALS[BEFORE])), plain.regrets[last])
+    gain = own.gain if decision.tasks > 1 else None
+    return Saving(decision, inputs, gain, cost, regret, plain.costs[last], plain.regrets[last], alone)
+
+
+def _reached(front: Front | None, wanted: Estimate) -> tuple[float | None, Estimate | None]:
+    """Cost and regret of the cheapest search on a front that is as good as wanted; None if there is none."""
+    found = zip(front.costs, front.regrets, strict=True) if front is not None else ()
+    return next(((cost, regret) for cost, regret in found if _number(regret) <= _number(wanted)), (None, None))
+
+
+def savings(judgement: Judgement) -> list[Saving]:
+    """What screening saves in all replayed searches; the first makes the headline."""
+    found = [saving(judgement, decision) for decision in judgement.decisions]
+    return [one for one in found if one is not None]
+
+
+def drawn(judgement: Judgement, decision: Decision) -> dict[str, Front]:
+    """The fronts that are drawn, by their names in the figure: plain ways of searching, then screening by two sets of inputs."""
+    names = {
+        "random search": RANDOM,
+        I_EPOCH: I_EPOCH,
+        "ASHA": "ASHA",
+        "Hyperband": "Hyperband",
+        "median pruner": "median pruner",
+    }
+    served, plain = screening(judgement, decision), RIVALS[BEFORE]
+    for inputs, word in ((plain, "hyper-parameters"), (served, "predictor")):
+        if inputs is not None and (inputs != plain or word != "predictor"):
+            names[f"before training: {word}"] = f"{SCREENED}{inputs}"
+            names[f"both: {word}"] = BOTH.format(inputs)
+    if served == plain:  # then the predictor knows no more
+        names = {name.replace("hyper-parameters", "predictor"): strategy for name, strategy in names.items()}
+    found = {name: decision.of(strategy) for name, strategy in names.items()}
+    return {name: front for name, front in found.items() if front is not None}
+
+
+def answering(judgement: Judgement) -> list[Answering]:
+    """Which set of inputs answers, by moment and split."""
+    rows = []
+    for moment in MOMENTS:
+        for split in splits(judgement):
+            served = judgement.of(split, moment, judgement.served[split].get(moment, ""))
+            if served is not None:
+                rows.append(Answering(served, judgement.of(split, moment, RIVALS[moment])))
+    return rows
+
+
+def added(moment: str, without: str, with_: str) -> str:
+    """What one set of inputs has that another has not, in words."""
+    more = {*SETS[moment][with_]} - {*SETS[moment][without]}
+    families = [name for name, columns in _FAMILIES.items() if more & columns]
+    names = [*(["learning curve"] if more - set().union(*_FAMILIES.values()) else []), *families]
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def additions(judgement: Judgement) -> list[Addition]:
-    """What spectra add, the fullest pair of sets first; gains that are undefined are left out."""
-    return [
-        Addition(gain, _by_group(judgement, gain))
-        for without, _ in reversed(PAIRS)
-        for gain in judgement.gains
-        if gain.without == without and case(gain) in CASES
-    ]
+    """What inputs add to others, by moment and pair; those that no split defines are left out."""
+    order = [(moment, *pair) for moment in MOMENTS for pair in PAIRS[moment]]
+    known = {(gain.moment, gain.without, gain.with_) for gain in judgement.gains if case(gain.measures["brier"]) in CASES}
+    gains = [gain for gain in judgement.gains if (gain.moment, gain.without, gain.with_) in known]
+    gains.sort(key=lambda gain: (order.index((gain.moment, gain.without, gain.with_)), SPLITS.index(gain.split)))
+    return [Addition(gain, added(gain.moment, gain.without, gain.with_), _by_group(judgement, gain)) for gain in gains]
 
 
-def by_set(added: Iterable[Addition]) -> dict[str, dict[str, list[Gain]]]:
-    """Set of inputs without spectra -> case -> gains."""
-    sets: dict[str, dict[str, list[Gain]]] = {}
-    for addition in added:
-        cases = sets.setdefault(addition.gain.without, {name: [] for name in CASES})
-        cases[case(addition.gain)].append(addition.gain)
-    return sets
+def by_pair(found: Iterable[Addition], families: Sequence[str]) -> dict[tuple[str, str, str], dict[str, list[Gain]]]:
+    """(moment, family, set without it) -> case of the Brier score -> gains, of these families."""
+    pairs: dict[tuple[str, str, str], dict[str, list[Gain]]] = {}
+    for addition in found:
+        place = case(addition.gain.measures["brier"])
+        if addition.family in families and place in CASES:
+            key = (addition.gain.moment, addition.family, addition.gain.without)
+            pairs.setdefault(key, {name: [] for name in CASES})[place].append(addition.gain)
+    return pairs
 
 
-def consistency(added: Iterable[Addition]) -> list[Addition]:
-    """The additions for cells and tasks that were left out, whose parts deserve a look one by one."""
-    return [addition for addition in added if addition.groups and addition.gain.without != PAIRS[0][0]]
-
-
-def ranking(judgement: Judgement) -> Ranking | None:
-    """What spectra do to the AUC of success over all splits and pairs; None if no comparison is defined."""
-    pairs = []
-    for without, with_ in PAIRS:
-        for split in SPLITS:
-            less, more = (_value(judgement.of(split, name), "auc") for name in (without, with_))
-            if less is not None and more is not None:
-                pairs.append((more - less, without, split))
-    if not pairs:
-        return None
-    ahead = sum(change > 0 for change, _, _ in pairs)
-    return Ranking(ahead, len(pairs), *max(pairs, key=lambda pair: abs(pair[0])))
-
-
-def strongest(judgement: Judgement) -> list[Evidence]:
-    """The set of inputs with the highest R2 of each split, where one is defined."""
-    own = [by_r2(e for e in judgement.evidence if e.split == split) for split in SPLITS]
-    return [rows[0] for rows in own if rows and rows[0].measures["r2"].value is not None]
-
-
-def codes(judgement: Judgement) -> dict[str, list[float]]:
-    """Split -> R2 of each set in CODES, where all are defined."""
-    values = {split: [_value(judgement.of(split, name), "r2") for name in CODES] for split in SPLITS}
-    return {split: [v for v in row if v is not None] for split, row in values.items() if None not in row}
+def consistency(found: Iterable[Addition]) -> list[Addition]:
+    """What the spectrum adds for cells and tasks that were left out, whose parts deserve a look one by one."""
+    return [a for a in found if a.family == "spectrum" and a.groups and a.gain.split in (CELLS, TASKS)]
 
 
 def extremes(outcomes: pd.DataFrame, titles: Mapping[str, str]) -> list[Extreme]:
@@ -136,14 +249,18 @@ def extremes(outcomes: pd.DataFrame, titles: Mapping[str, str]) -> list[Extreme]
     return alike
 
 
-def by_r2(rows: Iterable[Evidence]) -> list[Evidence]:
-    """Sets of inputs by falling R2, the undefined last."""
-    return sorted(rows, key=lambda row: (row.measures["r2"].value is None, -(row.measures["r2"].value or 0.0)))
+def by_brier(rows: Iterable[Evidence]) -> list[Evidence]:
+    """Sets of inputs by rising Brier score, the undefined last."""
+    return sorted(rows, key=lambda row: _number(row.measures["brier"]))
 
 
 def calibrated(bins: pd.DataFrame) -> int:
     """How many bins of a reliability diagram agree with the diagonal."""
     return int(np.count_nonzero((bins["low"] <= bins["predicted"]) & (bins["predicted"] <= bins["high"])))
+
+
+def _number(estimate: Estimate) -> float:
+    return np.inf if estimate.value is None else estimate.value
 
 
 def _whole(outcomes: pd.DataFrame, mask: "pd.Series[bool]", name: str, other: str) -> list[str]:
@@ -153,12 +270,8 @@ def _whole(outcomes: pd.DataFrame, mask: "pd.Series[bool]", name: str, other: st
 
 
 def _by_group(judgement: Judgement, gain: Gain) -> dict[str, float]:
-    less, more = (judgement.of(gain.split, name) for name in (gain.without, gain.with_))
+    less, more = (judgement.of(gain.split, gain.moment, name) for name in (gain.without, gain.with_))
     if less is None or more is None:
         return {}
-    pairs = {name: (measures["r2"], less.by_group[name]["r2"]) for name, measures in more.by_group.items()}
-    return {name: mine - theirs for name, (mine, theirs) in pairs.items() if mine is not None and theirs is not None}
-
-
-def _value(evidence: Evidence | None, measure: str) -> float | None:
-    return None if evidence is None else evidence.measures[measure].value
+    pairs = {name: (less.by_group[name]["brier"], measures["brier"]) for name, measures in more.by_group.items()}
+    return {name: theirs - mine for name, (theirs, mine) in pairs.items() if mine is not None and theirs is not None}

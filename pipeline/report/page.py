@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 from ..core import layout
 from ..core.files import keep_only, save_bytes, save_text
 from ..core.provenance import git_state, versions
+from ..core.records import Evidence
 from ..core.tables import Table
-from ..predictor.bootstrap import value
-from ..predictor.folds import SPLITS
-from . import bands, dynamics, evidence, findings, tables
+from ..predictor.evidence import value
+from ..predictor.folds import TRIALS
+from . import bands, dynamics, evidence, findings, searches, tables
 from .figures import FLOOR, LINEAR, png
 from .phase import phase_portrait
 from .study import Study
@@ -40,7 +41,7 @@ def html(study: Study, images: Mapping[str, bytes]) -> str:
         study,
         images={name: base64.b64encode(image).decode() for name, image in images.items()},
         portraits=portraits if len(portraits) <= PORTRAITS else [],
-        everything=study.judgement.of(SPLITS[0], "all"),
+        known=_latest(study, TRIALS),
         pooled_r2=value("r2", _known(study)),
         bins=evidence.reliability(_known(study)),
         axis={"linear": LINEAR, "floor": FLOOR},
@@ -64,6 +65,8 @@ def _figures(study: Study) -> Iterator[tuple[str, Figure]]:
     """All figures that the data of the study allow, by name."""
     table, titles, cells, threshold = study.table, study.titles, study.settings.cells, study.settings.success.threshold
     success = dict(zip(study.final["trial"], study.final["success"].astype(bool), strict=True))
+    if findings.savings(study.judgement):
+        yield "regret", searches.regret(study.judgement)
     added = findings.additions(study.judgement)
     if added:
         yield "additions", evidence.additions(added)
@@ -75,19 +78,29 @@ def _figures(study: Study) -> Iterator[tuple[str, Figure]]:
     for result in study.fixed_points:
         yield layout.portrait(result.trial.task, result.trial.cell).stem, phase_portrait(result)
     yield "strength", evidence.strength(study.judgement.evidence)
-    within = {str(task): value("r2", own) for task, own in _known(study).groupby("task")}
+    within = {str(task): value("spearman", own) for task, own in _known(study).groupby("task")}
     yield "predictions", evidence.predictions(_known(study), within, titles, cells, threshold)
     yield "calibration", evidence.calibration(_answers(study))
-    yield "reliance", evidence.reliance(study.judgement.relies_on)
+
+
+def _latest(study: Study, split: str) -> Evidence | None:
+    """The evidence of the set that answers last under a split."""
+    return next((a.served for a in reversed(findings.answering(study.judgement)) if a.served.split == split), None)
 
 
 def _answers(study: Study) -> pd.DataFrame:
-    """The answers from all inputs, sorted by split."""
-    answers = study.predictions[study.predictions["inputs"] == "all"]
-    return answers.sort_values("split", key=lambda splits: splits.map(SPLITS.index), kind="stable")
+    """The answers of the sets that answer last, split by split."""
+    parts = []
+    for split in findings.splits(study.judgement):
+        last = _latest(study, split)
+        if last is not None:
+            table = study.predictions
+            own = (table["split"] == split) & (table["moment"] == last.moment) & (table["inputs"] == last.inputs)
+            parts.append(table[own])
+    return pd.concat(parts, ignore_index=True)
 
 
 def _known(study: Study) -> pd.DataFrame:
-    """The answers from all inputs over trials."""
+    """The answers over trials of the set that answers last."""
     answers = _answers(study)
-    return answers[answers["split"] == SPLITS[0]]
+    return answers[answers["split"] == TRIALS]

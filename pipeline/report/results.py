@@ -9,7 +9,8 @@ from . import page, times
 from .study import Study
 from .templates import render
 
-FIGURES = ("additions", "spectra")
+# Figure -> its name in docs; docs/regret.png is that of the packaged predictor.
+FIGURES = {"regret": "searches", "additions": "additions", "spectra": "spectra"}
 
 
 def main() -> None:
@@ -19,12 +20,13 @@ def main() -> None:
     docs, prefix = Path("docs"), "" if name == "default" else f"{name}_"
     images = {figure: layout.FIGURES / f"{figure}.png" for figure in FIGURES}
     images = {figure: path for figure, path in images.items() if path.exists()}
+    files = {figure: f"{prefix}{FIGURES[figure]}.png" for figure in images}
     for figure, path in images.items():
-        save_bytes(docs / f"{prefix}{figure}.png", path.read_bytes())
+        save_bytes(docs / files[figure], path.read_bytes())
     text = render(
         "results.md.j2",
         study,
-        images={figure: f"{prefix}{figure}.png" for figure in images},
+        images=files,
         facts=page.facts(study),
         times=times.table(times.recorded(study.settings.tasks)),
     )

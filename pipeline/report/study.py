@@ -9,6 +9,7 @@ from ..core import layout
 from ..core.config import Config
 from ..core.files import array_files, load_table
 from ..core.records import (
+    Card,
     Judgement,
     TaskData,
     TaskInfo,
@@ -18,6 +19,7 @@ from ..core.records import (
     spectra_in,
     trials_in,
 )
+from ..predictor import packaged
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Study:
         table: the features, one row per trial and checkpoint.
         predictions: answers for trials that were held out.
         judgement: the evidence about the predictor.
+        card: of the packaged trials, from which the predictor learned besides.
     """
 
     settings: Config
@@ -42,6 +45,7 @@ class Study:
     table: pd.DataFrame
     predictions: pd.DataFrame
     judgement: Judgement
+    card: Card
 
     @classmethod
     def load(cls, settings: Config) -> Self:
@@ -56,6 +60,7 @@ class Study:
             table=load_table(layout.FEATURES),
             predictions=load_table(layout.PREDICTIONS),
             judgement=Judgement.load(layout.EVIDENCE),
+            card=Card.load(layout.PREDICTOR / packaged.CARD),
         )
 
     @property

@@ -6,6 +6,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from ..core.records import Judgement
 from ..core.tables import Table, number, signed, with_interval
 from ..predictor.evidence import verdict
 from . import findings, tables
@@ -14,11 +15,13 @@ from .study import Study
 
 def render(name: str, study: Study, **further: Any) -> str:
     """A template filled with a study and further values; text of the data is escaped in a name.html.j2."""
-    judgement = study.judgement
-    known = {"study": study, "settings": study.settings, "judgement": judgement, "champion": judgement.champion}
-    modules = {"findings": findings, "tables": tables}
+    return filled(name, study.judgement, study=study, settings=study.settings, **further)
+
+
+def filled(name: str, judgement: Judgement, **further: Any) -> str:
+    """A template filled with the evidence about a predictor and further values."""
     template = environment(html=name.endswith(".html.j2")).get_template(name)
-    return template.render(verdict=verdict(judgement.champion), **known, **modules, **further)
+    return template.render(judgement=judgement, verdict=verdict(judgement), findings=findings, tables=tables, **further)
 
 
 def environment(*, html: bool) -> jinja2.Environment:
@@ -33,7 +36,8 @@ def environment(*, html: bool) -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     made.filters |= {"number": number, "signed": signed, "with_interval": with_interval, "signed_interval": _signed_interval}
-    made.filters |= {"html": _html, "markdown": Table.markdown}
+    made.globals |= {"when": findings.when, "where": findings.where}
+    made.filters |= {"percent": _percent, "html": _html, "markdown": Table.markdown}
     return made
 
 
@@ -43,3 +47,7 @@ def _html(table: Table) -> Markup:
 
 def _signed_interval(estimate: Any, digits: int = 2) -> str:
     return with_interval(estimate, digits, signed)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"

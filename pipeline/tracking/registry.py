@@ -15,43 +15,50 @@ from ..core import layout
 from ..core.errors import TrackingError
 from ..core.files import digest, load_table
 from ..core.records import Judgement
+from ..predictor import packaged
 from . import store
 from .views import MODEL, STAGES
 
 CHAMPION, PACKAGE = "champion", "rnn_stability"
-FILES = ("model.skops", "about.json")
-DONE = "beats_rival"  # the last tag that registration sets
+FILES = (packaged.TRIALS, packaged.CARD)
+DONE = "is_champion"  # the last tag that registration sets
 # What a served predictor imports; it needs no torch.
-_REQUIREMENTS = ("mlflow", "numpy", "pandas", "scipy", "scikit-learn", "skops", "pydantic", "ruamel.yaml", "safetensors")
+_REQUIREMENTS = ("mlflow", "numpy", "pandas", "scipy", "scikit-learn", "pyarrow", "pydantic", "ruamel.yaml", "safetensors")
 
 
 def register(opened: store.Store, run: str, judgement: Judgement) -> None:
     """Register the predictor in layout.PREDICTOR as MODEL, as an output of the run with an id, unless it is there.
 
-    The alias `champion` moves to it if all inputs beat the best set without spectra; otherwise it stays where it is.
+    The alias `champion` moves to it if spectra earn their place by `Judgement.is_champion`; otherwise it stays where it is.
     """
-    from ..predictor.evidence import verdict
-
-    mark = digest(layout.PREDICTOR / "about.json", layout.PREDICTIONS)  # not model.skops, which holds the time of writing
+    mark = digest(*(layout.PREDICTOR / name for name in FILES), layout.EVIDENCE)
     client = opened.client
     known = [v for v in client.search_model_versions(f"name = '{MODEL}'") if v.tags.get("digest") == mark]
     if known and DONE in known[0].tags:
         return
     if not client.search_registered_models(f"name = '{MODEL}'"):
-        purpose = "Predicts from Lyapunov spectra, measured early, whether a recurrent network's training will succeed."
+        purpose = "Predicts before training, or early in it, whether a recurrent network's training will succeed."
         client.create_registered_model(MODEL, description=purpose)
     if not known:
         model = _log(opened, run)
         # the address itself: MLflow would look up "models:/<id>" in the store of the working folder
         address = model.artifact_location
         known = [client.create_model_version(MODEL, address, run, tags={"digest": mark}, model_id=str(model.model_id))]
-    number, beats = str(known[0].version), judgement.champion.beats
-    if beats:
+    number, best = str(known[0].version), judgement.is_champion
+    if best:
         client.set_registered_model_alias(MODEL, CHAMPION, number)
     holder = _champion(client)
     stays = f" The alias {CHAMPION} stays at version {holder}, the last one that did." if holder not in (None, number) else ""
-    client.update_model_version(MODEL, number, f"{verdict(judgement.champion)}{stays}")
-    client.set_model_version_tag(MODEL, number, DONE, "yes" if beats else "no")
+    client.update_model_version(MODEL, number, f"{described(judgement)}{stays}")
+    client.set_model_version_tag(MODEL, number, DONE, "yes" if best else "no")
+
+
+def described(judgement: Judgement) -> str:
+    """Whether spectra earn their place, beside which rival, and which set of inputs answers where."""
+    from ..predictor.evidence import verdict
+
+    where = [f'{moment}, {split}: "{name}"' for split, own in judgement.served.items() for moment, name in own.items()]
+    return f"{verdict(judgement)} What answers: {'; '.join(where)}."
 
 
 def fetch_model(uri: str) -> Path:
@@ -67,9 +74,9 @@ def fetch_model(uri: str) -> Path:
             if error.error_code == "INTERNAL_ERROR":  # the fault of the store, not of the URI
                 raise
             raise TrackingError(f"there is no model {uri} in {store.readable(address)}{_alternatives(address, uri)}") from None
-    for path in folder.rglob(FILES[0]):
+    for path in folder.rglob(FILES[1]):
         return path.parent
-    raise TrackingError(f"{uri} is another model: it lacks {FILES[0]}; models:/{MODEL}/latest is this project's")
+    raise TrackingError(f"{uri} is another model: it lacks {FILES[1]}; models:/{MODEL}/latest is this project's")
 
 
 def _log(opened: store.Store, run: str) -> LoggedModel:
@@ -105,11 +112,15 @@ def _log(opened: store.Store, run: str) -> LoggedModel:
 def _signature() -> ModelSignature:
     """Columns in and out; all inputs are optional, since a predictor uses, row by row, the best set of those it is given."""
     from ..predictor import inputs
+    from ..predictor.features import MEASUREMENT
 
-    columns = dict.fromkeys(column for name in inputs.SERVED for column in inputs.SETS[name])
-    known = [ColSpec("string" if c in inputs.CATEGORIES else "double", c, required=False) for c in columns]
+    words = (*inputs.CATEGORIES, *inputs.IDENTITY)
+    # how a spectrum was measured is in no set, and holds whole numbers, which MLflow does not take for others
+    numbers = [column for column in inputs.LIMITS if column not in MEASUREMENT]
+    known = [ColSpec("string" if c in words else "double", c, required=False) for c in dict.fromkeys((*numbers, *words))]
     known += [ColSpec("boolean", inputs.DIVERGED, required=False)]
-    answer = [ColSpec("double", "expected_score"), ColSpec("double", "probability_of_success"), ColSpec("string", "based_on")]
+    answer = [ColSpec("double", name) for name in ("expected_score", "probability_of_success")]
+    answer += [ColSpec("string", name) for name in ("moment", "based_on")]
     return ModelSignature(Schema(known), Schema(answer))
 
 
@@ -125,5 +136,5 @@ def _alternatives(address: str, uri: str) -> str:
     if not numbers:
         return f": no {MODEL} is registered; run `dvc repro` to make one"
     if uri.endswith(f"@{CHAMPION}") and _champion(client) is None:
-        return f": there is no champion, since the spectra did not beat the best baseline; load models:/{MODEL}/latest"
+        return f": there is no champion, since spectra did not measurably earn their place; load models:/{MODEL}/latest"
     return f": there are versions {', '.join(map(str, numbers))}; models:/{MODEL}/latest is the newest"

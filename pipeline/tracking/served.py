@@ -10,14 +10,14 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 
 
 class ServedPredictor(PythonModel):  # type: ignore[misc]
-    """The expected score, the probability of success, and the set of inputs that they are based on."""
+    """The expected score, the probability of success, and the moment and the set of inputs that they are based on."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the predictor from the files of the model."""
         # the name of the package inside the model
         from rnn_stability.predictor import StabilityPredictor  # type: ignore[import-not-found]
 
-        self.predictor = StabilityPredictor.load(Path(context.artifacts["model.skops"]).parent)
+        self.predictor = StabilityPredictor.load(Path(context.artifacts["card.json"]).parent)
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None

@@ -28,14 +28,20 @@ from ..core.records import (
     TrialSpectra,
 )
 from ..core.tables import Table, number, signed, with_interval
+from ..predictor import packaged
 from ..predictor.features import FLOOR, spectrum_features
+from ..predictor.inputs import BEFORE, EPOCH
 from .views import STAGES, TRIALS
 
 # Metrics of each trial by their names in the feature table: one value per checkpoint, and one per trial.
 SUMMARIES = ("exponent_1", "exponent_2", "exponents_mean", "positive_sum", "kaplan_yorke_dimension", "lost_count")
 MEASURED = ("step_ratio", "functional_step", "credit_mean", "signal", "separation", "readout_score")
-ANSWERS = ("score", "success", "expected_score", "probability_of_success")
-JUDGED = (layout.EVIDENCE, layout.PREDICTOR / "about.json", layout.PREDICTIONS)  # what the stage `predictor` wrote
+OUTCOME = ("score", "success")
+# Moment -> what the names of its answers end with.
+ASKED = {EPOCH: "", BEFORE: "_before_training"}
+ANSWERED = ("expected_score", "probability_of_success")
+# What the stage `predictor` wrote.
+JUDGED = (layout.EVIDENCE, layout.PREDICTOR / packaged.CARD, layout.PREDICTOR / packaged.TRIALS, layout.PREDICTIONS)
 VOLATILE = (
     "seconds",
     "spectrum_seconds",
@@ -145,7 +151,7 @@ def trial(
 ) -> Shown:
     """A trial's hyper-parameters, curves by epoch, outcome, spectra and measurements.
 
-    ANSWERS are those of the predictor that had not seen the trial.
+    Answers are those of the predictor that had not seen the trial, and its score and success.
     """
     own, outcome = result.trial, result.outcome
     fields = asdict(own)
@@ -239,27 +245,42 @@ def tabulated(instance: Instance, table: pd.DataFrame) -> Shown:
 
 
 def judged(instance: Instance, judgement: Judgement, features: pd.DataFrame) -> Shown:
-    """The predictor's evidence from a feature table: its measures beside those of the best set of inputs without spectra."""
-    champion, rows, metrics = judgement.champion, [], dict[str, float | None]()
+    """The predictor's evidence from a feature table: the measures of the sets of inputs that answer, beside their rivals."""
+    from ..predictor.evidence import RIVALS  # a second to import, and most updates show no predictor
+
+    champion, volume = judgement.champion, judgement.volume
+    rows, metrics, tags = [], dict[str, float | None](), {"champion": "yes" if judgement.is_champion else "no"}
     for evidence in judgement.evidence:
-        ending = {champion.with_: "", champion.without: "_without_spectra"}.get(evidence.inputs)
-        row: dict[str, Any] = {"split": evidence.split, "inputs": evidence.inputs, "trials": evidence.trials}
+        row: dict[str, Any] = {name: getattr(evidence, name) for name in ("split", "moment", "inputs", "trials")}
+        place = f"{named(evidence.split)}/{named(evidence.moment)}"
         for name, estimate in evidence.measures.items():
             row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-            if ending is not None:
-                metrics[f"{evidence.split.replace(' ', '_')}/{name}{ending}"] = estimate.value
+        for inputs, ending in ((judgement.served[evidence.split][evidence.moment], ""), (RIVALS[evidence.moment], "_rival")):
+            if inputs == evidence.inputs:
+                metrics |= {f"{place}/{name}{ending}": estimate.value for name, estimate in evidence.measures.items()}
         rows.append(row)
-    metrics |= {"gain_r2": champion.r2.value, "gain_r2_low": champion.r2.low, "gain_r2_high": champion.r2.high}
+    gained = {"gain_brier": champion and champion.measures["brier"], "gain_hypervolume": volume}
+    for name, found in gained.items():
+        if found:
+            metrics |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+    if champion:
+        tags |= {"with_spectra": champion.with_, "without_spectra": champion.without}
+    served = {f"served/{named(s)}/{named(m)}": name for s, own in judgement.served.items() for m, name in own.items()}
     return _stage(
         instance,
-        [digest(*JUDGED[:2])],
-        metrics | {"beats_rival": champion.beats},
+        [digest(*JUDGED[:3])],
+        metrics | {"is_champion": judgement.is_champion},
         note=_evidence_note(judgement),
-        tags={"rival": champion.without, "champion": "yes" if champion.beats else "no"},
+        tags=tags | served,
         datasets=[_features(features)],
         files={"": [layout.PREDICTIONS]},
         tables={"evidence.json": pd.DataFrame(rows)},
     )
+
+
+def named(words: str) -> str:
+    """The name of a split or moment in the name of a metric."""
+    return words.replace(",", "").replace(" ", "_")
 
 
 def reported(instance: Instance, figures: Sequence[Path]) -> Shown:
@@ -351,22 +372,26 @@ def _spectra_note(result: TrialResult, spectra: TrialSpectra) -> str:
 
 
 def _evidence_note(judgement: Judgement) -> str:
-    champion = judgement.champion
-    splits = list(dict.fromkeys(evidence.split for evidence in judgement.evidence))
-    rows = []
-    for inputs in dict.fromkeys(evidence.inputs for evidence in judgement.evidence):
-        cells = [judgement.of(split, inputs) for split in splits]
-        rows.append([inputs, *(with_interval(e.measures["r2"]) if e else "" for e in cells)])
-    gains = [[g.split, g.without, g.with_, with_interval(g.r2, 3, signed)] for g in judgement.gains]
-    verb = "beat" if champion.beats else "do not beat"
+    from ..predictor.evidence import RIVALS, verdict
+
+    answers = []
+    for split, moments in judgement.served.items():
+        for moment, name in moments.items():
+            for inputs in dict.fromkeys((name, RIVALS[moment])):
+                evidence = judgement.of(split, moment, inputs)
+                shown = [with_interval(evidence.measures[m]) for m in ("auc", "brier")] if evidence else ["", ""]
+                answers.append([split, moment, inputs, "answers" if inputs == name else "rival", *shown])
+    gains = [
+        [g.split, g.moment, g.without, g.with_, *(with_interval(g.measures[m], 3, signed) for m in ("auc", "brier"))]
+        for g in judgement.gains
+    ]
     return "\n\n".join(
         [
-            f"All inputs {verb} {champion.without!r}, the best set without spectra: R2 {champion.split} changes by "
-            f"{with_interval(champion.r2, 3, signed)}.",
-            "R2 of the score on held-out trials, with 95 % intervals:",
-            Table(["inputs of the predictor", *splits], rows).markdown(),
-            "What additional inputs add to R2, with 95 % intervals:",
-            Table(["split", "without", "with", "gain of R2"], gains).markdown(),
+            verdict(judgement),
+            "AUC and Brier score of the probability of success on held-out trials, with 95 % intervals:",
+            Table(["split", "asked", "inputs", "", "AUC", "Brier"], answers, text_columns=4).markdown(),
+            "What additional inputs add, with 95 % intervals; above 0 is better:",
+            Table(["split", "asked", "without", "with", "AUC", "Brier"], gains, text_columns=4).markdown(),
         ]
     )
 

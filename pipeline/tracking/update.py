@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pandas as pd
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
 
 from ..core import layout
@@ -19,6 +20,7 @@ from .views import STAGES, TRIALS
 
 IDENTITY = {TRIALS: "trial.id", STAGES: "key"}  # the tag that holds Shown.key
 PARENT, HASH = "mlflow.parentRunId", "shown"
+KNOWN = "over trials"  # the split whose answers trials show; its own module takes a second to import
 T = TypeVar("T")
 
 
@@ -68,7 +70,7 @@ class Results:
         """The runs of all trials."""
         spectra = {s.trial.id: s for files in self._by_task["measure"].values() for s in files.values()}
         measured = {m.trial.id: m for files in self._measurements.values() for m in files.values()}
-        answers = self._read(_answers, [layout.PREDICTIONS]).get(layout.PREDICTIONS, {})
+        answers = self._answers()
         for task, results in self._by_task["train"].items():
             for path, result in results.items():
                 name = result.trial.id
@@ -87,6 +89,19 @@ class Results:
                 yield shown.judged(self._instance("predictor", of=shown.JUDGED), self.judgement, table)
         if layout.PAGE.exists():
             yield shown.reported(self._instance("report", of=[layout.PAGE]), sorted(layout.FIGURES.glob("*.png")))
+
+    def _answers(self) -> dict[str, dict[str, float]]:
+        """Trial -> its score and success, and the answers over trials of the sets that answer, which had not seen it."""
+        answers: defaultdict[str, dict[str, float]] = defaultdict(dict)
+        served = self.judgement.served.get(KNOWN, {}) if self.judgement else {}
+        for table in self._read(_predictions, [layout.PREDICTIONS] if served else []).values():
+            for moment, ending in shown.ASKED.items():
+                own = (table["split"] == KNOWN) & (table["moment"] == moment) & (table["inputs"] == served.get(moment))
+                known = table[own].set_index("trial")
+                names = {name: name for name in shown.OUTCOME} | {name: f"{name}{ending}" for name in shown.ANSWERED}
+                for trial, row in known[list(names)].rename(columns=names).astype(float).iterrows():
+                    answers[str(trial)] |= dict(row)
+        return answers
 
     def _ended(self, stage: str) -> Iterator[tuple[Instance, dict[Path, Any]]]:
         """The instances of a stage that are not at work, and were not interrupted, with their results."""
@@ -201,10 +216,9 @@ def _is_part(run: Run, item: Shown) -> bool:
     return run.info.status == "FINISHED" and params and known.tags.get(HASH, "").endswith(item.metrics_hash(known.metrics))
 
 
-def _answers(path: Path) -> dict[str, dict[str, float]]:
-    """The columns ANSWERS of each trial, of the predictor that sees all inputs and had not seen the trial."""
+def _predictions(path: Path) -> pd.DataFrame:
+    """The answers for trials that were held out."""
     table = load_table(path)
-    if not {"trial", "split", "inputs", *shown.ANSWERS} <= set(table.columns):
+    if not {"trial", "split", "moment", "inputs", *shown.OUTCOME, *shown.ANSWERED} <= set(table.columns):
         raise ArtefactError(f"{path} was written by another version; run `dvc repro` again")
-    own = table[(table["split"] == "over trials") & (table["inputs"] == "all")].set_index("trial")
-    return {str(trial): dict(row) for trial, row in own[list(shown.ANSWERS)].astype(float).iterrows()}
+    return table

@@ -58,7 +58,16 @@ def parallel(params: Sequence[str], metrics: Sequence[str], title: str) -> dict[
     return {"type": "PARALLEL", "selectedParams": params, "selectedMetrics": metrics, "displayName": title, "showAllRuns": True}
 
 
-_MEASURES = ("score", "expected_score", "success", "diverged", "test_metric", "exponent_1")
+_MEASURES = (
+    "score",
+    "expected_score",
+    "probability_of_success",
+    "probability_of_success_before_training",
+    "success",
+    "diverged",
+    "test_metric",
+    "exponent_1",
+)
 _TABLE = (*(f"metrics.{name}" for name in _MEASURES), *(f"params.{name}" for name in DECLARED))
 _SPECTRA = {
     "Spectra: nats per step by number of the exponent": [line(f"spectrum/{name}") for name in CHECKPOINTS],
@@ -75,8 +84,13 @@ _SUCCESS = {
         parallel(list(NUMBERS), ["exponent_1", "score"], "hyper-parameters, largest exponent, score"),
     ],
 }
-_SPLITS = ("over_trials", "one_cell_left_out", "one_task_left_out")
-_EVIDENCE = (*(f"metrics.{split}/{m}" for split in _SPLITS for m in ("r2", "r2_without_spectra", "spearman")), "metrics.gain_r2")
+_SPLITS, _ASKED = ("over_trials", "one_cell_left_out", "one_task_left_out"), ("before_training", "one_epoch")
+_EVIDENCE = (
+    *(f"metrics.{split}/{asked}/{m}" for split in _SPLITS for asked in _ASKED for m in ("auc", "auc_rival", "brier")),
+    "metrics.gain_brier",
+    "metrics.gain_hypervolume",
+    "tags.champion",
+)
 _STAGE = ("tags.stage", "tags.task", "metrics.trials", "metrics.diverged", "metrics.stage_seconds", "attributes.Duration")
 _BEST, _NEWEST, _FEW = "metrics.`score`", "attributes.start_time", "FIRST_20_RUNS"
 VIEWS = {
@@ -98,7 +112,8 @@ its Lyapunov spectra before training, at the early checkpoint and after training
 as a table, their spectra, their learning curves, and what makes a trial succeed.
 
 `score` is the share of the gap between chance and the best trial of the task that the training closed; `expected_score` and
-`probability_of_success` are the answers of a predictor that had not seen the trial. Exponents are in nats per step.""",
+`probability_of_success` are the answers, after one epoch, of a predictor that had not seen the trial, and the same names with
+`_before_training` those before it. Exponents are in nats per step.""",
     STAGES: """Every stage of the study: the prepared data, the sweeps with their spectra and fixed points, the feature table,
 the predictor with its evidence and its registered model, and the report. The trials are in the other experiment.""",
 }

@@ -1,0 +1,87 @@
+"""Judges the trials that come with the library: `python -m pipeline.predictor.judge` writes pipeline/data/card.json."""
+
+import os
+import sys
+import time
+from datetime import UTC, datetime
+
+os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # read when NumPy loads; workers inherit it
+
+import pandas as pd
+
+from ..core import execution
+from ..core.errors import PipelineError
+from ..core.files import digest
+from ..core.provenance import git_state
+from ..core.records import Card, Recipe
+from . import evidence, model, packaged
+from .folds import SCALE, Key, own_parts, parts, scale_part
+from .inputs import BEFORE, EPOCH, SETS
+
+SEED, SAMPLES, THRESHOLD = 2026, 500, 0.8
+OWN_SETS = {
+    BEFORE: ["hyper-parameters", "hyper-parameters, measurements", "all"],
+    EPOCH: ["loss", "curve, hyper-parameters", "all"],
+}
+
+
+def judge(rows: pd.DataFrame, on: execution.Executor, *, samples: int = SAMPLES) -> Card:
+    """The card of trials with their studies: all sets of inputs under all splits, and what is fitted to all of them."""
+    begin = time.time()
+    own, shifts = packaged.learned_from(rows), packaged.shifted(rows)
+    every = {moment: list(sets) for moment, sets in SETS.items()}
+
+    def note(words: str) -> None:
+        sys.stderr.write(f"{words}: {time.time() - begin:.0f} s\n")
+
+    all_parts = [*parts(own, own.iloc[:0], SEED), *([scale_part(own, shifts)] if len(shifts) else [])]
+    found, recipes = evidence.answers([fold for part in all_parts for fold in part.folds(every, SEED)], on)
+    shift = found["split"] == SCALE
+    found.loc[shift, "group"] = found.loc[shift, "trial"].map(dict(zip(shifts["trial"], shifts["study"], strict=True)))
+    note("cells, tasks and other sizes left out")
+    known = evidence.own_folds(own_parts(own, SEED), recipes, OWN_SETS, SEED)
+    with_own, _ = evidence.answers(known, on)
+    note("tasks left out but for some trials")
+    weights = evidence.chosen_weights(with_own)
+    table = evidence.best_weights(pd.concat([found, with_own], ignore_index=True))
+    judgement = evidence.judgement(table, rows, count=samples, seed=SEED, on=on)
+    note("measures and searches")
+    chosen = dict(execution.run(_choose, [(own, moment, name) for moment in SETS for name in SETS[moment]], on))
+    commit, changed = git_state()
+    return Card(
+        studies=dict(packaged.studies(rows)),
+        tasks=sorted(own["task"].unique()),
+        cells=sorted(own["cell"].unique()),
+        threshold=THRESHOLD,
+        recipes={moment: {name: chosen[moment, name] for name in SETS[moment]} for moment in SETS},
+        own_weights=weights,
+        quantiles=packaged.quantiles(own),
+        judgement=judgement,
+        origin={
+            "date": f"{datetime.now(UTC):%Y-%m-%d}",
+            "commit": commit + (" with changes" if changed else ""),
+            "table": digest(packaged.FOLDER / packaged.TRIALS),
+            "seed": SEED,
+            "samples": samples,
+        },
+    )
+
+
+def _choose(job: tuple[pd.DataFrame, str, str]) -> tuple[Key, Recipe]:
+    rows, moment, name = job
+    return (moment, name), model.choose(rows, SETS[moment][name], rows["task"].tolist(), seed=SEED)
+
+
+def main() -> None:
+    """Write the card, and print the evidence."""
+    with execution.executor(execution.process_count("auto")) as on:
+        card = judge(packaged.trials(), on)
+    card.save(packaged.FOLDER / packaged.CARD)
+    sys.stdout.write(evidence.text(card.judgement) + "\n")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except PipelineError as error:
+        raise SystemExit(f"ERROR: {error}") from None

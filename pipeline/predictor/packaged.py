@@ -1,0 +1,79 @@
+"""The trials that come with the library, small networks on many tasks, and the card of what they are good for."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..core.files import load_table, save_table
+from ..core.records import Card
+from .inputs import SETS, trial_inputs
+
+FOLDER = Path(__file__).parent.parent / "data"
+TRIALS, CARD = "trials.parquet", "card.json"
+_GRID = np.linspace(0, 1, 41)  # quantiles that the card keeps
+
+
+@cache
+def trials() -> pd.DataFrame:
+    """The trials, as `trial_inputs` gives them, with the name of their study; repeated draws are among them."""
+    return load_table(FOLDER / TRIALS)
+
+
+@cache
+def card() -> Card:
+    """Their card."""
+    return Card.load(FOLDER / CARD)
+
+
+def learned_from(rows: pd.DataFrame) -> pd.DataFrame:
+    """The trials that the predictor learns from: without repeated draws, and without those of other sizes."""
+    own = rows[~rows["study"].str.startswith("shift_") & (rows["index"] == rows["draw"])]
+    return own.reset_index(drop=True)
+
+
+def shifted(rows: pd.DataFrame) -> pd.DataFrame:
+    """Trials of other sizes, which are in the studies named "shift_..."."""
+    return rows[rows["study"].str.startswith("shift_") & (rows["index"] == rows["draw"])].reset_index(drop=True)
+
+
+def collect(table: pd.DataFrame, study: str, path: Path = FOLDER / TRIALS) -> pd.DataFrame:
+    """Put the trials of a study's feature table into the file, in place of earlier ones of the same study."""
+    rows = compact(trial_inputs(table)).assign(study=study)
+    if path.exists():
+        known = load_table(path)
+        rows = pd.concat([known[known["study"] != study], rows], ignore_index=True)
+    rows = rows.sort_values(["study", "task", "cell", "index"], ignore_index=True)
+    save_table(path, rows)
+    return rows
+
+
+def compact(rows: pd.DataFrame) -> pd.DataFrame:
+    """The columns that are inputs or judge, as short numbers."""
+    inputs = {column for sets in SETS.values() for columns in sets.values() for column in columns}
+    about = ("trial", "task", "cell", "index", "draw", "score", "success", "already_diverged", "validation_losses")
+    times = ("training_seconds", "measuring_seconds", "spectrum_seconds")
+    kept = rows[[c for c in rows if c in inputs or c in about or c in times or c == "initial_lag_needed"]].copy()
+    for column in kept.select_dtypes("float"):
+        kept[column] = kept[column].astype(np.float32)
+    kept["validation_losses"] = kept["validation_losses"].map(lambda losses: np.asarray(losses, np.float32))
+    return kept
+
+
+def quantiles(rows: pd.DataFrame) -> dict[str, list[float]]:
+    """Quantiles of every numeric input."""
+    inputs = dict.fromkeys(column for sets in SETS.values() for columns in sets.values() for column in columns)
+    found = {}
+    for column in inputs:
+        if pd.api.types.is_numeric_dtype(rows[column]):
+            finite = rows[column][np.isfinite(rows[column])].to_numpy(float)
+            found[column] = [float(q) for q in np.quantile(finite, _GRID)] if len(finite) else [0.0]
+    return found
+
+
+def studies(rows: pd.DataFrame) -> Mapping[str, Any]:
+    """Name of a study -> number of its trials."""
+    return {str(name): int(count) for name, count in rows["study"].value_counts().sort_index().items()}

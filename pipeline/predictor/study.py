@@ -1,0 +1,59 @@
+"""The predictor of a study: the packaged trials are additional training data, and the study's own trials are held out."""
+
+from concurrent.futures import Executor
+
+import pandas as pd
+
+from ..core.errors import ArtefactError
+from ..core.records import Judgement
+from . import evidence, packaged
+from .folds import parts
+from .inputs import BEFORE, EIGHTH, EPOCH
+from .predictor import StabilityPredictor
+
+# Moment -> the sets that a study judges on its own trials.
+JUDGED = {
+    BEFORE: ["hyper-parameters", "step ratio", "measurements", "measurements, spectrum", "hyper-parameters, measurements", "all"],
+    EIGHTH: ["loss", "curve, hyper-parameters", "curve, measurements", "all"],
+    EPOCH: [
+        "loss", "curve", "curve, gradients", "curve, hyper-parameters", "curve, measurements", "curve, measurements, spectrum",
+        "all",
+    ],
+}  # fmt: skip
+LEAST = 4  # trials
+
+
+def own(rows: pd.DataFrame) -> pd.DataFrame:
+    """The trials of a study that it is judged on and learned from: without repeated draws."""
+    return rows[rows["index"] == rows["draw"]].reset_index(drop=True)
+
+
+def judge(
+    rows: pd.DataFrame, predictor: StabilityPredictor, count: int, seed: int, on: Executor
+) -> tuple[pd.DataFrame, Judgement]:
+    """The answers for a study's trials that were held out, and what they show.
+
+    The kinds of models and their calibration are those of the packaged predictor; its trials are learned from beside those
+    of the study that are not held out, except those of the cell or task that is left out. Own trials count as often as its
+    card says.
+
+    Args:
+        rows: of the study, from `trial_inputs`.
+        predictor: the packaged one.
+        count: number of bootstrap samples.
+        seed: of the folds and of the samples.
+        on: where models are fitted.
+
+    Raises:
+        ArtefactError: there are too few trials.
+    """
+    trials = own(rows)
+    if len(trials) < LEAST:
+        raise ArtefactError(
+            f"the study has {len(trials)} trials; a predictor needs at least {LEAST}: raise train.trials in params.yaml"
+        )
+    recipes = {(moment, name): recipe for moment, sets in predictor.card.recipes.items() for name, recipe in sets.items()}
+    weight = int(max(predictor.card.own_weights.items(), key=lambda item: int(item[0]))[1])
+    held = parts(trials, packaged.learned_from(predictor.trials), seed, weight=weight)
+    table, _ = evidence.answers([fold for part in held for fold in part.folds(JUDGED, seed, recipes)], on)
+    return table, evidence.judgement(table, rows.assign(study="own"), count=count, seed=seed, on=on)
