@@ -1,4 +1,4 @@
-"""The predictor in a stranger's code: `python -m benchmarks.stranger` prints what it said and what came out.
+"""The predictor in a stranger's code: `python -m benchmarks.stranger > docs/stranger.md` says what it said and what came out.
 
 A task and a cell that are nowhere else in this repository, in a plain training loop of their own: a minimal gated unit (Zhou et
 al. 2016) that has to say, at each step, how long the last finished run of ones was, modulo 4. Of CANDIDATES random
@@ -9,6 +9,7 @@ task nor the cell; then each is trained to the end.
 import platform
 import sys
 import time
+import warnings
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,10 +21,16 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from pipeline import StabilityPredictor, early_measurements, lyapunov_spectrum, network_inputs
+from pipeline import AlignmentWarning, StabilityPredictor, early_measurements, lyapunov_spectrum, network_inputs
 
 STEPS, TRAIN, VALIDATE, BATCH, EPOCHS, CLASSES = 30, 2400, 400, 40, 8, 4
 CANDIDATES, SEED = 40, 7
+ABOUT = """# The predictor in a stranger's code
+
+`python -m benchmarks.stranger` makes this page. Its task and its cell are nowhere else in the repository: a minimal gated
+unit has to say, at each step, how long the last finished run of ones was, modulo 4. Of random configurations each is
+asked about before training and after one epoch, and then trained to the end.
+"""
 
 
 class MinimalGatedUnit(nn.Module):
@@ -168,6 +175,7 @@ def candidate(number: int, data: tuple[Tensor, ...], chance: float) -> tuple[lis
 def main() -> None:
     """Print the table of candidates and what the predictor was worth."""
     torch.set_num_threads(1)
+    warnings.simplefilter("ignore", AlignmentWarning)  # the stretches are short
     generator = torch.Generator().manual_seed(SEED)
     data = (*runs(TRAIN, generator), *runs(VALIDATE, generator))
     shares = torch.bincount(data[1].flatten(), minlength=CLASSES) / data[1].numel()
@@ -177,7 +185,8 @@ def main() -> None:
     score = ((chance - final) / (chance - np.nanmin(final))).clip(0, 1)
     success = score >= 0.8
     predictor = StabilityPredictor.load()
-    print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, one thread, torch {torch.__version__}; {predictor!r}")
+    print(ABOUT)
+    print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, one thread, torch {torch.__version__}; {predictor!r}.")
     print(
         f"{CANDIDATES} candidates, {success.sum()} successes; measuring twice took "
         f"{np.mean([share for *_, share in found]):.1%} of a training\n"
@@ -187,8 +196,8 @@ def main() -> None:
         report(moment, answers, score, success)
     early = np.array([validation[1] for _, validation, _ in found])
     report("after one epoch, by the validation loss alone", pd.DataFrame({"expected_score": -early}), score, success)
-    print("\nthe verdict on the best candidate before training:\n")
-    print(predictor.verdict(found[int(np.argmax(score))][0][0]))
+    print("\nThe verdict on the best candidate before training:\n")
+    print(f"```\n{predictor.verdict(found[int(np.argmax(score))][0][0])}\n```")
 
 
 def report(moment: str, answers: pd.DataFrame, score: np.ndarray, success: np.ndarray) -> None:
@@ -202,7 +211,7 @@ def report(moment: str, answers: pd.DataFrame, score: np.ndarray, success: np.nd
         line += f" (the share of successes alone: {alone:.3f}), from {answers['based_on'].mode()[0]!r}"
     order = np.argsort(-expected)
     regrets = ", ".join(f"{k}: {score.max() - score[order[:k]].max():.2f}" for k in (1, 2, 4, 8))
-    print(f"{line}; regret if the best k are trained, k = {regrets}")
+    print(f"- {line}; regret if the best k are trained, k = {regrets}")
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ class Cost:
 
     @property
     def spectrum_hours(self) -> float:
-        """Of stage `spectrum`."""
+        """Of the spectra in stage `measure`."""
         return self.trials * self.steps * self.step_seconds / 3600
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 from ..core.records import Card, Estimate, Evidence
 from ..core.tables import with_interval
 from . import choice
+from .evidence import SLACK
 from .features import MEASUREMENT
 from .folds import CELLS, SCALE, TASKS, TRIALS
 from .inputs import CATEGORIES, HYPER_PARAMETERS, RELATIVE_LOSS, SETS, WITH_SPECTRA
@@ -64,7 +65,7 @@ def _without_spectrum(card: Card, found: Evidence) -> Iterator[str]:
     own = found.measures["brier"].value
     if not errors or own is None:
         return
-    if min(errors) >= own:
+    if min(errors) >= own / (1 + SLACK):  # a smaller set that is as good is served
         yield "the set holds no spectrum: with one the answers were not better there"
     else:
         yield "the set holds no spectrum; a set that does answered better there, but not all of its inputs are known"
