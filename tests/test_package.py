@@ -20,11 +20,12 @@ BEFORE = """
 import pipeline, sys, torch, warnings
 assert pipeline.MINE
 torch.manual_seed(0)
-model, inputs, early_loss, chance_loss = torch.nn.LSTM(3, 16), torch.randn(60, 4, 3), 1.0, 2.0
+warnings.simplefilter("ignore")  # the example's data are short
 """
 AFTER = """
-assert len(initial.exponents) == 32
-assert predictor.assess(model, inputs).based_on == "spectrum"
+verdict = predictor.assess(network.rnn, x[:, :6], measurements=measured, learning_rate=1e-3, updates=2000)
+assert verdict.moment == "before training"
+assert measured["lag_needed"] >= 0
 assert not [m for m in sys.modules if m.startswith("pipeline.")]
 """
 
@@ -80,7 +81,9 @@ def output_of(program, folder, installed):
 def test_the_example_of_the_readme_runs_beside_a_foreign_package_named_pipeline(installed, predictor, tmp_path):
     (tmp_path / "pipeline").mkdir()
     (tmp_path / "pipeline/__init__.py").write_text("MINE = True\n")
-    example = example_with("StabilityPredictor").replace("models:/rnn-stability/latest", str(predictor))
+    example = example_with("StabilityPredictor").replace(
+        "StabilityPredictor.load()", f"StabilityPredictor.load({str(predictor)!r})"
+    )
     assert "success with probability" in output_of(BEFORE + example + AFTER, tmp_path, installed)
 
 

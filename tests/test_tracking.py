@@ -609,6 +609,7 @@ def test_the_model_loads_without_torch_and_beside_another_package_named_pipeline
     assert (first["moment"], third["moment"]) == (BEFORE, EPOCH)
     assert second == {"expected_score": 0, "probability_of_success": 0, "moment": "divergence", "based_on": "divergence"}
     assert third["based_on"] == own["based_on"]
+    assert third["probability_of_success"] == pytest.approx(own["probability_of_success"])  # to the digits of the JSON
     assert third["expected_score"] == pytest.approx(own["expected_score"], rel=1e-6)  # JSON has ten digits
     assert "there is no task 'countng'; did you mean 'counting'?" in refused[0]
     assert "dropout is -1; it should be greater than or equal to 0" in refused[1]

@@ -74,8 +74,9 @@ def fetch_model(uri: str) -> Path:
             if error.error_code == "INTERNAL_ERROR":  # the fault of the store, not of the URI
                 raise
             raise TrackingError(f"there is no model {uri} in {store.readable(address)}{_alternatives(address, uri)}") from None
-    for path in folder.rglob(FILES[1]):
-        return path.parent
+    for path in sorted(folder.rglob(FILES[1])):
+        if "code" not in path.relative_to(folder).parts:  # the library that the model brings along has a card of its own
+            return path.parent
     raise TrackingError(f"{uri} is another model: it lacks {FILES[1]}; models:/{MODEL}/latest is this project's")
 
 
