@@ -3,8 +3,8 @@
 # make test  runs all checks and tests
 # make cost  estimates the hours that the study would take on this machine, before anything is run; PROFILE works here too
 # make ui    starts the MLflow UI on the study's store
-# make evidence  judges the predictor again, from the trials that come with the library
-# Other targets: models, check, track, docs, collect, benchmarks, replications, lock.
+# make evidence  evaluates the predictor again on the trials that come with the library
+# Other targets: models, check, lint, track, docs, collect, benchmarks, replications, lock.
 
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -49,18 +49,21 @@ docs: $(STAMP) # writes the pages that are generated from the code and from the 
 	python -m pipeline.report.results
 	PYTHONPATH=. python tests/systems.py > docs/.page && mv docs/.page docs/oracles.md
 
-collect: $(STAMP) # puts the feature table of the last run into the trials that come with the library
+collect: $(STAMP) # adds the feature table of the last run to the trials that come with the library
 	python -m pipeline.predictor.collect
 
-evidence: $(STAMP) # judges the trials that come with the library, in about ten minutes, and writes docs/evidence.md
+evidence: $(STAMP) # evaluates the predictor on the trials that come with the library, in about ten minutes, and writes docs/evidence.md
 	python -m pipeline.predictor.judge
 	python -m pipeline.report.card
+	python -m benchmarks.ablation > docs/.page && mv docs/.page docs/ablation.md
 
 benchmarks: $(STAMP) # takes minutes; run it on an otherwise idle machine
 	python -m benchmarks.spectra > docs/.page
 	python -m benchmarks.parallel >> docs/.page
 	python -m benchmarks.tracking >> docs/.page
 	mv docs/.page docs/benchmarks.md
+	python -m benchmarks.measuring > docs/.page && mv docs/.page docs/measuring.md
+	python -m benchmarks.stranger > docs/.page && mv docs/.page docs/stranger.md
 
 replications: $(STAMP) # reproduces related work, in up to three quarters of an hour; replications with a result do not run again
 	python -m replications

@@ -1,13 +1,14 @@
-"""Times the early measurements: `python -m benchmarks.measuring` prints each as a share of a training.
+"""Times the early measurements: `python -m benchmarks.measuring > docs/measuring.md` gives each as a share of a training.
 
-The training is that of an LSTM and a GRU with 128 units on sequences of 100 steps for 10 epochs, 3,500 sequences in mini-batches
-of 50; its time is that of a few mini-batches times their number.
+An LSTM and a GRU with 128 units are trained for 10 epochs on 3,500 sequences of 100 steps, in mini-batches of 50. The time of a
+training is extrapolated from that of a few mini-batches.
 """
 
 import platform
 import statistics
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,13 +18,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline import measuring, tasks
+from pipeline import AlignmentWarning, lyapunov_spectrum, measuring, tasks
 from pipeline.core import config
 from pipeline.core.config import SpectrumSettings
-from pipeline.core.records import TaskData, Trial, TrialResult
+from pipeline.core.records import TaskData, Trial
 from pipeline.core.tables import Table
 from pipeline.jobs import measurements
 from pipeline.jobs.spectra import measure
+from pipeline.predictor.features import LEADING
 from pipeline.tasks import adding
 from pipeline.tasks.base.task import Splits, deal
 from pipeline.training import draw
@@ -31,10 +33,10 @@ from pipeline.training.loop import train
 
 STEPS, COUNTS, EPOCHS, UNITS, BATCH = 100, (3500, 500, 500), 10, 128, 50
 BATCHES, REPEATS = 20, 3
-SPECTRA = {
-    "spectrum, 6 sequences of 140 steps after 40": SpectrumSettings(sequences=6, transient=40, steps=140),
-    "spectrum, 2 sequences of 60 steps after 20": SpectrumSettings(sequences=2, transient=20, steps=60),
-}
+WHOLE = SpectrumSettings(sequences=6, transient=40, steps=140)
+WHOLE_NAME = "all exponents of 6 sequences, 140 steps after 40"
+LEADING_NAME = f"{LEADING} largest exponents of 2 sequences, 20 steps after 10"
+MODULES = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
 
 
 def main() -> None:
@@ -47,12 +49,16 @@ def main() -> None:
         for name, share in shares(cell).items():
             rows.setdefault(name, []).append(f"{100 * share[0]:.2f} % ({share[1]:.2f} s)")
     columns = ["measured before training", f"LSTM {UNITS}", f"GRU {UNITS}"]
+    print(
+        "`python -m benchmarks.measuring` makes this page. Zero-cost proxies are for comparison; the predictor does not use them."
+    )
+    print("What several measurements need is computed once, and its time counts for the first of them.\n")
     print(f"Share of a training of {EPOCHS} epochs (seconds), {STEPS} steps, {COUNTS[0]} sequences in mini-batches of {BATCH}.\n")
     print(Table(columns, [[name, *values] for name, values in rows.items()]).markdown())
 
 
 def shares(cell: str) -> dict[str, tuple[float, float]]:
-    """Measurement -> its share of a training at one moment, and seconds; medians of REPEATS."""
+    """Measurement -> its time at one moment as a share of a training, and in seconds; medians of REPEATS."""
     arrays = deal(*adding.sequences(sum(COUNTS), STEPS, np.random.default_rng(0)), COUNTS)
     data = _data(arrays)
     trial = _trial(data, cell)
@@ -68,11 +74,13 @@ def shares(cell: str) -> dict[str, tuple[float, float]]:
         measurements.measure(results[0], path, "cpu")  # the lags of the task, once
         taken = [measurements.measure(results[0], path, "cpu").seconds for _ in range(REPEATS)]
         found = {name: statistics.median(seconds[name] for seconds in taken) for name in measuring.names()}
-        found = {"all but spectra": sum(found.values())} | found
-        for name, settings in SPECTRA.items():
-            found[name] = (
-                statistics.median(_seconds(lambda s=settings: measure(results[0], path, s, "cpu")) for _ in range(REPEATS)) / 3
-            )
+        together = {"all but spectra": sum(found.values())}
+        found = together | {"all but spectra and proxies": together["all but spectra"] - found["proxies"]} | found
+        found[WHOLE_NAME] = _median(lambda: measure(results[0], path, WHOLE, "cpu")) / 3  # checkpoints
+    network, inputs = MODULES[cell](2, UNITS), torch.randn(30, 2, 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AlignmentWarning)  # the predictor learned from spectra that are as short
+        found[LEADING_NAME] = _median(lambda: lyapunov_spectrum(network, inputs, count=LEADING, transient=10))
     return {"a training": (1.0, training)} | {name: (seconds / training, seconds) for name, seconds in found.items()}
 
 
@@ -90,10 +98,14 @@ def _trial(data: TaskData, cell: str) -> Trial:
     return replace(first, hyper_parameters=hyper, epochs=1, early_epoch=1)
 
 
-def _seconds(act: Callable[[], TrialResult]) -> float:
-    begin = time.perf_counter()
-    act()
-    return time.perf_counter() - begin
+def _median(act: Callable[[], object]) -> float:
+    """Seconds."""
+    times = []
+    for _ in range(REPEATS):
+        begin = time.perf_counter()
+        act()
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""The predictor in a stranger's code: `python -m benchmarks.stranger > docs/stranger.md` says what it said and what came out.
+"""The predictor in code from outside: `python -m benchmarks.stranger > docs/stranger.md` compares predictions with outcomes.
 
-A task and a cell that are nowhere else in this repository, in a plain training loop of their own: a minimal gated unit (Zhou et
-al. 2016) that has to say, at each step, how long the last finished run of ones was, modulo 4. Of CANDIDATES random
-configurations each is asked about before training and after one epoch, by the packaged predictor, which has seen neither the
-task nor the cell; then each is trained to the end.
+The task and the cell are nowhere else in this repository, and the training loop is a plain one. A minimal gated unit (Zhou et
+al. 2016) has to say, at each step, how long the last finished run of ones was, modulo 4. The packaged predictor, which has seen
+neither the task nor the cell, predicts the success of CANDIDATES random configurations before training and after one epoch.
+Each configuration is then trained to the end.
 """
 
 import platform
@@ -25,11 +25,12 @@ from pipeline import AlignmentWarning, StabilityPredictor, early_measurements, l
 
 STEPS, TRAIN, VALIDATE, BATCH, EPOCHS, CLASSES = 30, 2400, 400, 40, 8, 4
 CANDIDATES, SEED = 40, 7
-ABOUT = """# The predictor in a stranger's code
+ABOUT = """# The predictor in code from outside
 
 `python -m benchmarks.stranger` makes this page. Its task and its cell are nowhere else in the repository: a minimal gated
-unit has to say, at each step, how long the last finished run of ones was, modulo 4. Of random configurations each is
-asked about before training and after one epoch, and then trained to the end.
+unit has to say, at each step, how long the last finished run of ones was, modulo 4. The predictor says before training and
+after one epoch how good each of some random configurations will be. Each configuration is then trained to the end. *Regret*
+is the best score of all configurations minus the best score of the k that the predictor ranks first.
 """
 
 
@@ -93,7 +94,7 @@ def loss_of(answers: Tensor, targets: Tensor) -> Tensor:
 
 
 def candidate(number: int, data: tuple[Tensor, ...], chance: float) -> tuple[list[dict[str, Any]], list[float], float]:
-    """The rows of inputs before training and after one epoch, the validation losses by epoch, and the share spent measuring."""
+    """The inputs before training and after one epoch, the validation losses by epoch, and measuring time / training time."""
     x, y, validation_x, validation_y = data
     random = np.random.default_rng([SEED, number])
     hidden, clip = int(random.choice([16, 24, 32, 48])), float(random.choice([0.0, 1.0]))
@@ -116,13 +117,12 @@ def candidate(number: int, data: tuple[Tensor, ...], chance: float) -> tuple[lis
         "cell": "mgu",
         "parameter_count": sum(p.numel() for p in model.parameters()),
     }
-    driven = validation_x[:, :6].double()
     measuring = 0.0
 
     def measured() -> tuple[Any, dict[str, float]]:
         nonlocal measuring
         begin = time.perf_counter()
-        spectrum = lyapunov_spectrum(model.cell, torch.cat([driven] * 4), transient=20)
+        spectrum = lyapunov_spectrum(model.cell, validation_x[:, :2], count=8, transient=10)
         numbers = early_measurements(
             model,
             x[:, :500],
@@ -140,7 +140,7 @@ def candidate(number: int, data: tuple[Tensor, ...], chance: float) -> tuple[lis
 
     first = measured()
     rows = [network_inputs(spectrum=first[0], measurements=first[1], **known)]
-    losses, norms, validation = [], [], [float(loss_of(model(validation_x), validation_y).detach())]
+    validation = [float(loss_of(model(validation_x), validation_y).detach())]
     training = 0.0
     for epoch in range(EPOCHS):
         begin = time.perf_counter()
@@ -148,8 +148,7 @@ def candidate(number: int, data: tuple[Tensor, ...], chance: float) -> tuple[lis
             optimiser.zero_grad()
             loss = loss_of(model(x[:, chosen]), y[:, chosen])
             loss.backward()
-            norms.append(float(nn.utils.clip_grad_norm_(model.parameters(), clip or float("inf"))))
-            losses.append(float(loss.detach()))
+            nn.utils.clip_grad_norm_(model.parameters(), clip or float("inf"))
             optimiser.step()
         validation.append(float(loss_of(model(validation_x), validation_y).detach()))
         training += time.perf_counter() - begin
@@ -161,10 +160,6 @@ def candidate(number: int, data: tuple[Tensor, ...], chance: float) -> tuple[lis
                     initial=first[0],
                     measurements=now[1],
                     initial_measurements=first[1],
-                    losses=losses,
-                    gradient_norms=norms,
-                    chance=chance,
-                    updates_per_epoch=per_epoch,
                     relative_loss=validation[1] / chance,
                     **known,
                 )
@@ -173,7 +168,7 @@ def candidate(number: int, data: tuple[Tensor, ...], chance: float) -> tuple[lis
 
 
 def main() -> None:
-    """Print the table of candidates and what the predictor was worth."""
+    """Print how good the predictions were, and one verdict."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", AlignmentWarning)  # the stretches are short
     generator = torch.Generator().manual_seed(SEED)
@@ -201,7 +196,7 @@ def main() -> None:
 
 
 def report(moment: str, answers: pd.DataFrame, score: np.ndarray, success: np.ndarray) -> None:
-    """One line on how good answers were."""
+    """Print one line on how good the predictions were."""
     expected = answers["expected_score"].to_numpy()
     line = f"{moment}: Spearman {spearmanr(expected, score).statistic:.2f}, AUC {roc_auc_score(success, expected):.2f}"
     if "probability_of_success" in answers:

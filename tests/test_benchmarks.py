@@ -7,8 +7,10 @@ from draws import module_of, noise
 from torch import nn
 from torch.testing import assert_close
 
-from benchmarks import handwritten, memory, spectra, systems, timing
+from benchmarks import handwritten, measuring, memory, spectra, stranger, systems, timing
 from pipeline import lyapunov_spectrum
+from pipeline.core import registry
+from pipeline.core.config import SpectrumSettings
 from pipeline.spectrum.engine import random_basis
 from pipeline.spectrum.reference import reference_spectrum
 
@@ -125,6 +127,34 @@ def test_the_quick_page_has_every_table_and_engine_and_baseline_agree(capsys):
     assert [row[0] for row in rows[len(compared) + len(verified) :][:2]] == ["T", "B"]
     on_gpu = len(spectra.QUICK.gpu_cases) if torch.cuda.is_available() else 0
     assert len(rows) == len(compared) + len(verified) + 2 + 2 + 8 + on_gpu  # cost exponents, memory, operators
+
+
+def test_the_page_of_measurements_has_each_with_its_share(monkeypatch, capsys):
+    small = {"STEPS": 6, "COUNTS": (60, 20, 20), "UNITS": 4, "BATCH": 10, "BATCHES": 2, "REPEATS": 1}
+    for name, value in (small | {"SPECTRA": {"spectrum": SpectrumSettings(sequences=2, transient=2, steps=8)}}).items():
+        monkeypatch.setattr(measuring, name, value)
+    measuring.main()
+    rows = {row[0]: row[1:] for row in rows_of(capsys.readouterr().out)}
+    assert list(rows) == [
+        "a training",
+        "all but spectra",
+        "all but spectra and proxies",
+        *registry.names("measuring"),
+        "spectrum",
+    ]
+    seconds = {name: [float(cell.partition("(")[2].partition(" ")[0]) for cell in cells] for name, cells in rows.items()}
+    for place in range(2):  # each is rounded to a hundredth of a second
+        parts = sum(seconds[name][place] for name in registry.names("measuring"))
+        assert seconds["all but spectra"][place] == pytest.approx(parts, abs=0.005 * (len(rows) + 1))
+
+
+def test_a_strangers_runs_are_the_last_finished_ones():
+    bits, answers = stranger.runs(50, torch.Generator().manual_seed(1))
+    for own, found in zip(bits[:, :, 0].T.int().tolist(), answers.T.tolist(), strict=True):
+        text = "".join(map(str, own))
+        for t in range(len(own)):
+            ended = [run for run in text[: t + 1].rpartition("0")[0].split("0") if run]  # runs before the last zero
+            assert found[t] == (len(ended[-1]) % stranger.CLASSES if ended else 0)
 
 
 def test_the_page_of_a_gpu_compares_the_same_numbers():

@@ -1,4 +1,4 @@
-"""The feature table: features of spectra that are worked out by hand, and of a made study whose trials are known."""
+"""The feature table: features of spectra worked out by hand, and those of an artificial study with known trials."""
 
 import math
 
@@ -72,7 +72,7 @@ def whole(exponents):
 
 
 def test_networks_of_all_sizes_share_the_grid_of_relative_ranks():
-    """A straight line from 1 to -1 is the same line on the grid, whatever the number of exponents on it."""
+    """A straight line from 1 to -1 is the same line on the grid, whatever its number of exponents."""
     line = np.linspace(1, -1, features.RANKS)
     for size in (2, 5, 64):  # rounding of values of order 1
         assert whole([np.linspace(1, -1, size)] * 2) == pytest.approx(line, abs=1e-14)

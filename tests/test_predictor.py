@@ -10,7 +10,6 @@ import torch
 from study import card, measurements, result, spectra, study
 from twins import cut, trial_of, twin
 
-import pipeline.spectrum
 from pipeline import early_measurements, lyapunov_spectrum, measuring, network_inputs, tasks
 from pipeline.core.config import SpectrumSettings
 from pipeline.core.errors import ArtefactError, ModuleError
@@ -19,7 +18,7 @@ from pipeline.core.records import Estimate, Evidence, Judgement
 from pipeline.jobs import measurements as measurements_job
 from pipeline.jobs import spectra as spectra_job
 from pipeline.predictor import StabilityPredictor, choice, features, model, network, packaged
-from pipeline.predictor.folds import CELLS, TASKS, TRIALS
+from pipeline.predictor.folds import CELLS, SCALE, TASKS, TRIALS
 from pipeline.predictor.inputs import (
     BEFORE,
     CATEGORIES,
@@ -35,6 +34,7 @@ from pipeline.predictor.inputs import (
     F,
     trial_inputs,
 )
+from pipeline.spectrum import lyapunov
 from pipeline.training import train
 from pipeline.training.loop import optimiser_at
 from pipeline.training.network import Network
@@ -156,7 +156,7 @@ def test_the_moment_is_the_latest_whose_inputs_are_there(predictor, inputs, mome
     for name, columns in SETS[moment].items():
         if columns:
             rows = inputs[list(columns)].assign(already_diverged=False).head(2)
-            chosen = choice.sets(rows, predictor.card, choice.splits(rows, predictor.card, {}))
+            chosen = choice.sets(rows, predictor.card, choice.splits(rows, predictor.card, {}, predictor._learned))
             assert set(chosen["moment"]) == {moment}, name
             assert all(set(SETS[moment][n]) <= set(columns) for n in chosen["inputs"])
 
@@ -232,8 +232,33 @@ def test_the_split_follows_task_cell_and_the_number_of_own_trials(predictor):
     ]
     rows = pd.DataFrame([case[:2] for case in cases], columns=["task", "cell"])
     own = {"four": 4, "five": 5, "39": 39, "400": 400}
-    assert choice.splits(rows, predictor.card, own).tolist() == [case[2] for case in cases]
-    assert choice.splits(pd.DataFrame(index=range(2)), predictor.card, own).tolist() == [TASKS] * 2
+    learned = predictor._learned
+    assert choice.splits(rows, predictor.card, own, learned).tolist() == [case[2] for case in cases]
+    assert choice.splits(pd.DataFrame(index=range(2)), predictor.card, own, learned).tolist() == [TASKS] * 2
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"log_hidden_size": 3.0}, SCALE),
+        ({"log_learning_rate": -9.0}, SCALE),
+        ({"optimiser": "sgd"}, SCALE),
+        ({"optimiser": "sgd", "task": "my own"}, SCALE),
+        ({"head": "another"}, TRIALS),
+        ({"initial_step_ratio": 9.0}, TRIALS),  # a measurement, not a setting
+        ({"task": "my own"}, f"{TASKS}, 10 own trials"),
+    ],
+)
+def test_other_settings_than_those_that_were_learned_from_have_their_own_evidence(predictor, inputs, given, expected):
+    """The sets that answer there are those that were best on such trials."""
+    best = {SCALE: "loss", TRIALS: "all", f"{TASKS}, 10 own trials": "curve"}
+    asked = with_evidence(predictor, *(found(split, EPOCH, name) for split, name in best.items()))
+    judgement = replace(asked.card.judgement, served={SCALE: {EPOCH: "loss"}})
+    asked = StabilityPredictor(asked.trials, replace(asked.card, judgement=judgement))
+    own = asked.update(inputs.head(12).assign(task="my own"))
+    assert own.predict(inputs.head(1).assign(**given))["based_on"].item() == best[expected]
+    there = inputs.head(1).assign(**{**given, "task": "my own"})
+    assert own.update(there.assign(score=0.5)).predict(there)["based_on"].item() == "curve"  # then they are known
 
 
 def test_what_is_not_defined_of_a_measured_family_does_not_count_but_a_family_that_is_not_there_does(predictor, inputs):
@@ -282,7 +307,7 @@ def test_what_is_absent_and_what_is_nan_are_both_not_measured(predictor, inputs)
 
 
 def test_a_number_beyond_all_trials_counts_as_the_nearest_of_theirs(predictor, inputs):
-    asked = with_evidence(predictor, found(TRIALS, EPOCH, "curve, spectrum"))
+    asked = with_evidence(predictor, found(TRIALS, EPOCH, "loss, spectrum"))
     for column in ("early_growth_over_lag", RELATIVE_LOSS):
         for beyond, end in ((9.0, inputs[column].max()), (-9.0, inputs[column].min())):
             answers = [asked.predict(inputs.assign(**{column: value})) for value in (beyond, end)]
@@ -396,6 +421,12 @@ def test_an_own_success_is_what_is_said_or_else_a_score_of_the_threshold(predict
     assert said.trials["success"].dtype == bool
 
 
+def test_own_trials_without_a_cell_can_be_saved_and_loaded(predictor, failures, tmp_path):
+    for own in (failures.drop(columns="cell"), failures.assign(cell=None)):
+        predictor.update(own).save(tmp_path)
+        assert StabilityPredictor.load(tmp_path).trials["cell"].tail(len(own)).tolist() == ["another"] * len(own)
+
+
 def test_own_trials_may_lack_what_was_not_measured(predictor, inputs, failures):
     few = failures[["task", "score", RELATIVE_LOSS]]
     updated = predictor.update(few)
@@ -405,10 +436,10 @@ def test_own_trials_may_lack_what_was_not_measured(predictor, inputs, failures):
     assert told.predict(rows)["expected_score"].mean() < predictor.predict(rows)["expected_score"].mean()
 
 
-def test_numbers_of_own_trials_are_no_longer_beyond_all(predictor, inputs, failures):
+def test_numbers_of_own_trials_are_no_longer_outside_the_range(predictor, inputs, failures):
     row = inputs.iloc[0].to_dict() | {"log_hidden_size": np.log10(4096)}
     wide = predictor.update(failures.assign(log_hidden_size=np.log10(4096)))
-    assert ["beyond" in str(asked.verdict(row)) for asked in (predictor, wide)] == [True, False]
+    assert ["outside the range" in str(asked.verdict(row)) for asked in (predictor, wide)] == [True, False]
 
 
 def test_own_tasks_may_have_names_that_are_alike(predictor, failures):
@@ -458,7 +489,7 @@ def test_a_missing_or_broken_predictor_is_one_sentence(predictor, tmp_path):
     (tmp_path / "card.json").write_text("{}")
     with pytest.raises(ArtefactError, match="is not a Card of this version"):
         StabilityPredictor.load(str(tmp_path))
-    with pytest.raises(ArtefactError, match="folder or an address, found int"):
+    with pytest.raises(ArtefactError, match="folder or an address, found 3"):
         StabilityPredictor.load(3)
 
 
@@ -544,18 +575,18 @@ def row(predictor, monkeypatch):
         (RATE | {"measurements": MEASURED}, BEFORE, {"all"}),
         (EIGHTH_CURVE, EIGHTH, {"curve, gradients"}),
         (EIGHTH_CURVE | {"initial": True}, EIGHTH, {"curve, gradients"}),
-        (EIGHTH_CURVE | {"initial": True, "initial_measurements": MEASURED}, EIGHTH, {"curve, measurements, spectrum"}),
+        (EIGHTH_CURVE | {"initial": True, "initial_measurements": MEASURED}, EIGHTH, {"loss, measurements, spectrum"}),
         (EIGHTH_CURVE | STARTED | {"initial": True, "initial_measurements": MEASURED}, EIGHTH, {"all"}),
         (EPOCH_CURVE, EPOCH, {"curve, gradients", "power law", "sum of losses"}),
         (EPOCH_CURVE | {"gradient_norms": None}, EPOCH, {"curve"}),
         (EPOCH_CURVE | {"relative_loss": None}, EPOCH, {"gradients", "sum of losses", "power law"}),
         ({"relative_loss": 0.5}, EPOCH, {"loss"}),
-        (EPOCH_CURVE | STARTED, EPOCH, {"curve, hyper-parameters"}),
-        (EPOCH_CURVE | {"initial": True}, EPOCH, {"curve, spectrum"}),
+        (EPOCH_CURVE | STARTED, EPOCH, {"loss, hyper-parameters"}),
+        (EPOCH_CURVE | {"initial": True}, EPOCH, {"loss, spectrum"}),
         (
             EPOCH_CURVE | STARTED | {"initial": True, "initial_measurements": MEASURED, "measurements": MEASURED},
             EPOCH,
-            {"all", "curve, measurements, spectrum"},
+            {"all", "loss, measurements, spectrum"},
         ),
     ],
 )
@@ -587,7 +618,18 @@ def test_a_network_is_assessed_at_every_moment(predictor, gru, spectrum):
 
 def effects(verdict):
     """The reasons that are about single inputs."""
-    return [reason for reason in verdict.reasons if "against their median" in reason]
+    return [reason for reason in verdict.reasons if "compared with their median," in reason]
+
+
+def test_the_spectrum_that_is_measured_has_the_exponents_that_count(row):
+    """Those of the whole spectrum: as many directions are followed, or all if there are fewer."""
+    for size in (3, 20):
+        torch.manual_seed(size)
+        network, data = torch.nn.GRU(2, size), torch.randn(40, 2, 2)
+        asked, whole = row(network, data), network_inputs(steps=40, spectrum=lyapunov_spectrum(network, data))
+        for name in SETS[BEFORE]["spectrum"]:
+            assert asked[name] == pytest.approx(whole[name], rel=0.02, abs=1e-3)
+        assert np.isnan(asked["initial_share_near_zero"]) == (size > 8)
 
 
 @pytest.mark.parametrize(
@@ -605,7 +647,7 @@ def effects(verdict):
 )
 def test_a_spectrum_is_measured_only_where_it_counts(row, gru, spectrum, monkeypatch, given, measured):
     asked = []
-    monkeypatch.setattr(pipeline.spectrum, "lyapunov_spectrum", lambda *a, **k: asked.append(1) or spectrum)
+    monkeypatch.setattr(lyapunov, "leading_spectrum", lambda *a, **k: asked.append(1) or spectrum)
     row(*gru, **given | ({"initial": spectrum} if "initial" in given else {}))
     assert len(asked) == measured
 
@@ -678,7 +720,7 @@ def test_what_is_unknown_or_of_no_use_is_one_sentence(predictor, gru, spectrum, 
 def test_numbers_and_names_that_cannot_be_are_one_sentence_and_nothing_is_measured(
     predictor, gru, spectrum, monkeypatch, given, sentence
 ):
-    monkeypatch.setattr(pipeline.spectrum, "lyapunov_spectrum", None)
+    monkeypatch.setattr(lyapunov, "leading_spectrum", None)
     with pytest.raises(ModuleError, match=sentence):
         predictor.assess(*gru, initial=spectrum, **EPOCH_CURVE | STARTED | given)
 
@@ -702,7 +744,7 @@ def test_numbers_of_any_kind_give_the_same_answer(predictor, gru, spectrum):
 def test_a_spectrum_that_lacks_exponents_or_is_of_another_network_is_refused(predictor, gru, spectrum):
     truncated, other = lyapunov_spectrum(*gru, count=3), lyapunov_spectrum(torch.nn.GRU(3, 4), gru[1])
     for name in ("initial", "spectrum"):
-        with pytest.raises(ModuleError, match=f"{name}= has 3 of 8 exponents; every set of inputs needs the whole spectrum"):
+        with pytest.raises(ModuleError, match=f"{name}= has 3 of 8 exponents; the sets of inputs use 8: count=8"):
             predictor.assess(*gru, **{name: truncated})
         with pytest.raises(ModuleError, match=f"{name}= is a list; it should be a Spectrum"):
             predictor.assess(*gru, **{name: [spectrum]})
@@ -716,7 +758,7 @@ def test_a_spectrum_that_has_been_measured_gives_the_same_verdict(predictor, gru
     verdict = predictor.assess(*gru)
     assert predictor.assess(*gru, spectrum=spectrum) == predictor.assess(*gru, device="cpu") == verdict
     assert predictor.verdict(network_inputs(spectrum=spectrum, steps=20)) == verdict
-    with pytest.raises(ModuleError, match="state= and device= are of no use beside spectrum="):
+    with pytest.raises(ModuleError, match="state= and device= have no effect with spectrum="):
         predictor.assess(*gru, spectrum=spectrum, device="cpu")
     with pytest.raises(ModuleError, match="inputs should be a tensor of sequences"):
         predictor.assess(gru[0], None, spectrum=spectrum)
@@ -769,6 +811,26 @@ def test_what_can_be_read_from_a_module_is(row):
         [0.5, 7, 1000, 30]
     )
     assert said["cell"] == "another"
+
+
+def test_sizes_are_those_of_the_state_and_of_what_is_trained():
+    module = torch.nn.LSTM(3, 20, proj_size=4)
+    whole = sum(p.numel() for p in module.parameters())
+    assert network.measured(module)["hidden_size"] == 20
+    assert network.measured(module)["parameter_count"] == whole
+    module.weight_ih_l0.requires_grad_(False)
+    assert network.measured(module)["parameter_count"] == whole - 4 * 20 * 3
+
+
+def test_a_network_of_which_nothing_can_be_measured_has_diverged(predictor):
+    """What the data alone say, the lag, is known all the same."""
+    gone = dict.fromkeys(MEASURED, np.nan) | {"lag_needed": 5.0}
+    for given in ({"measurements": gone}, {"initial_measurements": MEASURED, "measurements": gone}):
+        verdict = predictor.verdict(network_inputs(steps=20, **STARTED, hidden_size=8, parameter_count=99, **given))
+        assert (verdict.probability, verdict.based_on) == (0, choice.DIVERGENCE)
+    row = {"initial_lag_needed": 5.0} | dict.fromkeys(SETS[BEFORE]["measurements"], np.nan)
+    with pytest.raises(ModuleError, match="too little is known"):
+        predictor.verdict(row)
 
 
 def test_the_growth_over_a_lag_is_that_of_the_lag_that_was_measured(spectrum):
@@ -922,7 +984,7 @@ def test_the_first_reason_is_how_good_the_evidence_is_where_the_question_is_aske
     own = f"{told} AUC 0.90 (0.80 to 0.95); chance is 0.50{off} 0.04 on average"
     assert first(cell="lstm") == f"on cells that had been left out, {own}"
     assert first() == f"on other trials of its own tasks and cells, {own}"
-    assert first(task="speech") == f"on tasks left out, but for 5 trials of one's own, {own}"
+    assert first(task="speech") == f"on tasks left out, of which 5 trials were known, {own}"
     nothing = with_evidence(predictor).verdict(known)
     assert nothing.reasons[0] == "no evidence says how well this set of inputs separates successes from failures"
 
@@ -937,16 +999,24 @@ def test_without_evidence_with_own_trials_that_on_tasks_left_out_is_named(predic
 def test_a_set_without_spectra_says_whether_spectra_would_have_answered_better(predictor, inputs):
     known = inputs.iloc[0].to_dict()
     blind = {name: value for name, value in known.items() if not name.startswith(("early_growth", "change_", "early_exponent"))}
-    sentence = "the set holds no spectrum"
+    sentence = "this set contains no spectrum"
     best = with_evidence(predictor, found(TRIALS, EPOCH, "curve", brier=0.1), found(TRIALS, EPOCH, "all", brier=0.2))
-    assert best.verdict(known).reasons[1] == f"{sentence}: with one the answers were not better there"
+    assert best.verdict(known).reasons[1] == f"{sentence}; sets with one were not better there"
     worse = with_evidence(predictor, found(TRIALS, EPOCH, "curve", brier=0.2), found(TRIALS, EPOCH, "all", brier=0.1))
     assert worse.verdict(known).based_on == "all"
     assert sentence not in str(worse.verdict(known))
     less = worse.verdict(blind)
     assert less.based_on == "curve"
-    assert less.reasons[1] == f"{sentence}; a set that does answered better there, but not all of its inputs are known"
+    assert less.reasons[1] == f"{sentence}; a set with one was better there, but not all of its inputs are known"
     assert sentence not in str(with_evidence(predictor, found(TRIALS, EPOCH, "curve")).verdict(known))
+
+
+def test_losses_that_were_not_used_are_named(predictor, inputs):
+    known, said = inputs.iloc[0].to_dict(), "the losses so far were not used"
+    before = with_evidence(predictor, found(TRIALS, BEFORE, "all", brier=0.1), found(TRIALS, EPOCH, "loss", brier=0.2))
+    assert said in str(before.verdict(known))
+    assert said not in str(before.verdict({n: v for n, v in known.items() if not n.startswith(("eighth", "epoch", "early"))}))
+    assert said not in str(with_evidence(predictor, found(TRIALS, EPOCH, "loss", brier=0.2)).verdict(known))
 
 
 def test_a_verdict_says_on_how_much_data_the_spectrum_rests(predictor, gru, spectrum, inputs):
@@ -956,7 +1026,7 @@ def test_a_verdict_says_on_how_much_data_the_spectrum_rests(predictor, gru, spec
 
 
 def test_effects_are_what_the_score_changes_by_when_one_input_is_at_its_median(predictor, inputs):
-    name = "curve, spectrum"
+    name = "loss, spectrum"
     asked, known = with_evidence(predictor, found(TRIALS, EPOCH, name)), inputs.iloc[0].to_dict()
     columns, recipe = SETS[EPOCH][name], predictor.card.recipes[EPOCH][name]
     fitted, row = model.fit(inputs, recipe), inputs.head(1)
@@ -972,7 +1042,7 @@ def test_effects_are_what_the_score_changes_by_when_one_input_is_at_its_median(p
         plain = name.removeprefix("early_log_").replace("_", " ")
         assert reason.startswith(f"{plain} is ")
         word = "raises" if turns[name] > 0 else "lowers"
-        assert reason.endswith(f"trials; against their median this {word} the expected score by {abs(turns[name]):.2f}")
+        assert reason.endswith(f"trials; compared with their median, this {word} the expected score by {abs(turns[name]):.2f}")
         assert float(reason.split("above ")[1].split("%")[0]) / 100 == pytest.approx(share, abs=0.03)
 
 
@@ -987,9 +1057,9 @@ def test_a_verdict_says_what_no_trial_had(predictor, inputs):
     changes = {"head": "neuroview", "log_learning_rate": 1.0, "dropout": 0.2, "early_growth_over_lag": 90.0, RELATIVE_LOSS: 1.0}
     familiar, never = (predictor.verdict(known | changed) for changed in ({}, changes))
     assert "no trial had" not in str(familiar)
-    assert "beyond" not in str(familiar)
+    assert "outside the range" not in str(familiar)
     rates, losses = 10 ** inputs["log_learning_rate"], 10 ** inputs[RELATIVE_LOSS]
-    beyond = "numbers beyond those of all trials, each taken as the nearest that a trial had: "
+    beyond = "numbers outside the range of all trials, each replaced by the nearest in the range: "
     assert never.reasons[-2] == "no trial had head 'neuroview'"
     assert never.reasons[-1].startswith(beyond)
     assert set(never.reasons[-1].removeprefix(beyond).split(", ")) == {

@@ -130,7 +130,7 @@ def report(whole_folder):
     lost = np.tile([0.1, -1.0, -20.0, -np.inf], (3, 2, 1))
     spectra[0] = replace(made.spectra(np.where([[[True]], [[False]], [[False]]], lost, np.nan)), trial=trials[0].trial)
     spectra[1] = replace(made.spectra(lost), trial=trials[1].trial)
-    return written(whole_folder, trials, spectra, measured, SPLITS, {"all": 0.02, "curve, hyper-parameters": 0.1})
+    return written(whole_folder, trials, spectra, measured, SPLITS, {"all": 0.02, "loss, hyper-parameters": 0.1})
 
 
 @pytest.fixture(scope="module")
@@ -261,10 +261,10 @@ def test_the_evidence_is_printed_for_every_set_moment_and_split_with_its_interva
         assert any(r[0] in names and r[1] == expected and r[-1] == printed(r2, 2) for r in rows), one
 
 
-def test_the_page_says_that_packaged_trials_are_learned_from_besides(report):
+def test_the_page_says_that_the_predictor_also_learned_from_packaged_trials(report):
     reader = Reader(report[1])
-    assert "1234 packaged trials of 3 tasks and 2 cells, from which the predictor learned besides" in reader.text
-    assert "learned from the packaged trials beside the trials of this study" in reader.text
+    assert "1234 packaged trials of 3 tasks and 2 cells, from which the predictor also learned" in reader.text
+    assert "learned from the trials of this study and from the packaged trials" in reader.text
 
 
 def test_figures_of_an_earlier_report_are_removed_and_no_weights_are_read(report, tmp_path, monkeypatch):
@@ -302,7 +302,7 @@ def said(macro, *values):
     return " ".join(getattr(environment(html=False).get_template("findings.j2").module, macro)(*values).split())
 
 
-SPECTRAL_PAIR = ("curve, measurements", "curve, measurements, spectrum")
+SPECTRAL_PAIR = ("loss, measurements", "loss, measurements, spectrum")
 
 
 def between(low, high):
@@ -324,28 +324,30 @@ def judged(*gains, rows=(), served=None, decisions=(), champion=None, volume=Non
     return Judgement([*rows], [*gains], served or {}, champion, volume, [*decisions], {}, {})
 
 
-def front(strategy, points, gained=(0.01, 0.02)):
+def front(strategy, points, gained=(0.01, 0.02), volume=0.9):
     """A front through points (cost, regret), whose intervals are 0.01 wide on both sides."""
     regrets = [Estimate(r, r - 0.01, r + 0.01) for _, r in points]
     at = {f"{cost:g}": regrets[0] for cost in decision.COSTS}
-    return Front(strategy, [c for c, _ in points], regrets, at, Estimate(0.9, 0.8, 0.95), between(*gained), 0.25)
+    return Front(strategy, [c for c, _ in points], regrets, at, Estimate(volume, 0.8, 0.95), between(*gained), 0.25)
 
 
-def replayed(points=((1.5, 0.2), (2.0, 0.1), (8.0, 0.0)), *, gained=(0.01, 0.02), count=12, inputs="all", title=(CELLS, "")):
+def replayed(
+    points=((1.5, 0.2), (2.0, 0.1), (8.0, 0.0)), *, gained=(0.01, 0.02), count=12, inputs="all", volume=0.9, title=(CELLS, "")
+):
     """Searches in which i-Epoch leaves a regret of 0.1 at 4 full trainings, and one with screening goes through these points."""
     plain = [front("random", [(1, 0.5), (6, 0.1)]), front("i-Epoch", [(2, 0.3), (4.0, 0.1), (9, 0.02)], (0, 0))]
-    own = [front(f"before training: {inputs}", points, gained), front(f"both: {inputs}, then loss", points, gained)]
+    own = [front(f"before training: {inputs}", points, gained), front(f"both: {inputs}, then loss", points, gained, volume)]
     return Decision(REPLAYED[title], count, 40, [*plain, *own])
 
 
 def headline(*decisions, **changes):
-    return said("headline", findings.savings(judged(decisions=decisions, served={CELLS: {BEFORE: "all"}}, **changes)))
+    return said("headline", findings.savings(judged(decisions=decisions, **changes)))
 
 
 def test_the_headline_is_the_cost_at_equal_regret_where_the_interval_of_the_gain_lies_above_0():
     """2 full trainings for the regret of 0.1 that i-Epoch has at 4, the best for at most 5: half of it."""
     assert headline(replayed()).endswith(
-        "finds on average as good a network as early losses alone (i-Epoch), at about 50 % of the cost."
+        "finds on average as good a network as a search by early losses alone (i-Epoch), at about 50 % of the cost."
     )
 
 
@@ -353,10 +355,10 @@ def test_the_headline_is_the_cost_at_equal_regret_where_the_interval_of_the_gain
     ("changes", "words"),
     [
         ({"gained": (-0.01, 0.02)}, "neither measurably better nor worse"),
-        ({"gained": (-0.02, -0.01)}, "makes searches worse than"),
+        ({"gained": (-0.02, -0.01)}, "is worse than a search by early losses"),
         ({"points": ((2.0, 0.2), (6.0, 0.1))}, "saves nothing at the cost that is compared"),
         ({"points": ((2.0, 0.2), (6.0, 0.15))}, "saves nothing at the cost that is compared"),
-        ({"count": 1}, "One task does not show"),
+        ({"count": 1}, "A single task does not show"),
     ],
 )
 def test_the_headline_claims_no_saving_that_the_searches_do_not_show(changes, words):
@@ -370,42 +372,36 @@ def test_without_replayed_searches_the_headline_says_so():
     assert "do not show" in headline(Decision("title", 3, 40, [front("random", [(1, 0.5)])]))
 
 
-def test_what_is_saved_is_told_with_intervals_and_never_as_a_share_of_a_search_that_is_not_measurably_better():
+def test_savings_have_intervals_and_are_no_share_of_the_cost_of_a_search_that_is_not_measurably_better():
     ours = judged(decisions=[replayed(), replayed(gained=(-0.01, 0.02)), replayed(points=((2.0, 0.2),))])
     better, around, never = (said("saved", saving) for saving in findings.savings(ours))
-    assert "misses the best candidate by 0.10 (0.09 to 0.11) at 4.0 full trainings; screening by “all”" in better
-    assert "misses it by 0.10 (0.09 to 0.11) at 2.0, 50 % of that." in better
-    assert better.endswith("the hypervolume changes by +0.015 (+0.010 to +0.020): a measurable gain.")
+    assert "has a regret of 0.10 (0.09 to 0.11) at a cost of 4.0 full trainings; screening by “all”" in better
+    assert "has a regret of 0.10 (0.09 to 0.11) at 2.0, 50 % of that cost." in better
+    assert better.endswith("screening changes the hypervolume by +0.015 (+0.010 to +0.020): a measurable gain.")
     assert "%" not in around
     assert around.endswith("no measurable difference.")
-    assert "does not get as near at any cost" in never
+    assert "does not reach it at any cost" in never
     assert said("few", findings.savings(ours)) == ""
     few = findings.savings(judged(decisions=[replayed(count=3)]))
     assert "resample 3 tasks: so few" in said("few", few)
 
 
 def test_what_hyper_parameters_alone_save_stands_beside_it():
-    own, alone = replayed(), replayed(points=((3.0, 0.1),), inputs="hyper-parameters")
+    own, alone = replayed(), replayed(points=((3.0, 0.1),), inputs="hyper-parameters", volume=0.8)
     together = replace(own, fronts=[*own.fronts, *alone.fronts[2:]])
-    (found,) = findings.savings(judged(decisions=[together], served={CELLS: {BEFORE: "all"}}))
-    assert "50 % of that. Screening by hyper-parameters alone gets as near at 3.0. Over" in said("saved", found)
-    (found,) = findings.savings(judged(decisions=[alone], served={CELLS: {BEFORE: "hyper-parameters"}}))
+    (found,) = findings.savings(judged(decisions=[together]))
+    assert "50 % of that cost. Screening by hyper-parameters alone reaches the regret of i-Epoch at 3.0. Over" in said(
+        "saved", found
+    )
+    (found,) = findings.savings(judged(decisions=[alone]))
     assert "alone" not in said("saved", found)
-
-
-def test_searches_are_screened_by_the_served_set_or_else_by_all():
-    one = replayed(inputs="measurements")
-    for served, inputs, expected in (("all", "all", "all"), ("step ratio", "all", "all"), ("measurements",) * 3):
-        found = findings.screening(judged(served={CELLS: {BEFORE: served}}), replayed(inputs=inputs))
-        assert found == expected
-    assert findings.screening(judged(served={CELLS: {BEFORE: "all"}}), one) == "measurements"  # no other was replayed
 
 
 def test_the_page_prints_the_headline_of_its_own_searches(report, whole):
     assert said("headline", findings.savings(whole.judgement)) in Reader(report[1]).text
     turned = replace(whole.judgement, decisions=[replayed(gained=(-0.3, -0.2))], champion=gain(-0.3, -0.2))
     text = Reader(page.html(replace(whole, judgement=turned), {})).text
-    assert "makes searches worse than" in text
+    assert "is worse than a search by early losses alone" in text
     assert "do not measurably earn their place" in text
     assert f"{MINUS}0.250 (95 % interval {MINUS}0.300 to {MINUS}0.200)" in text
 
@@ -429,7 +425,7 @@ def pairs(*gains, family="spectrum"):
 def test_a_gain_is_described_as_its_interval_allows():
     found = [gain(0.1, 0.3), gain(-0.1, 0.5, CELLS), gain(-0.3, -0.1, TASKS), gain(None, None, SCALE)]
     assert pairs(*found) == [
-        "After one epoch, the spectrum beside “curve, measurements” improves the Brier score over trials (by 0.200, 0.100 to "
+        "After one epoch, the spectrum added to “loss, measurements” improves the Brier score over trials (by 0.200, 0.100 to "
         "0.300); it worsens the Brier score on an unseen task (by 0.200, 0.100 to 0.300); it makes no measurable difference to "
         f"the Brier score on an unseen cell (+0.200, {MINUS}0.100 to +0.500)."
     ]
@@ -441,8 +437,8 @@ def test_a_small_gain_is_called_slight_and_many_measurements_improve():
         gain(0.002, 0.004, pair=("hyper-parameters", "hyper-parameters, measurements"), moment=BEFORE), family="measurements"
     )
     assert sentence == (
-        "Before training, measurements beside “hyper-parameters” improve the Brier score over trials (slightly, by 0.003, 0.002 "
-        "to 0.004)."
+        "Before training, measurements added to “hyper-parameters” improve the Brier score over trials (slightly, by 0.003, "
+        "0.002 to 0.004)."
     )
 
 
@@ -451,11 +447,11 @@ def test_what_a_pair_adds_is_the_family_of_the_columns_that_it_has_more(moment):
     known = {
         ("hyper-parameters", "hyper-parameters, proxies"): "zero-cost proxies",
         ("step ratio", "step ratio, spectrum"): "spectrum",
-        ("curve, gradients", "curve, measurements"): "measurements",
+        ("loss", "loss, measurements"): "measurements",
         ("curve", "curve, gradients"): "gradient norms",
         ("loss", "curve"): "learning curve",
-        ("curve, hyper-parameters", "all"): "measurements and spectrum",
-        ("loss", "all"): "learning curve, gradient norms, hyper-parameters, measurements and spectrum",
+        ("loss, hyper-parameters, measurements", "all"): "spectrum",
+        ("loss", "all"): "hyper-parameters, measurements and spectrum",
     }
     for pair in PAIRS[moment]:
         found = findings.added(moment, *pair)
@@ -465,7 +461,7 @@ def test_what_a_pair_adds_is_the_family_of_the_columns_that_it_has_more(moment):
 def test_the_parts_left_out_are_counted_one_by_one_and_of_many_the_ends_are_listed():
     few, many = {"elman": 0.2, "gru": -0.1, "lstm": 0.3}, {f"cell{i}": (i - 10) / 100 for i in range(20)}
     few, many = (said("consistency", findings.Addition(gain(0.1, 0.3, CELLS), "spectrum", g)) for g in (few, many))
-    begin = "After one epoch, on an unseen cell, the spectrum beside “curve, measurements” improves the Brier score of"
+    begin = "After one epoch, on an unseen cell, the spectrum added to “loss, measurements” improves the Brier score of"
     assert few == f"{begin} 2 of 3 cells (elman +0.200, gru {MINUS}0.100, lstm +0.300)."
     assert many.startswith(
         f"{begin} 9 of 20 cells (cell0 {MINUS}0.100, cell1 {MINUS}0.090, cell2 {MINUS}0.080, ..., cell17 +0.07"
@@ -562,7 +558,7 @@ def test_gains_stand_at_their_values_hollow_where_0_is_inside_and_beyond_the_axi
 
 def test_a_line_of_the_searches_is_the_regret_for_at_most_each_cost_to_the_end_of_the_axis():
     titles = ((CELLS, ""), (TASKS, ""), (SCALE, "shift_width"))
-    figure = searches.regret(judged(decisions=[replayed(title=title) for title in titles], served={CELLS: {BEFORE: "all"}}))
+    figure = searches.regret(judged(decisions=[replayed(title=title) for title in titles]))
     assert len(figure.axes) == 3
     for axes in figure.axes:
         (line,) = [one for one in axes.lines if one.get_color() == "#000000"]
@@ -575,12 +571,11 @@ def test_a_line_of_the_searches_is_the_regret_for_at_most_each_cost_to_the_end_o
     assert names == ["random search", "i-Epoch", "before training: predictor", "both: predictor"]
 
 
-def test_hyper_parameters_alone_stand_beside_the_served_set_and_are_the_predictor_where_they_serve():
-    fronts = {name: replayed(inputs=name).fronts for name in ("all", "hyper-parameters")}
-    both = replace(replayed(), fronts=[*fronts["all"], *fronts["hyper-parameters"][2:]])
-    for served, count in (("all", 6), ("hyper-parameters", 4)):
-        found = findings.drawn(judged(served={CELLS: {BEFORE: served}}), both)
-        assert found["both: predictor"].strategy == f"both: {served}, then loss"
+def test_hyper_parameters_alone_stand_beside_the_set_that_screens_and_are_the_predictor_where_they_serve():
+    for screened, volume, count in (("all", 0.8, 6), ("hyper-parameters", 0.9, 4)):
+        plain = replayed(inputs="hyper-parameters", volume=volume)
+        found = findings.drawn(replace(replayed(), fronts=[*replayed().fronts, *plain.fronts[2:]]))
+        assert found["both: predictor"].strategy == f"both: {screened}, then loss"
         assert len(found) == count
         assert set(found) <= set(searches.LOOKS)
 
@@ -757,13 +752,19 @@ def test_the_page_of_the_card_holds_every_number_of_the_card(own_card, tmp_path)
     shown = [table for make in made_of for table in make(found.judgement)] + [tables.served(found.judgement)]
     assert len(shown) == 5 * 3 + 3 + 2 + 4 + 1
     assert all(f"\n\n{table.markdown()}\n" in text for table in shown)
-    for heading in ("One task left out, 5 own trials: one epoch", "Another scale: before training"):
+    for heading in ("One task left out, 5 own trials: one epoch", "Other settings: before training"):
         assert f"### {heading}\n" in text
     assert "| shift_width | 0.61 (0.61) |" in text  # within each shift
     assert "at about 50 % of the cost." in text
     assert "spectra earn their place" in text
     assert "No trial was repeated" in text
     assert "\n\n\n" not in text
+
+
+def test_what_measuring_cost_is_a_median_share_of_the_trainings(own_card, monkeypatch):
+    rows = {"training_seconds": [10.0, 20, 30], "measuring_seconds": [1.0, 4, 3], "spectrum_seconds": [0.5, 2, 9]}
+    monkeypatch.setattr(packaged, "trials", lambda: pd.DataFrame(rows))
+    assert "the median was 10 % of a training for measuring, and 10 % for the whole spectrum" in own_card()
 
 
 def test_the_page_of_a_card_without_searches_and_gains_claims_nothing(own_card, tmp_path):
@@ -773,7 +774,7 @@ def test_the_page_of_a_card_without_searches_and_gains_claims_nothing(own_card, 
     assert "\n\n\n" not in text
 
 
-def test_the_noise_ceiling_and_what_distance_tells_are_printed_where_they_are_known(own_card, monkeypatch):
+def test_the_noise_ceiling_and_the_use_of_the_distance_are_printed_where_they_are_known(own_card, monkeypatch):
     assert "Far from" not in own_card()
     found = packaged.card()
     known = {

@@ -518,7 +518,7 @@ def test_the_predictor_is_registered_once_and_says_that_it_is_no_champion(own_st
     judgement = show_predictor(fitted)
     tracking.sync()
     (version,) = own_store.client.search_model_versions(f"name = '{views.MODEL}'")
-    rival = f'spectra do not measurably earn their place: beside "{judgement.champion.without}", the best set of inputs without'
+    rival = f'spectra do not measurably earn their place. Compared with "{judgement.champion.without}", the be'
     assert version.tags["is_champion"] == "no"
     assert rival in version.description
     assert f'one epoch, one cell left out: "{judgement.served["one cell left out"][EPOCH]}"' in version.description

@@ -1,4 +1,4 @@
-"""What a column of the feature table holds."""
+"""The description of a column of the feature table."""
 
 import math
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the table: its unit, what it holds, and its least and largest possible value."""
+    """The unit and meaning of a column, and its smallest and largest possible value."""
 
     unit: str
     meaning: str

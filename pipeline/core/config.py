@@ -110,7 +110,7 @@ class Success(_Section):
 
 
 class PredictorSettings(_Section):
-    """How the predictor is judged."""
+    """How the predictor is evaluated."""
 
     bootstrap: Annotated[int, Field(ge=100)]
 

@@ -1,4 +1,4 @@
-"""Errors and warnings that a user's input can cause. Each carries one sentence: what was found, where, what would be right."""
+"""Errors and warnings that a user's input can cause. Each has one sentence: what was wrong, where, and what would be right."""
 
 
 class PipelineError(ValueError):
@@ -30,7 +30,7 @@ class TrackingError(PipelineError):
 
 
 def first_line(error: BaseException) -> str:
-    """What another library's error says, in one line; the name of its type if it says nothing."""
+    """The first line of the message of another library's error; the name of its type if there is no message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 

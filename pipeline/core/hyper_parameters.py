@@ -17,7 +17,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-TASKS_OWN = "default"  # a batch size or head that is the task's own
+TASKS_OWN = "default"  # stands for the task's own batch size or head
 
 
 class Range(BaseModel):
@@ -102,7 +102,7 @@ class HyperParameters:
 
 DECLARED: dict[str, Declaration] = {f.name: f.metadata["declaration"] for f in fields(HyperParameters)}
 CATEGORIES = tuple(name for name, d in DECLARED.items() if d.scale == "category")
-CHOICES = {"optimiser": ("adamw", "sgd"), "initialisation": ("uniform", "torch", "orthogonal")}  # of categories that are no files
+CHOICES = {"optimiser": ("adamw", "sgd"), "initialisation": ("uniform", "torch", "orthogonal")}  # of categories without files
 NUMBERS = tuple(name for name, d in DECLARED.items() if d.scale != "category")
 
 

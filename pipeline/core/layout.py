@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-# in the order in which they run
+# In the order in which they run.
 STAGES = ("prepare", "train", "measure", "fixed_points", "features", "predictor", "report")
 
 FEATURES = Path("features/features.parquet")

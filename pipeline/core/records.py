@@ -20,10 +20,10 @@ from .hyper_parameters import HyperParameters, Value
 from .stored import ArrayRecord, JsonRecord
 
 CHECKPOINTS = ("initial", "early", "final")
-MOMENTS = CHECKPOINTS[:2]  # at which a predictor is asked, and measurements are taken
+MOMENTS = CHECKPOINTS[:2]  # at which measurements are taken
 CONSTANT_INPUTS = ("zero", "mean")  # x = 0, and the mean of the inputs that drive the network
 CURVES = ("train_loss", "validation_loss", "validation_metric", "gradient_norm", "gradient_norm_max")
-UPDATES = ("loss", "gradient_norm")  # of each mini-batch, the norm before clipping
+UPDATES = ("loss", "gradient_norm")  # of each mini-batch; the norm is that before clipping
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,8 @@ class Trial:
 
     Attributes:
         task, cell: names of their files.
-        index: place among the trials of this task and cell.
-        draw: place of its hyper-parameters in the draws; trials with the same draw differ in their seed alone.
+        index: number among the trials of this task and cell.
+        draw: number of the draw of its hyper-parameters; trials with the same draw differ only in their seed.
         seed: of the trial's own generator.
         hyper_parameters: as drawn.
         options: the cell's own options that differ from its defaults.
@@ -187,8 +187,8 @@ class TrialResult(ArrayRecord):
         trial: what was trained.
         outcome: what became of it.
         curves: name in CURVES -> (epochs + 1,) float64, entry 0 before training; NaN where not measured.
-        updates: name in UPDATES -> (mini-batches of all epochs,) float32, in their order; NaN where not measured.
-        optimiser: name of a trained parameter -> name of a state -> array, the state of the optimiser at the early checkpoint.
+        updates: name in UPDATES -> (mini-batches of all epochs,) float32, in the order of training; NaN where not measured.
+        optimiser: name of a trained parameter -> name of a state variable of the optimiser -> array, at the early checkpoint.
         weights: checkpoint in CHECKPOINTS -> parameter name -> float32 array. Those of a file are read, and checked,
             each time that a checkpoint is asked for.
     """
@@ -262,9 +262,9 @@ class TrialMeasurements(ArrayRecord):
     """The early measurements of one trial, before training and at the early checkpoint.
 
     Attributes:
-        trial: whose they are.
-        seconds: measurement, a file of `pipeline/measuring` -> mean wall time at one checkpoint.
-        columns: names of the numbers.
+        trial: what was measured.
+        seconds: name of a measurement, a file of `pipeline/measuring` -> mean wall time at one checkpoint.
+        columns: names of the measured numbers.
         values: (2, columns) float64, NaN where not defined.
     """
 
@@ -355,12 +355,12 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is fitted for one set of inputs.
+    """Which models are fitted to one set of inputs.
 
     Attributes:
-        columns: of the set.
+        columns: those of the set.
         score_kind, success_kind: kinds of models.
-        calibration: (a, b); the probability of success is that of logit a + b times the models' logit.
+        calibration: (a, b); the logit of the probability of success is a + b times the logit of the models.
     """
 
     columns: tuple[str, ...]
@@ -371,13 +371,13 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Evidence:
-    """How well one set of inputs answers at one moment for trials that were held out.
+    """How well one set of inputs predicts trials that were held out, at one moment.
 
     Attributes:
         split: how they were held out.
         moment: when the predictor is asked.
         inputs: name of the set.
-        trials: number of answers.
+        trials: number of trials.
         measures: name of a measure -> its estimate.
         by_group: part that was left out -> name of a measure -> its value; empty for the split over trials.
         kinds: kinds of models that were chosen.
@@ -394,12 +394,12 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Gain:
-    """What one set of inputs does better than another, on the same trials; above 0 is better.
+    """How much better one set of inputs predicts than another, on the same trials.
 
     Attributes:
-        split, moment: where and when.
-        without, with_: the two sets.
-        measures: measure -> estimate of the difference, turned so that above 0 is better.
+        split, moment: how the trials were held out, and when the predictor is asked.
+        without, with_: names of the two sets.
+        measures: measure -> estimate of the difference, with the sign for which above 0 is better.
     """
 
     split: str
@@ -415,16 +415,16 @@ class Gain:
 
 @dataclass(frozen=True)
 class Front:
-    """The searches of one strategy that no other of its settings beats in cost and regret.
+    """The Pareto front of one strategy: its searches that no other setting of it beats in both cost and regret.
 
     Attributes:
         strategy: its name.
-        costs: of the searches, in full trainings, rising.
-        regrets: mean over tasks, with intervals that resample tasks, for each cost.
-        at: cost as text -> the least regret for at most that cost.
+        costs: of the searches, in full trainings, in rising order.
+        regrets: of the searches, means over tasks, with intervals that resample tasks.
+        at: cost as text -> the lowest regret for at most that cost.
         hypervolume: share of the plane of log cost and regret that lies above the front.
-        gain: the same less that of i-Epoch.
-        killed: share of the task's best 5 % that the search that costs about 8.3 trainings does not finish.
+        gain: hypervolume minus that of i-Epoch.
+        killed: share of the task's best 5 % of candidates that a search at a cost of about 8.3 does not train to the end.
     """
 
     strategy: str
@@ -441,9 +441,9 @@ class Decision:
     """A study replayed as searches under a budget.
 
     Attributes:
-        title: which trials were searched, and from which the rankings were learned.
+        title: which trials were searched, and which trials the rankings were learned from.
         tasks: number of tasks.
-        candidates: of each search.
+        candidates: number of candidates of each search.
         fronts: of all strategies.
     """
 
@@ -462,16 +462,18 @@ class Judgement(JsonRecord):
     """All evidence about the predictor.
 
     Attributes:
-        evidence: sets of inputs at their moments under every split.
-        gains: what inputs add to others.
-        served: split -> moment -> the set of inputs with the least Brier score, which answers.
+        evidence: that of each set of inputs at each moment under each split.
+        gains: what additional inputs gain.
+        served: split -> moment -> the set of inputs that the predictor uses: the smallest one whose Brier score is at most 2 %
+            above the lowest.
         champion: what the best set with spectra gains over the best one without, after one epoch, on cells left out; None if
             the trials do not define it.
-        volume: hypervolume of the best search by a set with spectra less that of the best by one without, cells left out.
+        volume: hypervolume of the best search by a set with spectra minus that of the best by a set without, on cells left
+            out; None if the trials do not define it.
         decisions: the trials replayed as searches.
-        ceiling: measure -> what a second training with another seed predicts of the first, the noise ceiling; none without
-            repeated draws.
-        outside: AUC of telling answers that are far off from others by the distance to the training trials, by moment.
+        ceiling: measure -> how well the other trainings of a trial, with other seeds, predict it (the noise ceiling); empty
+            without repeated draws.
+        outside: split and moment -> AUC of recognising wrong answers by the distance to the training trials.
     """
 
     evidence: list[Evidence]
@@ -496,14 +498,15 @@ class Judgement(JsonRecord):
 
 @dataclass(frozen=True)
 class Card(JsonRecord):
-    """What a predictor was fitted to, what is fitted, and how good it is.
+    """What a predictor learns from, which models it fits, and how good it is.
 
     Attributes:
-        studies: name of a study -> how many of its trials the predictor learned from or, "shift_" studies, was judged on.
+        studies: name of a study -> how many of its trials, without repeated draws, the predictor learned from or, if the name
+            begins with "shift_", was judged on.
         tasks, cells: of the trials that it learned from.
         threshold: smallest score of a success.
-        recipes: moment -> set of inputs -> what is fitted.
-        own_weights: number of own trials, as text -> their weight beside the others.
+        recipes: moment -> set of inputs -> the models that are fitted.
+        own_weights: number of own trials of a task, as text -> how often each of them counts.
         quantiles: column -> quantiles of the trials that it learned from.
         judgement: the evidence.
         origin: commit, date, device, settings and hash of the table.

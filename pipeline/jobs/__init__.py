@@ -1,1 +1,1 @@
-"""The work of the stages on finished trials, one job per file that is made; and what a study would cost."""
+"""The work of the stages on finished trials, with one job for each file to write; and the cost of a study."""

@@ -24,7 +24,7 @@ from ..training.policies import POLICIES, append, previous
 
 @dataclass(frozen=True)
 class Measurements:
-    """The early measurements of one trial, to be taken.
+    """A job that takes the early measurements of one trial.
 
     Attributes:
         result: file of the trial.
@@ -44,7 +44,7 @@ class Measurements:
 
 
 def jobs(settings: Config, task: str) -> list[Measurements]:
-    """The measurements of all trials of a task; section `device` of params.yaml."""
+    """The measurement jobs of all trials of a task. Reads the section `device` of params.yaml."""
     files = ["jobs/measurements.py", f"tasks/{task}.py", *(f"measuring/{name}.py" for name in measuring.names())]
     code, results, device = code_hash(*files), layout.trials(task), choose_device(settings.device)
     found = []
@@ -59,8 +59,8 @@ def jobs(settings: Config, task: str) -> list[Measurements]:
 def measure(result: TrialResult, data: Path, device: str) -> TrialMeasurements:
     """Take all measurements of a trial's network before training and at the early checkpoint.
 
-    Each sequence starts at the zero state, whatever the trial's policy. What several measurements need is computed once, and
-    its time counts for the first that needs it.
+    Each sequence starts at the zero state, whatever the trial's policy. What several measurements need is computed once; its
+    time counts for the first of them.
     """
     trial = result.trial
     task = _task(data, trial.task, POLICIES[trial.state].sees_targets, trial.input_size, device)
@@ -78,7 +78,7 @@ def measure(result: TrialResult, data: Path, device: str) -> TrialMeasurements:
 
 
 def probe_of(result: TrialResult, moment: str, task: Task, device: str) -> Probe:
-    """A trial's network at a moment, as the measurements look at it."""
+    """A probe of a trial's network at a moment, from which measurements are taken."""
     trial = result.trial
     module = Network.of(trial).init(torch.Generator().manual_seed(trial.seed)).to(device)
     module.load(result.weights[moment])
@@ -89,7 +89,7 @@ def probe_of(result: TrialResult, moment: str, task: Task, device: str) -> Probe
 
 @lru_cache(maxsize=1)
 def _task(path: Path, name: str, sees_targets: bool, input_size: int, device: str) -> Task:
-    """A part of a task's training sequences, encoded, as the networks take them."""
+    """Some of a task's training sequences, encoded as inputs of the networks."""
     data, task = TaskData.load(path), tasks.get(name)
     every_step = heads.get(data.info.head).every_step
     inputs, targets = (torch.from_numpy(a) for a in data.split("train"))

@@ -50,7 +50,7 @@ class Measurement:
 def jobs(settings: Config, task: str) -> list[Measurement]:
     """The measurements of all trials of a task, the largest networks first; sections `device` and `spectrum` of params.yaml.
 
-    The name of a file of spectra tells apart all that could change them: the trial, its weights, settings, device and code.
+    The name of a file of spectra depends on all that could change them: the trial, its weights, settings, device and code.
     """
     chosen, code, results = choose_device(settings.device), code_hash("jobs/spectra.py"), layout.trials(task)
     measurements = []

@@ -1,7 +1,7 @@
-"""Early measurements of a network that is about to be trained, or trained further: one file each; the folder is the registry.
+"""Early measurements of a network before or during its training: one file each; the folder is the registry.
 
-The files hold formulas in NumPy; `base/probe.py` runs the network for them. They need no torch when they are imported, so
-that stages after the measurements start without it.
+The files contain formulas in NumPy; `base/probe.py` runs the network for them. Importing them does not import torch, so that
+later stages start faster.
 """
 
 from functools import cache
@@ -26,5 +26,5 @@ def get(name: str) -> Measurement:
 
 @cache
 def columns() -> dict[str, Column]:
-    """All columns that the measurements give, by their names, in the order of the files."""
+    """The columns of all measurements by name, in the order of the files."""
     return {column: meaning for name in names() for column, meaning in get(name).columns.items()}

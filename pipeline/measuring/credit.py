@@ -18,9 +18,11 @@ class Credit(Measurement):
 
     columns: ClassVar = {
         "credit_mean": Column(
-            "nats", "log growth of the gradient from the last input to that tau steps before, mean over w(tau)"
+            "nats",
+            "log growth of the gradient from the last input back to the input tau steps before it; mean over tau up to tau*, "
+            "weighted by w(tau), how much the target depends on that input",
         ),
-        "credit_least": Column("nats", "the same, the least over the lags that count"),
+        "credit_least": Column("nats", "the same, smallest value over tau up to tau* with w(tau) > 0"),
     }
 
     def measure(self, probe: "Probe") -> dict[str, float]:
@@ -38,10 +40,11 @@ class Credit(Measurement):
 
 
 def profile(gradient: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Gamma(tau), (T,), nats, of gradients (T, B, I) with respect to the inputs; 0 at tau = 0, cut to +-1/2 log TINY.
+    """Gamma(tau), (T,), nats, of gradients (T, B, I) with respect to the inputs; 0 at tau = 0, clipped to +-1/2 log TINY.
 
-    If the last input has no influence at all, the largest gradient takes its place; NaN if none has. Each step is scaled by
-    its own largest number, since squares of what grows or decays over many steps leave the range of float64.
+    If the last input has no influence, the largest gradient is the reference instead of the last; NaN if no input has any.
+    Each step is scaled by its own largest number, since squares of what grows or decays over many steps leave the range of
+    float64.
     """
     steps = gradient[::-1]
     largest = np.abs(steps).max((1, 2)).clip(min=np.finfo(float).tiny)

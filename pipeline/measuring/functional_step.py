@@ -10,17 +10,17 @@ if TYPE_CHECKING:
 
 
 class FunctionalStep(Measurement):
-    """log10 of E|f(theta + eta u) - f(theta)|^2 / Var f: what memory costs in sensitivity."""
+    """log10 of E|f(theta + eta u) - f(theta)|^2 / Var f: the longer the memory, the more sensitive the answers to a step."""
 
     columns: ClassVar = {
         "functional_step": Column(
             "decades",
-            "log10 of the mean square by which one step of the optimiser moves the answers / their variance over sequences",
+            "log10 of the mean squared change of the answers in one step of the optimiser / their variance over sequences",
         )
     }
 
     def measure(self, probe: "Probe") -> dict[str, float]:
-        """The variance is that over sequences, and steps if there is an answer at each, summed over outputs."""
+        """The variance is taken over sequences, and over steps if there is an answer at each, and summed over outputs."""
         before, after = probe.answers_after(0.0), probe.answers_after(probe.learning_rate)
         moved = float((after - before).square().sum(-1).mean())
         variance = float(before.reshape(-1, before.shape[-1]).var(0, correction=0).sum())

@@ -12,12 +12,14 @@ if TYPE_CHECKING:
 
 
 class GradientSignal(Measurement):
-    """log10(B |G|^2 / tr V): squared true gradient against the variance of a mini-batch's, for B sequences per mini-batch."""
+    """log10(B |G|^2 / tr V): the squared norm of the true gradient over the variance of that of a mini-batch of B sequences."""
 
     columns: ClassVar = {
-        "signal": Column("decades", "log10 of the squared norm of the gradient / its variance over mini-batches"),
-        "signal_recurrent": Column("decades", "the same, of the parameters of the recurrent part"),
-        "signal_rest": Column("decades", "the same, of all others"),
+        "signal": Column(
+            "decades", "log10 of the squared norm of the true gradient / the variance of the gradient over mini-batches"
+        ),
+        "signal_recurrent": Column("decades", "the same for the parameters of the recurrent part"),
+        "signal_rest": Column("decades", "the same for all other parameters"),
         "probe_gradient_norm": Column("", "log10 of the norm of the gradient of a batch"),
     }
 
@@ -36,7 +38,8 @@ class GradientSignal(Measurement):
 def signal(small: float, large: float, b: int, B: int) -> float:
     """|G|^2 / tr V of one sequence from the mean squared norms of gradients of b and of B sequences; NaN if both are 0.
 
-    E|g_b|^2 = |G|^2 + tr V / b. An estimate of |G|^2 below a hundredth of its own uncertainty, tr V / B, counts as that.
+    E|g_b|^2 = |G|^2 + tr V / b. The uncertainty of |G|^2 is tr V / B; an estimate below a hundredth of it counts as that
+    hundredth.
     """
     if not (np.isfinite(small) and np.isfinite(large)) or small <= 0:
         return float("nan")

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 class Lags(Measurement):
-    """The lag within which 95 % of the dependence of the target on single inputs lie."""
+    """The lag within which 95 % of the dependence of the target on single inputs lies."""
 
     columns: ClassVar = {
-        "lag_needed": Column("steps", "tau*, the lag within which 95 % of the target's dependence on the inputs lie", 0)
+        "lag_needed": Column("steps", "tau*, the lag within which 95 % of the target's dependence on single inputs lies", 0)
     }
 
     def measure(self, probe: "Probe") -> dict[str, float]:
-        """From w(tau) of the task."""
+        """The lag that w(tau) of the task gives."""
         return {"lag_needed": float(needed(probe.task.lags))}

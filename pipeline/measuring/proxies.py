@@ -1,4 +1,4 @@
-"""Zero-cost proxies of neural architecture search: rivals of the other measurements."""
+"""Zero-cost proxies of neural architecture search, with which the other measurements are compared."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -20,22 +20,22 @@ class Proxies(Measurement):
     columns: ClassVar = {
         "snip": Column("", "log10 of the sum over parameters of abs(gradient x weight) (Lee et al. 2019)"),
         "synflow": Column(
-            "", "log10 of the synaptic flow: the same of the summed answer to ones, with positive weights (Tanaka et al. 2020)"
+            "", "log10 of the synaptic flow: the same for the summed answer to ones, with abs(weights) (Tanaka et al. 2020)"
         ),
         "jacobian_covariance": Column(
-            "", "evenness of the correlations of input gradients between sequences (Mellor et al. 2021)"
+            "", "how much the input gradients of different sequences differ, from their correlations (Mellor et al. 2021)"
         ),
         "activation_distance": Column(
             "",
-            "log determinant of the agreement of sequences on which states exceed the mean, per sequence (Mellor et al. 2021)",
+            "how much sequences differ in which states exceed the mean, a log determinant per sequence (Mellor et al. 2021)",
         ),
         "hidden_covariance": Column(
-            "", "evenness of the correlations of last states between sequences (Serianni and Kalita 2023)"
+            "", "how much the last states of different sequences differ, from their correlations (Serianni and Kalita 2023)"
         ),
     }
 
     def measure(self, probe: "Probe") -> dict[str, float]:
-        """All on the same batch."""
+        """All proxies are computed on the same batch."""
         gradient = probe.input_gradient
         rows = gradient.swapaxes(0, 1).reshape(gradient.shape[1], -1)
         states = probe.states[0][-1][: probe.whole_batch]
@@ -64,7 +64,7 @@ def evenness(rows: Values) -> float:
 
 
 def agreement(codes: NDArray[np.bool_]) -> float:
-    """log det of the share of equal bits between codes (N, bits), / N; codes that are all alike give the least value."""
+    """log det of the matrix of shares of equal bits between codes (N, bits), / N; smallest if all codes are equal."""
     same = (codes[:, None] == codes[None]).mean(-1)
     _, log_determinant = np.linalg.slogdet(same + 1e-5 * np.eye(len(same)))
     return float(log_determinant / len(same))

@@ -1,4 +1,4 @@
-"""What a linear read-out of the states can tell about the target."""
+"""How well a linear read-out of the states predicts the target."""
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,23 +12,23 @@ from .base.measurement import TINY, Measurement, effective_rank
 if TYPE_CHECKING:
     from .base.probe import Probe
 
-STATES = 500  # to learn from, and as many to judge
-PENALTIES = np.logspace(-6, 3, 10)  # of ridge regression, as shares of the mean squared singular value
-ROUNDING = 1e-7  # of states, as a share of their norm
+STATES = 500  # number of states to fit to, and number of others to evaluate on
+PENALTIES = np.logspace(-6, 3, 10)  # of ridge regression, relative to the mean squared singular value
+ROUNDING = 1e-7  # of states, relative to their norm
 Values = NDArray[np.float64]
 
 
 class Readout(Measurement):
-    """Ridge regression from states to targets, judged on states of other sequences."""
+    """Ridge regression from states to targets, evaluated on states of other sequences."""
 
     columns: ClassVar = {
         "readout_score": Column("", "share of the targets' variance that a ridge regression on the states explains", most=1),
-        "readout_gap": Column("", "readout_score less the share of the gap to 0 that the network's loss has closed below chance"),
+        "readout_gap": Column("", "readout_score minus the network's own (1 - loss / chance)"),
         "state_rank": Column("", "effective rank of the states / H", 0, 1),
     }
 
     def measure(self, probe: "Probe") -> dict[str, float]:
-        """The penalty is chosen by leave-one-out errors of the states that are learned from."""
+        """The penalty is chosen by the leave-one-out errors on the states that are fitted to."""
         states, targets = probe.states
         x, y = (_rows(states), _rows(targets)) if probe.task.every_step else (states[-1], targets)
         y = numbers(y, 1)
@@ -44,13 +44,13 @@ class Readout(Measurement):
 
 
 def _rows(values: NDArray[Any]) -> NDArray[Any]:
-    """Up to 2 STATES rows of (T, B, ...), sequence by sequence, so that halves share one sequence at most."""
+    """Up to 2 STATES rows of (T, B, ...), sequence by sequence, so that the two halves share at most one sequence."""
     flat = values.swapaxes(0, 1).reshape(-1, *values.shape[2:])
     return flat[np.linspace(0, len(flat) - 1, min(len(flat), 2 * STATES)).astype(int)]
 
 
 def centred_rank(x: Values) -> float:
-    """Effective rank of rows x (N, S) less their mean; what rounding of float32 alone may make of equal rows counts as 0."""
+    """Effective rank of rows x (N, S) minus their mean; singular values within the rounding of float32 count as 0."""
     values = np.linalg.svd(x - x.mean(0), compute_uv=False)
     return effective_rank(np.where(values > ROUNDING * np.linalg.norm(x), values, 0.0))
 
@@ -58,7 +58,7 @@ def centred_rank(x: Values) -> float:
 def ridge_score(x: Values, y: Values, other_x: Values, other_y: Values) -> float:
     """Share of the variance of other_y (N, O) that ridge regression from x (N, S) to y explains, at least -1; NaN if constant.
 
-    Of PENALTIES the one with the least leave-one-out error is taken: for the fit H y the error is (y - H y) / (1 - diag H).
+    The penalty is that of PENALTIES with the smallest leave-one-out error, (y - H y) / (1 - diag H) for the fit H y.
     """
     if not np.ptp(other_y, axis=0).any():
         return float("nan")

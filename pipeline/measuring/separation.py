@@ -1,4 +1,4 @@
-"""Separation less generalisation (Legenstein and Maass 2007): tells frozen networks from chaotic ones."""
+"""Separation and generalisation (Legenstein and Maass 2007), which distinguish frozen networks from chaotic ones."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,15 +14,15 @@ NOISE = 0.1  # of the copies, as a share of the inputs' standard deviation
 
 
 class Separation(Measurement):
-    """[erank(last states of m sequences) - erank(those of m noisy copies of one)] / min(m, H)."""
+    """Effective rank of the last states of m sequences, and of m noisy copies of one sequence; each / min(m, H)."""
 
     columns: ClassVar = {
-        "separation": Column("", "effective rank of the last states of different sequences / the largest possible", 0, 1),
-        "generalisation": Column("", "the same of noisy copies of one sequence; small is good", 0, 1),
+        "separation": Column("", "effective rank of the last states of different sequences / the largest possible rank", 0, 1),
+        "generalisation": Column("", "the same for noisy copies of one sequence; small is good", 0, 1),
     }
 
     def measure(self, probe: "Probe") -> dict[str, float]:
-        """The effective rank is exp of the entropy of the singular values' shares. Fewer sequences than copies are enough."""
+        """The effective rank is exp of the entropy of the singular values' shares; m is the smaller of the two numbers."""
         different, noisy = probe.states[0][-1], probe.noisy_states(NOISE)
         different, noisy = different[: len(noisy)], noisy[: len(different)]
         largest = min(noisy.shape)

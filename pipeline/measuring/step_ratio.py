@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 class StepRatio(Measurement):
-    """log10(learning rate / a), a the smallest step along the optimiser's update that raises the loss of a mini-batch."""
+    """log10(learning rate / a), where a is the smallest step along the optimiser's update that raises the loss of a batch."""
 
     columns: ClassVar = {
         "step_ratio": Column("decades", "log10(learning rate / smallest step of the optimiser that raises the loss of a batch)"),
         "step_descent": Column(
-            "", "largest fall of the loss of a batch along one step of the optimiser, of any length / chance", 0
+            "", "largest decrease of the loss of a batch in one step of the optimiser, at any learning rate / chance", 0
         ),
     }
 
@@ -37,11 +37,12 @@ class StepRatio(Measurement):
 
 
 def critical(losses: dict[float, float], loss: float) -> float:
-    """The geometric mean of the largest step after which the loss is not above `loss` and of the next one, after which it is.
+    """The geometric mean of the largest step after which the loss is not above `loss` and of the next larger step.
 
-    The outermost step if there are none of one kind. In the search's own order this is where the loss first exceeds `loss`:
-    it ends as soon as one step does and a step FACTOR smaller does not. A step within that range at which the loss is higher
-    all the same, in a narrow bump or by rounding where the loss is flat, is found by chance only, and does not count.
+    If the loss is above `loss` after all steps, it is the smallest step; if after none, the largest. The search is built to
+    find where the loss first exceeds `loss`: it ends as soon as it does so after one step and not after a step FACTOR smaller.
+    A smaller step after which the loss is nevertheless higher, in a narrow bump or by rounding where the loss is flat, is
+    found only by chance and does not count.
     """
     lower = [step for step, after in losses.items() if after <= loss]
     if not lower:

@@ -1,10 +1,8 @@
 """What may be asked of the predictor: one check of numbers and names for all ways of asking."""
 
 import difflib
-import reprlib
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -15,32 +13,11 @@ from pydantic import TypeAdapter, ValidationError
 from ..core import registry
 from ..core.errors import ModuleError
 from ..core.hyper_parameters import CHOICES, DECLARED, NUMBERS, Range, Value
+from ..core.numbers import number, shown
 from .inputs import CATEGORIES, DIVERGED, IDENTITY, LIMITS
 
 OWN = "another"  # a task, cell or head of one's own
 _ALIKE = 0.85  # similarity from which a name that is not known counts as a misspelt one
-
-
-def number(name: str, value: Any, *, least: float = -np.inf) -> float:
-    """A number as a float, also of NumPy or a tensor of no dimension; NaN and infinity pass.
-
-    Raises:
-        ModuleError: it is something else, such as text or a truth value, or below `least`.
-    """
-    plain = value.item() if getattr(value, "ndim", None) == 0 else value
-    if isinstance(plain, bool) or not isinstance(plain, Real):
-        raise ModuleError(f"{name} is {reprlib.repr(value)}; it should be a number")
-    if float(plain) < least:
-        raise ModuleError(f"{name} is {float(plain):g}; it should be at least {least:g}")
-    return float(plain)
-
-
-def count(name: str, value: Any) -> int:
-    """A whole number above 0; ModuleError if it is something else."""
-    plain = number(name, value)
-    if not plain >= 1 or not plain.is_integer():
-        raise ModuleError(f"{name} is {plain:g}; it should be a whole number above 0")
-    return int(plain)
 
 
 def hyper_parameter(name: str, value: Any) -> Value:
@@ -117,12 +94,14 @@ def outcomes(trials: pd.DataFrame, threshold: float) -> tuple[NDArray[np.float64
 
 def _check_columns(columns: pd.Index) -> None:
     inputs = (*LIMITS, *CATEGORIES, *IDENTITY, DIVERGED)
+    if columns.nlevels > 1:
+        raise ModuleError(f"the table has {columns.nlevels} levels of columns; it should have one, a name for each column")
     if columns.has_duplicates:
         raise ModuleError(f"the column {columns[columns.duplicated()][0]!r} is there twice")
-    about = ("trial", "study", "index", "draw", "score", "success", "validation_losses")
+    about = ("trial", "study", "index", "draw", "score", "success", "validation_losses", "early_epoch")
     for column in set(columns) - {*inputs, *about}:
         logarithm = [name for name in (f"log_{column}", f"early_log_{column}") if name in inputs]
-        near = logarithm or difflib.get_close_matches(str(column), inputs, 1, 0.9)
+        near = logarithm or difflib.get_close_matches(str(column).lower(), inputs, 1, 0.9)
         if near and not str(column).endswith("_seconds"):
             raise ModuleError(f"there is no input {column!r}; did you mean {near[0]!r}?")
 
@@ -148,10 +127,11 @@ def _numbers(column: str, values: pd.Series) -> NDArray[np.float64]:
 def _names(column: str, values: pd.Series, learned: Collection[str]) -> list[str | None]:
     """Names as they should be; a task or cell may have any name that does not look like a misspelt one."""
     names = [None if _absent(value) else value for value in values]
+    for name in names:
+        if name is not None and not (isinstance(name, str) and name.strip()):
+            raise ModuleError(f"{column} is {shown(name)}; it should be a name")
     there = [*sorted({*learned, *(CHOICES.get(column) or registry.names(f"{column}s"))} - {OWN}), OWN]
     for name in dict.fromkeys(name for name in names if name is not None and name not in there):
-        if not isinstance(name, str):
-            raise ModuleError(f"{column} is {reprlib.repr(name)}; it should be a name")
         if column not in IDENTITY or difflib.get_close_matches(name.lower(), there, 1, _ALIKE):
             known(column, name, there, others=" for one of your own" if column == "head" else "")
     return names
@@ -160,7 +140,7 @@ def _names(column: str, values: pd.Series, learned: Collection[str]) -> list[str
 def _truths(values: pd.Series) -> list[bool]:
     for row, value in enumerate(values):
         if not (_absent(value) or pd.api.types.is_bool(value)):
-            raise ModuleError(f"{values.name} in row {row} is {reprlib.repr(value)}; it should be True or False")
+            raise ModuleError(f"{values.name} in row {row} is {shown(value)}; it should be True or False")
     return [not _absent(value) and bool(value) for value in values]
 
 

@@ -1,6 +1,7 @@
 """Which set of inputs answers for a network, and on what evidence."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,34 +9,58 @@ import pandas as pd
 
 from ..core.errors import ModuleError
 from ..core.records import Card, Evidence
+from .checks import OWN as OWN_KIND
 from .features import SPECTRUM
-from .folds import CELLS, OWN, TASKS, TRIALS
+from .folds import CELLS, OWN, SCALE, TASKS, TRIALS
 from .inputs import CATEGORIES, DIVERGED, HYPER_PARAMETERS, MOMENTS, RELATIVE_LOSS, SETS
 
 _MOMENTS = ("initial", "early", "change")
 DIVERGENCE = "divergence"  # what an answer is based on if the network has diverged
 
 
-def splits(rows: pd.DataFrame, card: Card, own: Mapping[str, int]) -> pd.Series:
+def splits(rows: pd.DataFrame, card: Card, own: Mapping[str, int], learned: Mapping[str, list[str]]) -> pd.Series:
     """The split whose evidence counts, by row.
 
-    The one over trials where task and cell are those that the predictor learned from, the one without the cell where only
-    the task is; for a task of one's own that with the nearest number of own trials from below, or with none.
+    The one of other settings where a hyper-parameter or size is outside of what the predictor learned from. Otherwise the one
+    over trials where task and cell are those that it learned from, the one without the cell where only the task is; for a
+    task of one's own that with the nearest number of own trials from below, or with none.
 
     Args:
         rows: from `checks.rows`.
         card: of the predictor.
         own: task of one's own -> number of its trials that the predictor learned from.
+        learned: category -> its values in the trials that the predictor learned from.
     """
+    elsewhere = other_settings(rows, card, learned) & (SCALE in card.judgement.served)
     tasks, cells = (rows[c] if c in rows else pd.Series(None, rows.index, dtype=object) for c in ("task", "cell"))
     found = []
-    for task, cell in zip(tasks, cells, strict=True):
+    for task, cell, differs in zip(tasks, cells, elsewhere, strict=True):
         count = max((n for n in OWN if n <= own.get(task, 0)), default=0)
-        if count:
+        if differs:
+            found.append(SCALE)
+        elif count:
             found.append(f"{TASKS}, {count} own trials")
         else:
             found.append(TASKS if task not in card.tasks else CELLS if cell not in card.cells else TRIALS)
     return pd.Series(found, rows.index, dtype=object)
+
+
+def other_settings(rows: pd.DataFrame, card: Card, learned: Mapping[str, list[str]]) -> pd.Series:
+    """Whether a hyper-parameter or size is outside of what the predictor learned from, by row; one of one's own kind is not."""
+    found = pd.Series(False, rows.index)
+    for column in rows.columns.intersection([*HYPER_PARAMETERS]):
+        values = rows[column]
+        if column in CATEGORIES:
+            found |= values.notna() & ~values.isin([*learned[column], OWN_KIND])
+        else:
+            found |= values.map(partial(is_outside, card.quantiles[column]))
+    return found
+
+
+def is_outside(known: Sequence[float], value: float) -> bool:
+    """Whether a number is outside the range of quantiles, by more than the rounding to 32 bits; NaN is not."""
+    slack = 1e-5 * (1 + abs(value))
+    return bool(value < known[0] - slack or value > known[-1] + slack)
 
 
 def sets(rows: pd.DataFrame, card: Card, split: pd.Series) -> pd.DataFrame:
@@ -67,10 +92,10 @@ def known(rows: pd.DataFrame) -> pd.DataFrame:
     gradients, is NaN and counts. Hyper-parameters must all be there.
     """
     there, families = rows.notna(), dict[str, list[str]]()
-    for column in there.columns.difference([*CATEGORIES, DIVERGED]):
+    inputs = dict.fromkeys(column for sets in SETS.values() for columns in sets.values() for column in columns)
+    for column in there.columns.intersection([column for column in inputs if column not in CATEGORIES]):
         families.setdefault(family(column), []).append(column)
     measured = {name: there[columns].any(axis=1) for name, columns in families.items()}
-    inputs = dict.fromkeys(column for sets in SETS.values() for columns in sets.values() for column in columns)
     found = {c: there[c] if c in HYPER_PARAMETERS else measured[family(c)] for c in inputs if c in there}
     return pd.DataFrame(found, index=rows.index, dtype=bool).reindex(columns=list(inputs), fill_value=False)
 

@@ -1,4 +1,4 @@
-"""What replayed searches show: regret against cost, and what early answers gain over the plain ways of searching."""
+"""What replayed searches show: regret against cost, and what early answers gain over plain searches."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -9,18 +9,20 @@ from numpy.typing import NDArray
 
 from ..core.records import Decision, Estimate, Front, finite_or_none
 from .folds import CELLS, OWN, SCALE, TASKS
-from .inputs import BEFORE, EPOCH, WITH_SPECTRA
-from .search import front, hypervolume, pools, regret_at, replay
+from .inputs import BEFORE, EPOCH, SETS, WITH_SPECTRA
+from .search import Ranking, front, hypervolume, pools, regret_at, replay
 
 I_EPOCH = "i-Epoch"
+BOTH = "both: {}, then loss"  # screens by a set of inputs before training, and by the loss after an epoch
 # Sets whose answers rank candidates.
 RANKED = {
     BEFORE: ("hyper-parameters", "measurements", "measurements, spectrum", "hyper-parameters, measurements", "all"),
-    EPOCH: ("curve, hyper-parameters", "curve, measurements", "all"),
+    EPOCH: ("loss, hyper-parameters", "loss, hyper-parameters, measurements", "all"),
 }
 RANGE = (2.0, 20.0)  # full trainings between which hypervolumes are taken: below there is no search, above no regret
 COSTS = (2.0, 3.3, 5.0, 8.3)  # full trainings at which regrets are reported
-SLACK = 1.02  # a search whose cost is within 2 % of these counts as affordable
+SLACK = 0.02  # as for the Brier score: share of what is lost by which a cheaper set may be worse
+NEARLY = 1.02  # a search whose cost is within 2 % of these counts as affordable
 Values = NDArray[np.float64]
 Places = NDArray[np.int64]
 Cube = tuple[Values, Values, Values]
@@ -36,21 +38,14 @@ REPLAYED = {
 }
 
 
-def decisions(answers: pd.DataFrame, trials: pd.DataFrame, *, count: int, seed: int) -> list[Decision]:
-    """The replayed searches of all splits that there are answers for."""
-    found = []
-    for (split, group), title in REPLAYED.items():
-        replayed = _replayed(answers, trials, split, group, seed)
-        if replayed is not None:
-            found.append(decide(replayed, title, count=count, seed=seed))
-    return found
+def replays(answers: pd.DataFrame, trials: pd.DataFrame, seed: int) -> dict[tuple[str, str], pd.DataFrame]:
+    """The searches of all splits, or parts of them, in REPLAYED that there are answers for."""
+    found = {key: _replayed(answers, trials, *key, seed) for key in REPLAYED}
+    return {key: table for key, table in found.items() if table is not None}
 
 
-def volume_gain(answers: pd.DataFrame, trials: pd.DataFrame, *, count: int, seed: int) -> Estimate | None:
-    """Hypervolume of the best search by a set with spectra less that of the best by one without, on cells left out."""
-    replayed = _replayed(answers, trials, CELLS, "", seed, pruners=False)
-    if replayed is None:
-        return None
+def volume_gain(replayed: pd.DataFrame, *, count: int, seed: int) -> Estimate | None:
+    """Hypervolume of the best search by a set with spectra minus that of the best by one without; None if one is missing."""
     tasks = sorted(replayed["task"].unique())
     both = replayed[replayed["strategy"].str.startswith("both: ")]
     cubes = {str(name): _cube(rows, tasks) for name, rows in both.groupby("strategy", sort=False)}
@@ -65,22 +60,20 @@ def volume_gain(answers: pd.DataFrame, trials: pd.DataFrame, *, count: int, seed
     return _estimate(partial(_volume_gain, without, with_), _drawn(tasks, count, seed))
 
 
-def _replayed(
-    answers: pd.DataFrame, trials: pd.DataFrame, split: str, group: str, seed: int, *, pruners: bool = True
-) -> pd.DataFrame | None:
+def _replayed(answers: pd.DataFrame, trials: pd.DataFrame, split: str, group: str, seed: int) -> pd.DataFrame | None:
     """The searches of one split, or of one part of it, in tasks of at least FEWEST candidates; None if there are none."""
     own = answers[answers["split"] == split]
     if group:
         own = own[own["group"] == group]
     if own["variant"].ne("").any():
         own = own[own["variant"] == own["variant"].iloc[0]]
-    sets = {moment: list(own.loc[own["moment"] == moment, "inputs"].unique()) for moment in (BEFORE, EPOCH)}
-    if not sets[BEFORE]:
+    asked = {moment: set(own.loc[own["moment"] == moment, "inputs"]) for moment in RANKED}
+    first, later = ([name for name in RANKED[moment] if name in asked[moment]] for moment in (BEFORE, EPOCH))
+    if not first:
         return None
-    first, later = ([s for s in RANKED[moment] if s in sets[moment]] for moment in (BEFORE, EPOCH))
     found = pools(own, trials[trials["trial"].isin(own["trial"])], first, later)
-    large = [pool for pool in found if len(pool.scores) >= FEWEST and pool.epochs > 1]
-    return replay(large, DRAWS, PRUNER_DRAWS if pruners else 0, seed) if large else None
+    large = [pool for pool in found if len(pool.scores) >= FEWEST and pool.early < pool.epochs]
+    return replay(large, DRAWS, PRUNER_DRAWS, seed) if large else None
 
 
 def family(strategy: str) -> str:
@@ -117,6 +110,23 @@ def decide(replayed: pd.DataFrame, title: str, *, count: int, seed: int) -> Deci
     return Decision(title, len(tasks), int(table["candidates"].max()), fronts)
 
 
+def screened(decision: Decision) -> str | None:
+    """The set of inputs by which to screen candidates before training, if the loss after an epoch decides about the others.
+
+    It is the cheapest set whose searches lose at most SLACK more of the hypervolume than the best; None without such searches.
+    """
+    fronts = {name: decision.of(BOTH.format(name)) for name in RANKED[BEFORE]}
+    lost = {name: 1 - front.hypervolume.value for name, front in fronts.items() if front and front.hypervolume.value is not None}
+    near = [name for name, share in lost.items() if share <= (1 + SLACK) * min(lost.values())]
+    return min(near, key=_price, default=None)
+
+
+def _price(inputs: str) -> tuple[float, int]:
+    """What a set costs: measuring, and then the number of its columns."""
+    columns = SETS[BEFORE][inputs]
+    return Ranking.of(np.zeros(0), columns).before, len(columns)
+
+
 def _drawn(tasks: Sequence[str], count: int, seed: int) -> Places:
     """Places (count, tasks) of bootstrap samples of tasks."""
     return np.random.default_rng(seed).integers(0, len(tasks), (count, len(tasks)))
@@ -137,7 +147,7 @@ def _edge(cube: Cube, places: Places) -> Values:
 
 def _regret(cube: Cube, cost: float, places: Places) -> float:
     """The least regret for about a cost, which for some strategies differs a little between tasks."""
-    return regret_at(cost * SLACK, _edge(cube, places))
+    return regret_at(cost * NEARLY, _edge(cube, places))
 
 
 def _volume(cube: Cube, places: Places) -> float:

@@ -17,7 +17,7 @@ from .inputs import BEFORE, EIGHTH, EPOCH, MOMENTS, SETS, WITH_SPECTRA
 from .measures import MEASURES, Answers, Values, estimate, weights
 from .outside import outside
 
-# Moment -> the simplest rival that a user has for nothing.
+# Moment -> the simplest set of inputs, which costs a user nothing: the rival of the others.
 RIVALS = {BEFORE: "hyper-parameters", EIGHTH: "loss", EPOCH: "loss"}
 # Pairs of sets that differ in one family of inputs.
 PAIRS: Mapping[str, Sequence[tuple[str, str]]] = {
@@ -30,19 +30,23 @@ PAIRS: Mapping[str, Sequence[tuple[str, str]]] = {
         ("hyper-parameters, measurements", "all"),
     ),
     EIGHTH: (
-        ("loss", "curve, hyper-parameters"),
-        ("curve, gradients", "curve, measurements"),
-        ("curve, measurements", "curve, measurements, spectrum"),
+        ("loss", "curve"),
+        ("curve", "curve, gradients"),
+        ("loss", "loss, hyper-parameters"),
+        ("loss", "loss, measurements"),
+        ("loss, measurements", "loss, measurements, spectrum"),
+        ("loss, hyper-parameters, measurements", "all"),
         ("loss", "all"),
     ),
     EPOCH: (
         ("loss", "curve"),
         ("curve", "curve, gradients"),
-        ("loss", "curve, hyper-parameters"),
-        ("curve, gradients", "curve, measurements"),
-        ("curve, gradients", "curve, spectrum"),
-        ("curve, measurements", "curve, measurements, spectrum"),
-        ("curve, hyper-parameters", "all"),
+        ("loss", "loss, hyper-parameters"),
+        ("loss", "loss, measurements"),
+        ("loss", "loss, spectrum"),
+        ("loss, measurements", "loss, measurements, spectrum"),
+        ("loss, hyper-parameters", "loss, hyper-parameters, measurements"),
+        ("loss, hyper-parameters, measurements", "all"),
         ("loss", "all"),
     ),
 }
@@ -126,14 +130,15 @@ def judgement(table: pd.DataFrame, trials: pd.DataFrame, *, count: int, seed: in
     gains = sorted(execution.run(_gained, compared, on), key=lambda g: places[g.split, g.moment, g.with_])
     plain, spectral = (_best(found, CELLS, EPOCH, spectra) for spectra in (False, True))
     rivals = None if plain is None or spectral is None else (groups[CELLS, EPOCH, plain], groups[CELLS, EPOCH, spectral])
-    decisions = decision.decisions(table, trials, count=count, seed=seed)
+    replays = decision.replays(table, trials, seed)
+    known = replays.get((CELLS, ""))
     return Judgement(
         evidence=found,
         gains=gains,
         served=served_sets(found),
         champion=gain(*rivals, count, seed) if rivals else None,
-        volume=decision.volume_gain(table, trials, count=count, seed=seed),
-        decisions=decisions,
+        volume=None if known is None else decision.volume_gain(known, count=count, seed=seed),
+        decisions=[decision.decide(rows, decision.REPLAYED[key], count=count, seed=seed) for key, rows in replays.items()],
         ceiling=ceiling(trials, count, seed),
         outside=outside(table, trials, count=count, seed=seed),
     )
@@ -146,7 +151,7 @@ def _best(found: Sequence[Evidence], split: str, moment: str, spectra: bool) -> 
 
 
 def ceiling(trials: pd.DataFrame, count: int, seed: int) -> dict[str, Estimate]:
-    """What the mean of a trial's repetitions with other seeds tells of it: no predictor can be expected to do better.
+    """How well the mean of a trial's repetitions with other seeds predicts it: no predictor can be expected to do better.
 
     The probability is the share of successes among the others, (successes + 1/2) / (others + 1).
     """
@@ -285,6 +290,7 @@ def verdict(judgement: Judgement) -> str:
     words = "earn their place" if judgement.is_champion else "do not measurably earn their place"
     searches = f"; the hypervolume of searches changes by {gain_text(volume)}" if volume is not None else ""
     return (
-        f'On cells left out, after {best.moment}, spectra {words}: beside "{best.without}", the best set of inputs without them, '
-        f'the Brier score of "{best.with_}" gains {gain_text(best.measures["brier"])}{searches}; above 0 is better.'
+        f'On cells left out, after {best.moment}, spectra {words}. Compared with "{best.without}", the best set of inputs '
+        f'without them, "{best.with_}" improves the Brier score by {gain_text(best.measures["brier"])}{searches}; above 0 is '
+        "better."
     )

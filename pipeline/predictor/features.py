@@ -17,12 +17,13 @@ from ..core.records import CHECKPOINTS, MOMENTS, TrialMeasurements, TrialResult,
 from ..core.tables import Table
 from ..measuring import columns as measured_columns
 from ..measuring.base.curve import COLUMNS as CURVE_COLUMNS
-from ..measuring.base.curve import curve
+from ..measuring.base.curve import curve, eighth_of
 from .success import final_losses, scores
 
 FLOOR = -20.0  # nats per step; exponents of a sequence below it, -inf too, count as this
 NEAR_ZERO = 0.05  # nats per step
 QUANTILES = (5, 25, 50, 75, 95)
+LEADING = 8  # largest exponents that the predictor uses; the others differ more between cells than between good and bad trials
 RANKS = 32  # points of the grid on which spectra of all sizes are compared whole
 
 
@@ -34,7 +35,7 @@ IDENTITY = {
         "", "the cell's own options that differ from its defaults, such as `leak=0.3`; the predictor does not see them"
     ),
     "index": Column("", "the trial's place in its sweep"),
-    "draw": Column("", "the same of its hyper-parameters; trials with the same draw differ in their seed alone"),
+    "draw": Column("", "number of the draw of its hyper-parameters; trials with the same draw differ only in their seed"),
     "checkpoint": Column("", "initial, early or final"),
     "epoch": Column("epochs", "epochs trained at the checkpoint"),
 }
@@ -76,6 +77,10 @@ SPECTRUM = {
     "growth_over_sequence": Column("nats", "exponent_1 x T: log growth of a perturbation over a training sequence"),
     "growth_over_lag": Column("nats", "exponent_1 x tau*, the lag that the task needs, at least 1"),
     "share_remembering_lag": Column("", "share of exponents above -1 / tau*", 0, 1),
+    "leading_mean": Column("nats/step", f"mean of the {LEADING} largest exponents, or of all if there are fewer"),
+    "leading_positive_sum": Column("nats/step", "sum of the positive ones among them", 0),
+    "leading_remembering": Column("", "share of them above -1 / T", 0, 1),
+    "leading_remembering_lag": Column("", "share of them above -1 / tau*", 0, 1),
     "spread_over_sequences": Column("nats/step", "standard deviation of exponent_1 between driving sequences", 0),
     "standard_error": Column("nats/step", "of exponent_1; empty if that is -inf", 0),
     "lost_count": Column(
@@ -93,6 +98,11 @@ CHANGE = {
     )
     for name, column in SPECTRUM.items()
 }
+# Features that a truncated spectrum defines, too, if it has LEADING exponents.
+OF_LARGEST = {
+    "exponent_1", "exponent_2", "exponent_3", "growth_over_sequence", "growth_over_lag", "leading_mean", "leading_positive_sum",
+    "leading_remembering", "leading_remembering_lag", "spread_over_sequences", "standard_error", "diverged_share",
+}  # fmt: skip
 WHOLE = {
     f"rank_{i + 1:02d}": Column(
         "nats/step", f"exponent at the relative rank {i} / {RANKS - 1}: {i / (RANKS - 1):.0%} lie above it"
@@ -173,7 +183,7 @@ def spectrum_features(
     exponents = np.sort(means)[::-1]
     size = len(exponents)
     dimension = kaplan_yorke_dimension(exponents.tolist())
-    first = floored[:, np.argmax(means)]
+    first, leading = floored[:, np.argmax(means)], exponents[:LEADING]
     return {
         **{f"exponent_{i + 1}": float(exponents[min(i, size - 1)]) for i in range(3)},
         "exponents_mean": float(exponents.mean()),
@@ -187,6 +197,10 @@ def spectrum_features(
         "growth_over_sequence": float(exponents[0] * steps),
         "growth_over_lag": float(exponents[0] * lag),
         "share_remembering_lag": float((exponents > -1 / lag).mean()),
+        "leading_mean": float(leading.mean()),
+        "leading_positive_sum": float(leading.clip(min=0).sum()),
+        "leading_remembering": float((leading > -1 / steps).mean()),
+        "leading_remembering_lag": float((leading > -1 / lag).mean()),
         "spread_over_sequences": float(first.std(ddof=1)) if len(first) > 1 else 0.0,
         "standard_error": float(standard_error),
         "lost_count": float(lost.sum()),
@@ -248,9 +262,9 @@ def documentation() -> str:
 _ABOUT_INPUTS = (
     "`rnn_stability.trial_inputs(table)` turns this table into one row per trial with the columns that the predictor and the",
     "registered model take; `rnn_stability.network_inputs(...)` gives the same columns for a network of your own. NAME stands",
-    "for a column above. The predictor can be asked before training, after an eighth of an epoch and after one epoch; it answers",
-    "each row at the latest of these moments that the row suffices for, from the set of inputs with the best evidence among",
-    "those whose columns are all there. An empty cell (NaN) means that something was not measured, or is not defined.",
+    "for a column above. The predictor can be asked before training, after an eighth of an epoch and after one epoch. For each",
+    "row, it uses the set of inputs with the best evidence among those whose columns are all given, at the moment for which",
+    "this evidence is best. An empty cell (NaN) means that something was not measured, or is not defined.",
 )
 
 
@@ -262,7 +276,7 @@ def _inputs() -> dict[str, str]:
 
     scales = {scale: [n for n, d in DECLARED.items() if d.scale == scale] for scale in ("category", "log", "linear")}
     return {
-        written(["task", "cell"]): "in no set of inputs; they decide which evidence counts, and which own trials",
+        written(["task", "cell"]): "not used as inputs; they decide which evidence and which own trials apply",
         written(scales["category"]): "as above",
         "`log_NAME`": f"decimal logarithm of {written([*scales['log'], 'parameter_count', 'steps', 'updates'])}",
         written(scales["linear"]): "as above",
@@ -309,12 +323,6 @@ def _rows(
         spectrum_features(exponents, errors[0], trial.steps, early["initial"]["lag_needed"])
         for exponents, errors in zip(spectra.exponents, spectra.standard_error, strict=True)
     ]
-    curves = _curves(result)
-    seconds = {
-        "training_seconds": result.outcome.seconds,
-        "measuring_seconds": sum(measurements.seconds.values()),
-        "spectrum_seconds": spectra.seconds / len(CHECKPOINTS),
-    }
     wholes = [whole_spectrum(exponents) for exponents in spectra.exponents]
     rows = []
     for checkpoint, spectrum, whole in zip(CHECKPOINTS, features, wholes, strict=True):
@@ -328,13 +336,14 @@ def _rows(
             | {"relative_loss": result.curves["validation_loss"][epoch] / trial.chance}
             | {name: result.curves[name][epoch] for name in ("gradient_norm", "gradient_norm_max")}
             | early.get(checkpoint, dict.fromkeys(MEASURED, math.nan))
-            | curves
+            | _curves(result)
             | {"sequences": spectra.exponents.shape[1], "counted_steps": spectra.settings.steps}
             | spectrum
             | {f"change_{name}": value - features[0][name] for name, value in spectrum.items()}
             | whole
             | outcome
-            | seconds
+            | {"training_seconds": result.outcome.seconds, "measuring_seconds": sum(measurements.seconds.values())}
+            | {"spectrum_seconds": spectra.seconds / len(CHECKPOINTS)}
         )
     return rows
 
@@ -343,7 +352,7 @@ def _curves(result: TrialResult) -> dict[str, float]:
     """The columns CURVE."""
     trial, losses, norms = result.trial, result.updates["loss"], result.updates["gradient_norm"]
     epoch = len(losses) // trial.epochs
-    ends = {"eighth": max(2, epoch // 8), "epoch": epoch * trial.early_epoch}
+    ends = {"eighth": eighth_of(epoch), "epoch": epoch * trial.early_epoch}
     curves = {stretch: curve(losses[:end], norms[:end], trial.chance, len(losses)) for stretch, end in ends.items()}
     return {f"{stretch}_{name}": value for stretch, found in curves.items() for name, value in found.items()}
 

@@ -11,7 +11,7 @@ from ..core.records import Recipe
 from . import model
 from .inputs import DIVERGED, EPOCH, SETS
 
-TRIALS, CELLS, TASKS, SCALE = "over trials", "one cell left out", "one task left out", "another scale"
+TRIALS, CELLS, TASKS, SCALE = "over trials", "one cell left out", "one task left out", "other settings"
 OWN = (5, 10, 20, 40)  # trials of a task left out that are known after all
 SPLITS = (TRIALS, CELLS, TASKS, *(f"{TASKS}, {count} own trials" for count in OWN), SCALE)
 WEIGHTS = (1, 4, 16)  # how often an own trial counts beside the others
@@ -27,6 +27,7 @@ class Fold:
 
     Attributes:
         split, moment, inputs: names.
+        columns: of the set of inputs.
         group: name of the part that is left out.
         train, test: rows of trials.
         groups: of the training rows, left out together where kinds are chosen and calibrated.
@@ -38,6 +39,7 @@ class Fold:
     split: str
     moment: str
     inputs: str
+    columns: Sequence[str]
     group: str
     train: pd.DataFrame
     test: pd.DataFrame
@@ -62,11 +64,13 @@ class Part:
         """The fits of sets, by moment; with their recipes, by moment and set, if these are known."""
         for moment, names in sets.items():
             for name in names:
-                columns = [*dict.fromkeys([*SETS[moment][name], *_ABOUT, DIVERGED])]
+                inputs = SETS[moment][name]
+                columns = [*dict.fromkeys([*inputs, *_ABOUT, DIVERGED])]
                 yield Fold(
                     split=self.split,
                     moment=moment,
                     inputs=name,
+                    columns=inputs,
                     group=self.group,
                     train=self.train[columns],
                     test=self.test[columns],
@@ -84,8 +88,7 @@ def answer(fold: Fold) -> tuple[pd.DataFrame, Recipe]:
         A table with the columns trial, task, cell, score, success, split, moment, inputs, group, variant, expected_score,
         probability_of_success, score_kind, success_kind; and what was fitted.
     """
-    columns = SETS[fold.moment][fold.inputs]
-    recipe = fold.recipe or model.choose(fold.train, columns, fold.groups, seed=fold.seed)
+    recipe = fold.recipe or model.choose(fold.train, fold.columns, fold.groups, seed=fold.seed)
     expected, probability = model.fit(fold.train, recipe).answer(fold.test)
     if fold.moment == EPOCH:  # a training that has diverged has failed
         gone = fold.test[DIVERGED].to_numpy(bool)

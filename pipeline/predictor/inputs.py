@@ -17,7 +17,6 @@ MOMENTS = ("before training", "an eighth of an epoch", "one epoch")  # at which 
 BEFORE, EIGHTH, EPOCH = MOMENTS
 IDENTITY = ("task", "cell")
 CATEGORIES = hyper_parameters.CATEGORIES
-LAG = "lag_needed"
 DIVERGED = "already_diverged"  # in no set: such a network has failed, and no model is asked
 OUTCOME = ("score", "success")
 
@@ -42,14 +41,14 @@ _PROXIES = (
     "probe_gradient_norm", "snip", "synflow", "jacobian_covariance", "activation_distance", "hidden_covariance",
 )  # fmt: skip
 _SPECTRAL = (
-    "growth_over_lag", "growth_over_sequence", "share_remembering_lag", "share_remembering", "exponents_mean", "positive_sum",
-    "spread_over_sequences",
+    "growth_over_lag", "growth_over_sequence", "leading_remembering_lag", "leading_remembering", "leading_mean",
+    "leading_positive_sum", "spread_over_sequences",
 )  # fmt: skip
 STEP, F, SPECTRAL = _at("initial", *_STEP), _at("initial", *_MEASURED), _at("initial", *_SPECTRAL)
 PROXIES = _at("initial", *_PROXIES)
 EARLY_F = (*_at("early", *_MEASURED, "readout_gap"), "change_step_ratio")
 EARLY_SPECTRAL = (*_at("early", *_SPECTRAL), "change_growth_over_lag")
-RELATIVE_LOSS = "early_log_relative_loss"
+LOSS_EIGHTH, RELATIVE_LOSS = "eighth_last", "early_log_relative_loss"
 CURVE_EIGHTH = tuple(name for name in CURVE if name.startswith("eighth_") and "gradient" not in name)
 GRADIENTS_EIGHTH = tuple(name for name in CURVE if name.startswith("eighth_gradient"))
 CURVE_EPOCH = (RELATIVE_LOSS, *(name for name in CURVE if name.startswith("epoch_") and "gradient" not in name))
@@ -73,13 +72,14 @@ SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "all": (*HYPER_PARAMETERS, *F, *SPECTRAL),
     },
     EIGHTH: {
-        "loss": ("eighth_last",),
+        "loss": (LOSS_EIGHTH,),
         "curve": CURVE_EIGHTH,
         "curve, gradients": (*CURVE_EIGHTH, *GRADIENTS_EIGHTH),
-        "curve, hyper-parameters": (*CURVE_EIGHTH, *GRADIENTS_EIGHTH, *HYPER_PARAMETERS),
-        "curve, measurements": (*CURVE_EIGHTH, *GRADIENTS_EIGHTH, *F),
-        "curve, measurements, spectrum": (*CURVE_EIGHTH, *GRADIENTS_EIGHTH, *F, *SPECTRAL),
-        "all": (*CURVE_EIGHTH, *GRADIENTS_EIGHTH, *HYPER_PARAMETERS, *F, *SPECTRAL),
+        "loss, hyper-parameters": (LOSS_EIGHTH, *HYPER_PARAMETERS),
+        "loss, measurements": (LOSS_EIGHTH, *F),
+        "loss, measurements, spectrum": (LOSS_EIGHTH, *F, *SPECTRAL),
+        "loss, hyper-parameters, measurements": (LOSS_EIGHTH, *HYPER_PARAMETERS, *F),
+        "all": (LOSS_EIGHTH, *HYPER_PARAMETERS, *F, *SPECTRAL),
     },
     EPOCH: {
         "loss": (RELATIVE_LOSS,),
@@ -88,11 +88,12 @@ SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "gradients": GRADIENTS_EPOCH,
         "curve": CURVE_EPOCH,
         "curve, gradients": (*CURVE_EPOCH, *GRADIENTS_EPOCH),
-        "curve, hyper-parameters": (*CURVE_EPOCH, *GRADIENTS_EPOCH, *HYPER_PARAMETERS),
-        "curve, measurements": (*CURVE_EPOCH, *GRADIENTS_EPOCH, *EARLY_F),
-        "curve, spectrum": (*CURVE_EPOCH, *GRADIENTS_EPOCH, *EARLY_SPECTRAL),
-        "curve, measurements, spectrum": (*CURVE_EPOCH, *GRADIENTS_EPOCH, *EARLY_F, *EARLY_SPECTRAL),
-        "all": (*CURVE_EPOCH, *GRADIENTS_EPOCH, *HYPER_PARAMETERS, *EARLY_F, *EARLY_SPECTRAL),
+        "loss, hyper-parameters": (RELATIVE_LOSS, *HYPER_PARAMETERS),
+        "loss, measurements": (RELATIVE_LOSS, *EARLY_F),
+        "loss, spectrum": (RELATIVE_LOSS, *EARLY_SPECTRAL),
+        "loss, measurements, spectrum": (RELATIVE_LOSS, *EARLY_F, *EARLY_SPECTRAL),
+        "loss, hyper-parameters, measurements": (RELATIVE_LOSS, *HYPER_PARAMETERS, *EARLY_F),
+        "all": (RELATIVE_LOSS, *HYPER_PARAMETERS, *EARLY_F, *EARLY_SPECTRAL),
     },
 }
 WITH_SPECTRA = tuple(
@@ -112,21 +113,27 @@ def trial_inputs(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per trial, in the order of the table: all columns of SETS, task, cell, MEASUREMENT and `already_diverged`, and
-        besides, for judging, trial, index, draw, score, success, validation_losses and times.
+        besides, for judging, trial, index, draw, score, success, validation_losses, early_epoch and times.
 
     Raises:
-        ModuleError: a column of the feature table is missing.
+        ModuleError: a column of the feature table is missing, or the rows of a trial are not all there.
     """
+    if not isinstance(table, pd.DataFrame):
+        raise ModuleError(f"the feature table is a {type(table).__name__}; it should be a pandas.DataFrame")
     missing = [name for group in GROUPS.values() for name in group if name not in table]
     if missing:
         raise ModuleError(f"the feature table lacks the column {missing[0]!r}; docs/features.md lists all columns")
     initial = table[table["checkpoint"] == "initial"].reset_index(drop=True)
     early = table[table["checkpoint"] == "early"].reset_index(drop=True)
+    if not initial["trial"].equals(early["trial"]):
+        raise ModuleError("the feature table should hold an initial and an early row of each trial, in the same order")
     columns = {name: initial[name] for name in (*_NOT_INPUTS, *IDENTITY, *CATEGORIES, *OUTCOME, *MEASUREMENT)}
+    columns["early_epoch"] = early["epoch"].astype(float)
     columns |= {input_name(name): scaled(name, initial[name]) for name in NUMBERS}
     columns |= {f"log_{name}": log10(initial[name]) for name in ("parameter_count", "steps", "updates")}
     columns |= {RELATIVE_LOSS: log10(early["relative_loss"])}
-    columns |= {f"{when}_{name}": rows[name] for when, rows in _moments(initial, early) for name in (*MEASURED, *SPECTRUM)}
+    moments = (("initial", initial), ("early", early))
+    columns |= {f"{when}_{name}": rows[name] for when, rows in moments for name in (*MEASURED, *SPECTRUM)}
     columns |= {name: early[name] for name in (*CHANGE, *CURVE)}
     columns |= {"change_step_ratio": early["step_ratio"] - initial["step_ratio"]}
     finite = np.isfinite(early[list(PROGRESS)].to_numpy(float)).all(axis=1)
@@ -137,10 +144,6 @@ def trial_inputs(table: pd.DataFrame) -> pd.DataFrame:
 def _defined(values: pd.Series) -> pd.Series:
     """What is infinite is not defined."""
     return values.where(np.isfinite(values)) if values.dtype.kind == "f" else values
-
-
-def _moments(initial: pd.DataFrame, early: pd.DataFrame) -> tuple[tuple[str, pd.DataFrame], ...]:
-    return ("initial", initial), ("early", early)
 
 
 def scaled(hyper_parameter: str, values: pd.Series) -> pd.Series:

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 from datetime import UTC, datetime
 
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # read when NumPy loads; workers inherit it
@@ -21,35 +20,19 @@ from .inputs import BEFORE, EPOCH, SETS
 SEED, SAMPLES, THRESHOLD = 2026, 500, 0.8
 OWN_SETS = {
     BEFORE: ["hyper-parameters", "hyper-parameters, measurements", "all"],
-    EPOCH: ["loss", "curve, hyper-parameters", "all"],
+    EPOCH: ["loss", "loss, hyper-parameters", "all"],
 }
 
 
 def judge(rows: pd.DataFrame, on: execution.Executor, *, samples: int = SAMPLES) -> Card:
     """The card of trials with their studies: all sets of inputs under all splits, and what is fitted to all of them."""
-    begin = time.time()
-    own, shifts = packaged.learned_from(rows), packaged.shifted(rows)
-    every = {moment: list(sets) for moment, sets in SETS.items()}
-
-    def note(words: str) -> None:
-        sys.stderr.write(f"{words}: {time.time() - begin:.0f} s\n")
-
-    all_parts = [*parts(own, own.iloc[:0], SEED), *([scale_part(own, shifts)] if len(shifts) else [])]
-    found, recipes = evidence.answers([fold for part in all_parts for fold in part.folds(every, SEED)], on)
-    shift = found["split"] == SCALE
-    found.loc[shift, "group"] = found.loc[shift, "trial"].map(dict(zip(shifts["trial"], shifts["study"], strict=True)))
-    note("cells, tasks and other sizes left out")
-    known = evidence.own_folds(own_parts(own, SEED), recipes, OWN_SETS, SEED)
-    with_own, _ = evidence.answers(known, on)
-    note("tasks left out but for some trials")
-    weights = evidence.chosen_weights(with_own)
-    table = evidence.best_weights(pd.concat([found, with_own], ignore_index=True))
+    own = packaged.learned_from(rows)
+    table, weights = _answers(own, packaged.shifted(rows), on)
     judgement = evidence.judgement(table, rows, count=samples, seed=SEED, on=on)
-    note("measures and searches")
     chosen = dict(execution.run(_choose, [(own, moment, name) for moment in SETS for name in SETS[moment]], on))
     commit, changed = git_state()
     return Card(
-        studies=dict(packaged.studies(rows)),
+        studies=packaged.studies(rows),
         tasks=sorted(own["task"].unique()),
         cells=sorted(own["cell"].unique()),
         threshold=THRESHOLD,
@@ -65,6 +48,18 @@ def judge(rows: pd.DataFrame, on: execution.Executor, *, samples: int = SAMPLES)
             "samples": samples,
         },
     )
+
+
+def _answers(own: pd.DataFrame, shifts: pd.DataFrame, on: execution.Executor) -> tuple[pd.DataFrame, dict[str, float]]:
+    """The answers under all splits, and the weight of own trials by their number."""
+    every = {moment: list(sets) for moment, sets in SETS.items()}
+    left_out = [*parts(own, own.iloc[:0], SEED), *([scale_part(own, shifts)] if len(shifts) else [])]
+    found, recipes = evidence.answers([fold for part in left_out for fold in part.folds(every, SEED)], on)
+    shift = found["split"] == SCALE
+    found.loc[shift, "group"] = found.loc[shift, "trial"].map(dict(zip(shifts["trial"], shifts["study"], strict=True)))
+    with_own, _ = evidence.answers(evidence.own_folds(own_parts(own, SEED), recipes, OWN_SETS, SEED), on)
+    table = evidence.best_weights(pd.concat([found, with_own], ignore_index=True))
+    return table, evidence.chosen_weights(with_own)
 
 
 def _choose(job: tuple[pd.DataFrame, str, str]) -> tuple[Key, Recipe]:

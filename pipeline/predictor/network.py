@@ -1,8 +1,8 @@
 """The inputs of the predictor for a user's own network."""
 
 import math
-import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AnySet
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from ..core.errors import ModuleError
 from ..core.hyper_parameters import DECLARED, Value
+from ..core.numbers import count, number, shown
 from ..measuring import columns as measured_columns
-from ..measuring.base.curve import curve
+from ..measuring.base.curve import curve, eighth_of
 from . import checks
-from .features import spectrum_features
+from .features import LEADING, OF_LARGEST, spectrum_features
 from .inputs import DIVERGED, RELATIVE_LOSS, input_name, log10, scaled
 
 if TYPE_CHECKING:  # torch takes a second to import, and a served model has none
@@ -29,7 +30,6 @@ _ARGUMENTS = (
     "updates_per_epoch", "relative_loss", "task", "cell", "parameter_count", *DECLARED,
 )  # fmt: skip
 Values = NDArray[np.float64]
-EIGHTH = 8  # part of an epoch after which the predictor can first be asked
 
 
 def network_inputs(
@@ -58,7 +58,7 @@ def network_inputs(
 
     Args:
         steps: length of a training sequence.
-        spectrum: the network's spectrum now, with all its exponents.
+        spectrum: the network's spectrum now, with at least its 8 largest exponents; 2 sequences of 20 steps after 10 are enough.
         initial: the same before training, if it has been trained since; both count after an epoch, before that this one alone.
         measurements: from `early_measurements`, of now.
         initial_measurements: the same before training, if it has been trained since.
@@ -80,14 +80,19 @@ def network_inputs(
             would be of no use without another.
     """
     check_names(hyper_parameters)
-    length, diverged = checks.count("steps", steps), False
+    length, diverged = count("steps", steps), False
     columns: dict[str, Any] = {name: value for name, value in (("task", task), ("cell", cell)) if value is not None}
+    for name, value in columns.items():
+        if not isinstance(value, str):
+            raise ModuleError(f"{name} is {shown(value)}; it should be a name")
     check_whole(initial=initial, spectrum=spectrum)
     trained = begun(losses=losses, relative_loss=relative_loss, initial=initial, initial_measurements=initial_measurements)
     taken = _measurement_columns(measurements, initial_measurements, trained=trained)
+    if (lag := taken.get("initial_lag_needed", 0)) >= length:
+        raise ModuleError(f"lag_needed of the measurements is {lag:g}; it should be less than steps, which is {length}")
     for part, gone in (
         _spectrum_columns(spectrum, initial, length, taken.get("initial_lag_needed"), trained=trained),
-        (taken, False),
+        (taken, _undefined(measurements) or _undefined(initial_measurements)),
         _loss_columns(relative_loss),
         _curve_columns(losses, gradient_norms, chance=chance, updates=updates, updates_per_epoch=updates_per_epoch),
     ):
@@ -117,21 +122,20 @@ def check_names(arguments: Iterable[str], *others: str) -> None:
 
 
 def check_whole(**spectra: Any) -> None:
-    """Refuse what is no spectrum, or a truncated one; None is what is not given."""
+    """Refuse what is no spectrum, or one that lacks exponents that the sets of inputs use; None is what is not given."""
     from ..spectrum import Spectrum
 
     for name, spectrum in spectra.items():
         if not isinstance(spectrum, Spectrum | None):
             raise ModuleError(f"{name}= is a {type(spectrum).__name__}; it should be a Spectrum, as lyapunov_spectrum returns it")
-        if spectrum is not None and spectrum.per_sequence.shape[1] < spectrum.state_size:
+        if spectrum is not None and (found := spectrum.per_sequence.shape[1]) < (least := min(LEADING, spectrum.state_size)):
             raise ModuleError(
-                f"{name}= has {spectrum.per_sequence.shape[1]} of {spectrum.state_size} exponents; every set of inputs needs the "
-                "whole spectrum: measure it without count="
+                f"{name}= has {found} of {spectrum.state_size} exponents; the sets of inputs use {least}: count={least}"
             )
 
 
 def measured(model: Any) -> dict[str, Any]:
-    """What can be read from a module: its cell, size, scale of recurrent weights and number of parameters.
+    """What can be read from a module: its cell, size, scale of recurrent weights and number of trained parameters.
 
     Empty for a function or a module without weights.
     """
@@ -143,9 +147,9 @@ def measured(model: Any) -> dict[str, Any]:
     scale = float(recurrent[0].abs().square().mean().nan_to_num()) ** 0.5 * 3**0.5  # that of uniform(-p, p) is p / sqrt 3
     return {
         "cell": _cell_name(model),
-        "hidden_size": recurrent[0].shape[-1],
+        "hidden_size": getattr(model, "hidden_size", recurrent[0].shape[-1]),  # a projection has fewer outputs
         "init_scale": scale or 10**-12,  # all zero, or NaN: a network that has diverged
-        "parameter_count": sum(p.numel() for p in parameters.values()),
+        "parameter_count": sum(p.numel() for p in parameters.values() if p.requires_grad),
     }
 
 
@@ -172,9 +176,9 @@ def _hyper_parameter_columns(given: Mapping[str, Any], steps: int, updates: int 
             yield name, value
         else:
             yield input_name(name), float(scaled(name, pd.Series([value])).iloc[0])
-    yield "log_parameter_count", log(checks.count("parameter_count", given["parameter_count"]))
+    yield "log_parameter_count", log(count("parameter_count", given["parameter_count"]))
     yield "log_steps", log(steps)
-    yield "log_updates", log(checks.count("updates", updates))
+    yield "log_updates", log(count("updates", updates))
 
 
 def _spectrum_columns(
@@ -207,7 +211,10 @@ def _data(spectrum: "Spectrum") -> dict[str, Any]:
 
 
 def _features(spectrum: "Spectrum", steps: int, lag: float | None) -> dict[str, float]:
-    return spectrum_features(spectrum.per_sequence.cpu().numpy(), float(spectrum.standard_error[0]), steps, lag)
+    known = lag if lag is not None and math.isfinite(lag) else None
+    found = spectrum_features(spectrum.per_sequence.cpu().numpy(), float(spectrum.standard_error[0]), steps, known)
+    whole = spectrum.per_sequence.shape[1] == spectrum.state_size
+    return {name: value if whole or name in OF_LARGEST else math.nan for name, value in found.items()}
 
 
 def _measurement_columns(now: Mapping[str, float] | None, first: Mapping[str, float] | None, *, trained: bool) -> dict[str, Any]:
@@ -229,15 +236,21 @@ def _measurement_columns(now: Mapping[str, float] | None, first: Mapping[str, fl
     return known | {"change_step_ratio": known["early_step_ratio"] - known["initial_step_ratio"]}
 
 
+def _undefined(measured: Mapping[str, float] | None) -> bool:
+    """Whether nothing could be measured of a network but what its data say: its state or gradients are not finite."""
+    own = measured_columns().keys() - {"lag_needed"}
+    return measured is not None and not any(math.isfinite(number(name, measured[name])) for name in own)
+
+
 def _measured(when: str, values: Mapping[str, float]) -> dict[str, Any]:
-    return {f"{when}_{name}": checks.number(name, values[name]) for name in measured_columns()}
+    return {f"{when}_{name}": number(name, values[name]) for name in measured_columns()}
 
 
 def _loss_columns(relative_loss: float | None) -> tuple[dict[str, Any], bool]:
     """The column of the loss on validation data; whether it is not finite."""
     if relative_loss is None:
         return {}, False
-    value = checks.number("relative_loss", relative_loss, least=0)
+    value = number("relative_loss", relative_loss, least=0)
     return ({RELATIVE_LOSS: log(value)}, False) if math.isfinite(value) else ({}, True)
 
 
@@ -261,21 +274,21 @@ def _curve_columns(losses: Sequence[float] | None, norms: Sequence[float] | None
 
 
 def _numbers(name: str, values: Any) -> Values:
-    try:
-        return np.array([checks.number(f"{name}[{place}]", value) for place, value in enumerate(values)], float)
-    except TypeError:
-        raise ModuleError(f"{name}= should be one number per mini-batch, found {reprlib.repr(values)}") from None
+    """One number, at least 0, per mini-batch; of anything that is in order, and not of the keys or letters of something else."""
+    if not isinstance(values, Iterable) or isinstance(values, Mapping | AnySet | str | bytes) or getattr(values, "ndim", 1) != 1:
+        raise ModuleError(f"{name}= should be one number per mini-batch, found {shown(values)}")
+    return np.array([number(f"{name}[{place}]", value, least=0) for place, value in enumerate(values)], float)
 
 
 def _curves(losses: Values, norms: Values | None, *, chance: Any, updates: Any, updates_per_epoch: Any) -> dict[str, float]:
     """The columns eighth_... and, if there are losses enough, epoch_...; without norms none of gradients."""
-    epoch, whole = checks.count("updates_per_epoch", updates_per_epoch), checks.count("updates", updates)
+    epoch, whole = count("updates_per_epoch", updates_per_epoch), count("updates", updates)
     if whole < epoch:
         raise ModuleError(f"updates is {whole}; it should count the whole training, at least one epoch, {epoch} mini-batches")
-    level = checks.number("chance", chance)
+    level = number("chance", chance)
     if not 0 < level < math.inf:
         raise ModuleError(f"chance is {level:g}; it should be the loss of the best answer that ignores the input, above 0")
-    first, columns = max(2, epoch // EIGHTH), dict[str, float]()
+    first, columns = eighth_of(epoch), dict[str, float]()
     if len(losses) < first:
         raise ModuleError(f"there are {len(losses)} losses; those of an eighth of an epoch are needed, {first} mini-batches")
     for stretch, end in (("eighth", first), ("epoch", epoch)):

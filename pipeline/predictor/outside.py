@@ -1,4 +1,4 @@
-"""Whether the distance to the training trials tells answers that are far off: if it does not, no verdict uses it."""
+"""Whether the distance to the training trials recognises answers that are far off: if not, no verdict uses it."""
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ _FAR = 4.0  # interquartile ranges at which numbers are cut
 
 
 def outside(answers: pd.DataFrame, trials: pd.DataFrame, *, count: int, seed: int) -> dict[str, Estimate]:
-    """AUC of telling answers on the wrong side of 1/2 by their distance, by split and moment; 1/2 tells nothing.
+    """AUC of recognising answers on the wrong side of 1/2 by their distance, by split and moment; 1/2 is chance.
 
     The distance is the mean of those to the NEIGHBOURS nearest trials of other tasks (or cells), all numeric inputs of the
     set "all" in units of their interquartile range.

@@ -1,16 +1,15 @@
-"""The trials that come with the library, small networks on many tasks, and the card of what they are good for."""
+"""The trials that come with the library, small networks on many tasks, and the card of the predictor that is fitted to them."""
 
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..core.files import load_table, save_table
+from ..core.hyper_parameters import CATEGORIES, DECLARED
 from ..core.records import Card
-from .inputs import SETS, trial_inputs
+from .inputs import SETS, input_name, scaled, trial_inputs
 
 FOLDER = Path(__file__).parent.parent / "data"
 TRIALS, CARD = "trials.parquet", "card.json"
@@ -19,8 +18,16 @@ _GRID = np.linspace(0, 1, 41)  # quantiles that the card keeps
 
 @cache
 def trials() -> pd.DataFrame:
-    """The trials, as `trial_inputs` gives them, with the name of their study; repeated draws are among them."""
-    return load_table(FOLDER / TRIALS)
+    """The trials, as `trial_inputs` gives them, with the name of their study; repeated draws are among them.
+
+    A hyper-parameter that was declared after they were trained has its default.
+    """
+    rows = load_table(FOLDER / TRIALS)
+    later = {name: d.default for name, d in DECLARED.items() if input_name(name) not in rows and d.default is not None}
+    for name, default in later.items():
+        values = pd.Series(default, rows.index)
+        rows[input_name(name)] = values if name in CATEGORIES else scaled(name, values)
+    return rows
 
 
 @cache
@@ -30,13 +37,13 @@ def card() -> Card:
 
 
 def learned_from(rows: pd.DataFrame) -> pd.DataFrame:
-    """The trials that the predictor learns from: without repeated draws, and without those of other sizes."""
+    """The trials that the predictor learns from: without repeated draws, and without those of other settings."""
     own = rows[~rows["study"].str.startswith("shift_") & (rows["index"] == rows["draw"])]
     return own.reset_index(drop=True)
 
 
 def shifted(rows: pd.DataFrame) -> pd.DataFrame:
-    """Trials of other sizes, which are in the studies named "shift_..."."""
+    """Trials of other settings, which are in the studies named "shift_..."."""
     return rows[rows["study"].str.startswith("shift_") & (rows["index"] == rows["draw"])].reset_index(drop=True)
 
 
@@ -45,16 +52,16 @@ def collect(table: pd.DataFrame, study: str, path: Path = FOLDER / TRIALS) -> pd
     rows = compact(trial_inputs(table)).assign(study=study)
     if path.exists():
         known = load_table(path)
-        rows = pd.concat([known[known["study"] != study], rows], ignore_index=True)
+        rows = pd.concat([known[known["study"] != study], rows], ignore_index=True)[list(rows)]
     rows = rows.sort_values(["study", "task", "cell", "index"], ignore_index=True)
     save_table(path, rows)
     return rows
 
 
 def compact(rows: pd.DataFrame) -> pd.DataFrame:
-    """The columns that are inputs or judge, as short numbers."""
+    """The columns that are inputs or needed for judging, as 32-bit numbers."""
     inputs = {column for sets in SETS.values() for columns in sets.values() for column in columns}
-    about = ("trial", "task", "cell", "index", "draw", "score", "success", "already_diverged", "validation_losses")
+    about = ("trial", "task", "cell", "index", "draw", "score", "success", "already_diverged", "validation_losses", "early_epoch")
     times = ("training_seconds", "measuring_seconds", "spectrum_seconds")
     kept = rows[[c for c in rows if c in inputs or c in about or c in times or c == "initial_lag_needed"]].copy()
     for column in kept.select_dtypes("float"):
@@ -74,6 +81,7 @@ def quantiles(rows: pd.DataFrame) -> dict[str, list[float]]:
     return found
 
 
-def studies(rows: pd.DataFrame) -> Mapping[str, Any]:
-    """Name of a study -> number of its trials."""
-    return {str(name): int(count) for name, count in rows["study"].value_counts().sort_index().items()}
+def studies(rows: pd.DataFrame) -> dict[str, int]:
+    """Name of a study -> number of its trials, without repeated draws."""
+    once = rows.loc[rows["index"] == rows["draw"], "study"]
+    return {str(name): int(count) for name, count in once.value_counts().sort_index().items()}

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pandas as pd
 
-from ..core.errors import ArtefactError, ModuleError
+from ..core.errors import ArtefactError, ModuleError, first_line
 from ..core.files import load_table, save_table
+from ..core.numbers import shown
 from ..core.records import Card, Evidence
-from . import checks, choice, model, network, packaged, reasons
+from . import checks, choice, model, network, packaged, reasons, stored
 from .choice import DIVERGENCE
-from .inputs import CATEGORIES, DIVERGED, IDENTITY, OUTCOME, SETS
+from .features import LEADING
+from .inputs import CATEGORIES, DIVERGED, SETS
 
 if TYPE_CHECKING:  # torch takes a second to import, and a served model has none
     import torch
@@ -22,7 +24,7 @@ if TYPE_CHECKING:  # torch takes a second to import, and a served model has none
 
     from ..spectrum import Spectrum
 
-FEW = 5  # own trials of a task from which on they are of use
+FEW = 5  # number of own trials of a task from which they are used
 
 
 @dataclass(frozen=True)
@@ -79,25 +81,24 @@ class StabilityPredictor:
         """
         if source is None:
             return cls(packaged.learned_from(packaged.trials()), packaged.card())
-        if not isinstance(source, str | Path):
-            raise ArtefactError(f"the predictor should be given as a folder or an address, found {type(source).__name__}")
-        folder = Path(source)
+        folder = _folder(source)
         if str(source).startswith(("models:/", "runs:/")):
             from ..tracking import fetch_model
 
             folder = fetch_model(str(source))
         card, trials = Card.load(folder / packaged.CARD), load_table(folder / packaged.TRIALS)
-        inputs = {column for sets in SETS.values() for columns in sets.values() for column in columns}
-        fitted = {moment: {name: recipe.columns for name, recipe in sets.items()} for moment, sets in card.recipes.items()}
-        if fitted != SETS or not {*inputs, *IDENTITY, *OUTCOME, DIVERGED, "study"} <= set(trials.columns):
+        if not stored.are_of_this_version(card, trials):
             raise ArtefactError(
                 f"the predictor in {folder} was fitted to other inputs than this version of the library gives: fit it again "
                 "(`dvc repro`), or ask it through mlflow.pyfunc.load_model, which brings the version that fitted it"
             )
+        if damage := next(stored.damages(card, trials), None):
+            raise ArtefactError(f"the predictor in {folder} is damaged ({damage}); fit it again (`dvc repro`), or save it again")
         return cls(trials, card)
 
-    def save(self, folder: Path) -> None:
-        """Write trials.parquet and card.json."""
+    def save(self, folder: str | Path) -> None:
+        """Write trials.parquet and card.json into a folder; ArtefactError if they cannot be written."""
+        folder = _folder(folder)
         save_table(folder / packaged.TRIALS, self.trials)
         self.card.save(folder / packaged.CARD)
 
@@ -122,9 +123,9 @@ class StabilityPredictor:
         """
         rows = checks.rows(trials, self._names)
         score, success = checks.outcomes(trials, self.card.threshold)
-        about = {name: list(trials[name]) if name in trials else None for name in ("trial", "validation_losses")}
         number = np.arange(len(rows))  # none repeats the draw of another
-        own = rows.assign(**about, index=number, draw=number, score=score, success=success, study="own")
+        rows["cell"] = rows["cell"].fillna(checks.OWN) if "cell" in rows else checks.OWN
+        own = rows.assign(index=number, draw=number, score=score, success=success, study="own")
         kinds = {column: values.dtype for column, values in self.trials.items() if values.dtype.kind != "i"}  # no NaN
         together = pd.concat([self.trials, own.reindex(columns=self.trials.columns).astype(kinds)], ignore_index=True)
         return StabilityPredictor(together, replace(self.card, quantiles=packaged.quantiles(together)))
@@ -132,9 +133,9 @@ class StabilityPredictor:
     def predict(self, inputs: pd.DataFrame) -> pd.DataFrame:
         """Expected score, probability of success, and what they are based on, one row per row of `inputs`.
 
-        Each row is answered by itself, at the latest moment that its columns suffice for, from the set with the best evidence
-        among those that are complete. A network that has diverged fails: 0, 0 and "divergence". Numbers beyond those of all
-        trials count as the nearest of theirs.
+        Each row is answered by itself, from the set of inputs with the lowest Brier score on held-out trials among those that
+        are complete, at whatever moment. A network that has diverged fails: 0, 0 and "divergence". Numbers outside the range
+        of all trials are replaced by the nearest in it.
 
         Args:
             inputs: from `trial_inputs` or `network_inputs`, or any of their columns; NaN is what was not measured.
@@ -159,9 +160,9 @@ class StabilityPredictor:
     ) -> Verdict:
         """Say whether a network's training will succeed, before it, or after about one epoch.
 
-        The spectrum is measured, unless it is handed over, where it counts: before training, and after an epoch beside
-        `initial`. All else is what `network_inputs` takes. The more is known, the better the answer: `measurements` before
-        training, `losses` and `relative_loss` after an epoch.
+        The 8 largest exponents are measured, unless a spectrum is handed over, where they count: before training, and after
+        an epoch beside `initial`. All else is what `network_inputs` takes. The more is known, the better the answer:
+        `measurements` before training, `relative_loss` after an epoch.
 
         Args:
             model: as for `lyapunov_spectrum`; it is not changed.
@@ -171,31 +172,34 @@ class StabilityPredictor:
             state: as for `lyapunov_spectrum`.
             device: the same.
             steps: length of a training sequence; the length of `inputs` by default.
-            **known: arguments of `network_inputs`. With `learning_rate`, which needs `updates`, what is not given of `cell`,
-                `hidden_size`, `parameter_count` (hand over the number with the head) and, before training, `init_scale` is
+            **known: arguments of `network_inputs`. With `learning_rate`, which needs `updates`, those of `cell`, `hidden_size`,
+                `parameter_count` (give the number with the head) and, before training, `init_scale` that are not given are
                 read from the model.
 
         Raises:
             ModuleError: the model or inputs cannot be measured, or an argument is not what it should be.
         """
-        from ..spectrum import lyapunov_spectrum
+        from ..spectrum.lyapunov import leading_spectrum
 
         network.check_names(known, "state", "device")
         steps = network.length(model, inputs) if steps is None else steps
         given = {name: value for name, value in known.items() if value is not None}
         trained = network.begun(initial=initial, **given)
         if "learning_rate" in given:
-            read = network.measured(model)
+            try:
+                read = network.measured(model)
+            except Exception as error:  # parameters that have no numbers, or no shape, yet
+                raise ModuleError(f"the model's parameters cannot be read: {first_line(error)}") from error
             if trained:  # the scale is that of now
                 read.pop("init_scale", None)
             given |= {name: value for name, value in read.items() if name not in given}
         row = network.network_inputs(spectrum=spectrum, initial=initial, steps=steps, **given)
         checks.rows(pd.DataFrame([row]), self._names)  # raises what is wrong before measuring, which takes longer
         if spectrum is not None and (state is not None or device is not None):
-            raise ModuleError("state= and device= are of no use beside spectrum=, which has been measured already")
+            raise ModuleError("state= and device= have no effect with spectrum=, which has been measured already")
         counts = not trained or (initial is not None and (network.has_epoch(row) or "losses" not in given))
         if spectrum is None and counts and not row[DIVERGED]:
-            spectrum = lyapunov_spectrum(model, inputs, state=state, device=device)
+            spectrum = leading_spectrum(model, inputs, LEADING, state=state, device=device)
             row = network.network_inputs(spectrum=spectrum, initial=initial, steps=steps, **given)
         return self.verdict(row)
 
@@ -220,6 +224,7 @@ class StabilityPredictor:
         columns, task = SETS[moment][name], known.get("task")
         return (
             *reasons.evidence(self.card, split, moment, name),
+            *reasons.unused(known, moment),
             *reasons.data(self.card, known, name),
             *reasons.effects(self.card, columns, row, lambda rows: self._ask(moment, name, task, rows)[0]),
             *reasons.unseen(self.card, known, self._learned),
@@ -228,10 +233,11 @@ class StabilityPredictor:
     def _answers(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Answers for rows that are checked, the set that they are based on, its moment and the split whose evidence counts."""
         answers = pd.DataFrame({"expected_score": 0.0, "probability_of_success": 0.0}, index=rows.index)
-        answers["split"] = choice.splits(rows, self.card, self._own)
+        answers["split"] = choice.splits(rows, self.card, self._own, self._learned)
         answers[["moment", "based_on"]] = choice.sets(rows, self.card, answers["split"])
-        task = rows["task"].fillna("") if "task" in rows else pd.Series("", rows.index)
-        for (moment, name, own), part in rows.groupby([answers["moment"], answers["based_on"], task]):
+        tasks = rows["task"] if "task" in rows else pd.Series(None, rows.index, dtype=object)
+        own_task = tasks.map(self._with_own_models).astype(object)
+        for (moment, name, own), part in rows.groupby([answers["moment"], answers["based_on"], own_task]):
             if name != DIVERGENCE:
                 found = self._ask(str(moment), str(name), str(own), part)
                 answers.loc[part.index, ["expected_score", "probability_of_success"]] = np.column_stack(found)
@@ -242,7 +248,11 @@ class StabilityPredictor:
         x = rows.reindex(columns=list(SETS[moment][name]))
         for column in (c for c in x if c in self.card.quantiles):
             x[column] = x[column].clip(self.card.quantiles[column][0], self.card.quantiles[column][-1])
-        return self._model(moment, name, task if self._own.get(task, 0) >= FEW else "").answer(x)
+        return self._model(moment, name, self._with_own_models(task)).answer(x)
+
+    def _with_own_models(self, task: Any) -> str:
+        """The task if there are models of its own, which count its own trials more often than others; "" if there are none."""
+        return str(task) if self._own.get(task, 0) >= FEW else ""
 
     def _model(self, moment: str, name: str, task: str) -> model.Fitted:
         """Models of a set; the own trials of a task count as often as the card says."""
@@ -271,3 +281,10 @@ class StabilityPredictor:
     @property
     def _names(self) -> dict[str, list[str]]:
         return {"task": self.card.tasks, "cell": self.card.cells}
+
+
+def _folder(source: Any) -> Path:
+    """A folder, or an address, as a path."""
+    if not isinstance(source, str | Path) or not str(source).strip() or "\0" in str(source):
+        raise ArtefactError(f"the predictor should be given as a folder or an address, found {shown(source)}")
+    return Path(source)

@@ -12,10 +12,22 @@ from . import choice
 from .evidence import SLACK
 from .features import MEASUREMENT
 from .folds import CELLS, SCALE, TASKS, TRIALS
-from .inputs import CATEGORIES, HYPER_PARAMETERS, RELATIVE_LOSS, SETS, WITH_SPECTRA
+from .inputs import (
+    CATEGORIES,
+    CURVE_EIGHTH,
+    CURVE_EPOCH,
+    EIGHTH,
+    EPOCH,
+    HYPER_PARAMETERS,
+    MOMENTS,
+    RELATIVE_LOSS,
+    SETS,
+    WITH_SPECTRA,
+)
 
 _GRID = np.linspace(0, 1, 41)  # quantiles that the card keeps
 _LEAST_AUC = 0.6  # below, answers are hardly better than chance, 0.5
+_LATER = {EIGHTH: CURVE_EIGHTH, EPOCH: CURVE_EPOCH}
 _SHOWN = 3  # columns that are named
 _LEAST_EFFECT = 0.005  # on the expected score, which is shown with two digits
 
@@ -23,12 +35,12 @@ _LEAST_EFFECT = 0.005  # on the expected score, which is shown with two digits
 def where(split: str) -> str:
     """A split in words."""
     if split.startswith(f"{TASKS}, "):
-        return f"on tasks left out, but for {split.removeprefix(f'{TASKS}, ').removesuffix(' own trials')} trials of one's own"
+        return f"on tasks left out, of which {split.removeprefix(f'{TASKS}, ').removesuffix(' own trials')} trials were known"
     return {
         TRIALS: "on other trials of its own tasks and cells",
         CELLS: "on cells that had been left out",
         TASKS: "on tasks that had been left out",
-        SCALE: "on networks of other sizes",
+        SCALE: "on trials of other settings, such as another optimiser or larger networks",
     }[split]
 
 
@@ -66,9 +78,16 @@ def _without_spectrum(card: Card, found: Evidence) -> Iterator[str]:
     if not errors or own is None:
         return
     if min(errors) >= own / (1 + SLACK):  # a smaller set that is as good is served
-        yield "the set holds no spectrum: with one the answers were not better there"
+        yield "this set contains no spectrum; sets with one were not better there"
     else:
-        yield "the set holds no spectrum; a set that does answered better there, but not all of its inputs are known"
+        yield "this set contains no spectrum; a set with one was better there, but not all of its inputs are known"
+
+
+def unused(row: Mapping[str, Any], moment: str) -> Iterator[str]:
+    """What is known from a later moment than the one whose inputs answer."""
+    later = MOMENTS[MOMENTS.index(moment) + 1 :]
+    if any(pd.notna(row.get(column)) for place in later for column in _LATER[place]):
+        yield "the losses so far were not used: no complete set of inputs with them was better on held-out trials"
 
 
 def data(card: Card, row: Mapping[str, Any], inputs: str) -> Iterator[str]:
@@ -104,13 +123,13 @@ def effects(card: Card, columns: tuple[str, ...], row: pd.DataFrame, score: Call
         if abs(turn) < _LEAST_EFFECT:
             return
         yield (
-            f"{' is '.join(_plain(column, value))}, {_place(card, column, value)} trials; against their median "
-            f"this {'raises' if turn > 0 else 'lowers'} the expected score by {abs(turn):.2f}"
+            f"{' is '.join(_plain(column, value))}, {_place(card, column, value)} trials; compared with their "
+            f"median, this {'raises' if turn > 0 else 'lowers'} the expected score by {abs(turn):.2f}"
         )
 
 
 def unseen(card: Card, row: Mapping[str, Any], learned: Mapping[str, list[str]]) -> Iterator[str]:
-    """What no trial had from which the predictor learned: names, and numbers beyond all of theirs."""
+    """Names that no trial had from which the predictor learned, and numbers outside the range of all of them."""
     for column in CATEGORIES:
         if pd.notna(row.get(column)) and row[column] not in learned[column]:
             yield f"no trial had {column} {row[column]!r}"
@@ -121,7 +140,7 @@ def unseen(card: Card, row: Mapping[str, Any], learned: Mapping[str, list[str]])
         more = ", ..." if len(measured) > _SHOWN else ""
         said.append(f"{len(measured)} that were measured ({', '.join(c.replace('_', ' ') for c in measured[:_SHOWN])}{more})")
     if said:
-        yield f"numbers beyond those of all trials, each taken as the nearest that a trial had: {', '.join(said)}"
+        yield f"numbers outside the range of all trials, each replaced by the nearest in the range: {', '.join(said)}"
 
 
 def _with_range(card: Card, column: str, value: float) -> str:
@@ -134,8 +153,7 @@ def _with_range(card: Card, column: str, value: float) -> str:
 def _place(card: Card, column: str, value: float) -> str:
     """Where a value lies among those of the trials."""
     known = card.quantiles[column]
-    slack = 1e-5 * (1 + abs(value))  # rounding to float32
-    if value < known[0] - slack or value > known[-1] + slack:
+    if choice.is_outside(known, value):
         return "below all" if value < known[0] else "above all"
     return f"above {float(np.interp(value, known, _GRID[: len(known)])):.0%} of the"
 

@@ -1,24 +1,57 @@
 """A study replayed as searches under a budget: what a search would have found, and at what cost, with each way of choosing.
 
 A search draws candidates, spends epochs on them and keeps the best that it trained to the end. Its cost is counted in full
-trainings, measuring included; its regret is the best score of its candidates less the best of those that it finished.
+trainings, measuring included; its regret is the best score of its candidates minus the best of those that it finished.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .inputs import BEFORE, EPOCH
+from .features import MEASURED, SPECTRUM
+from .inputs import BEFORE, EPOCH, SETS
 
 CANDIDATES = 40
 TOP = 0.05  # share of a task's trials that are its best
 KEPT = (1, 2, 3, 4, 6, 8, 12, 16, 24, 40)  # trained to the end
 STARTED = (2, 4, 6, 8, 10, 14, 20, 28, 40)  # candidates that a search starts
-MEASURING = 0.01  # full trainings that measuring one candidate costs before training, and again after an epoch
+# Full trainings that measuring one candidate once costs: the means of the LSTM and the GRU of docs/measuring.md, rounded up.
+MEASUREMENTS_COST, SPECTRUM_COST = 0.01, 0.001
 Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What is expected of candidates from one set of inputs.
+
+    Attributes:
+        expected: score of each, (N,).
+        before: full trainings that what the set needs of one candidate costs before training.
+        after: the same after the early checkpoint.
+    """
+
+    expected: Values
+    before: float
+    after: float
+
+    @classmethod
+    def of(cls, expected: Values, columns: Sequence[str]) -> "Ranking":
+        """From the columns of the set."""
+        return cls(expected, _cost(columns, "initial"), _cost(columns, "early"))
+
+    @property
+    def best(self) -> NDArray[np.int64]:
+        """The candidates, the most promising first."""
+        return np.argsort(-self.expected, kind="stable")
+
+
+def _cost(columns: Sequence[str], when: str) -> float:
+    """Full trainings that measuring the columns of one candidate at a checkpoint costs; changes need both checkpoints."""
+    names = {name for moment, _, name in (column.partition("_") for column in columns) if moment in (when, "change")}
+    return MEASUREMENTS_COST * bool(names & MEASURED.keys()) + SPECTRUM_COST * bool(names & SPECTRUM.keys())
 
 
 @dataclass(frozen=True)
@@ -29,17 +62,19 @@ class Pool:
         task: its name.
         scores: at the end of training, (N,).
         losses: validation losses (N, epochs + 1), entry 0 before training; NaN, which counts as the worst, after divergence.
-        before: what is expected of each before training, larger is better, by the name of the ranking, (N,).
-        epoch: the same after one epoch.
+        before: what is expected of each before training, by the name of the set of inputs.
+        epoch: the same at the early checkpoint.
         top: whether each is among the best 5 % of the task, (N,).
+        early: epoch of the early checkpoint.
     """
 
     task: str
     scores: Values
     losses: Values
-    before: Mapping[str, Values]
-    epoch: Mapping[str, Values]
+    before: Mapping[str, Ranking]
+    epoch: Mapping[str, Ranking]
     top: NDArray[np.bool_]
+    early: int = 1
 
     @property
     def epochs(self) -> int:
@@ -49,8 +84,16 @@ class Pool:
     def draw(self, random: np.random.Generator) -> "Pool":
         """CANDIDATES of them, or all."""
         chosen = random.permutation(len(self.scores))[:CANDIDATES]
-        before, epoch = ({name: ranks[chosen] for name, ranks in kind.items()} for kind in (self.before, self.epoch))
-        return Pool(self.task, self.scores[chosen], self.losses[chosen], before, epoch, self.top[chosen])
+        before, epoch = (
+            {name: replace(ranking, expected=ranking.expected[chosen]) for name, ranking in kind.items()}
+            for kind in (self.before, self.epoch)
+        )
+        scores, losses, top = self.scores[chosen], self.losses[chosen], self.top[chosen]
+        return replace(self, scores=scores, losses=losses, before=before, epoch=epoch, top=top)
+
+    def cost(self, started: int, epoch: int, finished: int) -> float:
+        """Full trainings spent if some candidates are trained up to an epoch, and some of them to the end."""
+        return (started * epoch + finished * (self.epochs - epoch)) / self.epochs
 
 
 @dataclass(frozen=True)
@@ -60,7 +103,7 @@ class Found:
     Attributes:
         strategy, setting: names.
         cost: full trainings.
-        regret: best score of the candidates less the best that was finished.
+        regret: best score of the candidates minus the best that was finished.
         killed: share of the candidates among the task's best 5 % that were not finished; NaN if there are none.
     """
 
@@ -77,13 +120,12 @@ def searches(pool: Pool) -> Iterator[Found]:
     for kept in (k for k in KEPT if k <= count):
         yield _found(pool, "random", f"K {kept}", kept, np.arange(kept))
         yield from _epochs(pool, kept)
-        for name, expected in pool.before.items():
-            best = np.argsort(-expected, kind="stable")[:kept]
-            yield _found(pool, f"before training: {name}", f"K {kept}", kept + count * MEASURING, best)
-        for name, expected in pool.epoch.items():
-            best = np.argsort(-expected, kind="stable")[:kept]
-            cost = (count + kept * (pool.epochs - 1)) / pool.epochs + count * MEASURING
-            yield _found(pool, f"one epoch: {name}", f"K {kept}", cost, best)
+        for name, ranking in pool.before.items():
+            cost = kept + count * ranking.before
+            yield _found(pool, f"before training: {name}", f"K {kept}", cost, ranking.best[:kept])
+        for name, ranking in pool.epoch.items():
+            cost = pool.cost(count, pool.early, kept) + count * (ranking.before + ranking.after)
+            yield _found(pool, f"one epoch: {name}", f"K {kept}", cost, ranking.best[:kept])
         yield from _both(pool, kept)
 
 
@@ -93,23 +135,22 @@ def _epochs(pool: Pool, kept: int) -> Iterator[Found]:
         ranked = _worst(pool.losses[:, epoch])
         for started in (n for n in STARTED if kept <= n <= len(ranked)):
             best = np.argsort(ranked[:started], kind="stable")[:kept]
-            cost = (started * epoch + kept * (pool.epochs - epoch)) / pool.epochs
+            cost = pool.cost(started, epoch, kept)
             yield _found(pool, f"i-Epoch, i = {epoch}", f"n {started}, K {kept}", cost, best)
 
 
 def _both(pool: Pool, kept: int) -> Iterator[Found]:
-    """Screen before training, train the most promising for an epoch, and finish the best by their loss or expectation."""
+    """Screen before training, train the most promising up to the early checkpoint, and finish the best by loss or expectation."""
     count = len(pool.scores)
-    for name, expected in pool.before.items():
+    for name, ranking in pool.before.items():
+        later = {"loss": Ranking(-_worst(pool.losses[:, pool.early]), 0.0, 0.0)}
+        later |= {"again": pool.epoch[name]} if name in pool.epoch else {}
         for started in (n for n in STARTED if kept <= n <= count):
-            first = np.argsort(-expected, kind="stable")[:started]
-            later = {"loss": -_worst(pool.losses[first, 1])} | {n: ranks[first] for n, ranks in pool.epoch.items() if n == name}
-            for then, ranks in later.items():
-                best = first[np.argsort(-ranks, kind="stable")[:kept]]
-                measured = count + (0 if then == "loss" else started)
-                cost = (started + kept * (pool.epochs - 1)) / pool.epochs + measured * MEASURING
-                strategy = f"both: {name}, then {'loss' if then == 'loss' else 'again'}"
-                yield _found(pool, strategy, f"n {started}, K {kept}", cost, best)
+            first, setting = ranking.best[:started], f"n {started}, K {kept}"
+            for then, second in later.items():
+                best = first[np.argsort(-second.expected[first], kind="stable")[:kept]]
+                cost = pool.cost(started, pool.early, kept) + count * ranking.before + started * second.after
+                yield _found(pool, f"both: {name}, then {then}", setting, cost, best)
 
 
 def pruned(pool: Pool, name: str, pruner: Callable[[], object], started: int) -> Found:
@@ -180,7 +221,7 @@ def pools(answers: pd.DataFrame, trials: pd.DataFrame, before: Sequence[str], ep
 
     Args:
         answers: trial, moment, inputs, expected_score, as `folds.answer` gives them for one split.
-        trials: rows of `trial_inputs`, with validation_losses.
+        trials: rows of `trial_inputs`, with validation_losses and early_epoch.
         before: sets of inputs whose answers rank the candidates before training.
         epoch: the same after one epoch.
     """
@@ -190,10 +231,11 @@ def pools(answers: pd.DataFrame, trials: pd.DataFrame, before: Sequence[str], ep
         rows = wide.reindex(own["trial"])
         scores, losses = own["score"].to_numpy(float), np.array(own["validation_losses"].tolist(), float)
         first, later = (
-            {name: rows[moment, name].to_numpy(float) for name in names} for moment, names in ((BEFORE, before), (EPOCH, epoch))
+            {name: Ranking.of(rows[moment, name].to_numpy(float), SETS[moment][name]) for name in names}
+            for moment, names in ((BEFORE, before), (EPOCH, epoch))
         )
         top = scores >= np.quantile(scores, 1 - TOP)
-        found.append(Pool(str(task), scores, losses, first, later, top))
+        found.append(Pool(str(task), scores, losses, first, later, top, int(own["early_epoch"].iloc[0])))
     return found
 
 

@@ -14,10 +14,10 @@ from .predictor import StabilityPredictor
 # Moment -> the sets that a study judges on its own trials.
 JUDGED = {
     BEFORE: ["hyper-parameters", "step ratio", "measurements", "measurements, spectrum", "hyper-parameters, measurements", "all"],
-    EIGHTH: ["loss", "curve, hyper-parameters", "curve, measurements", "all"],
+    EIGHTH: ["loss", "loss, hyper-parameters", "loss, measurements", "all"],
     EPOCH: [
-        "loss", "curve", "curve, gradients", "curve, hyper-parameters", "curve, measurements", "curve, measurements, spectrum",
-        "all",
+        "loss", "curve", "curve, gradients", "loss, hyper-parameters", "loss, measurements", "loss, measurements, spectrum",
+        "loss, hyper-parameters, measurements", "all",
     ],
 }  # fmt: skip
 LEAST = 4  # trials

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from ..core.errors import PipelineError
 from ..core.files import save_bytes, save_text
 from ..core.records import Card
@@ -12,7 +14,7 @@ from . import evidence, findings, searches
 from .figures import png
 from .templates import filled
 
-DRAWN = (TRIALS, CELLS, TASKS, SCALE)  # splits of which gains are told and drawn; the tables have all
+DRAWN = (TRIALS, CELLS, TASKS, SCALE)  # splits whose gains are described and drawn; the tables have all
 DOCS = Path("docs")
 
 
@@ -33,7 +35,13 @@ def main() -> None:
     made = images(card, added)
     for name, image in made.items():
         save_bytes(DOCS / name, image)
-    save_text(DOCS / "evidence.md", filled("card.md.j2", card.judgement, card=card, additions=added, images=list(made)))
+    about = {"card": card, "additions": added, "images": list(made), "shares": shares(packaged.trials())}
+    save_text(DOCS / "evidence.md", filled("card.md.j2", card.judgement, **about))
+
+
+def shares(rows: pd.DataFrame) -> dict[str, float]:
+    """Median time of measuring at one checkpoint, and of the spectrum, as shares of the time of the training."""
+    return {name: float((rows[f"{name}_seconds"] / rows["training_seconds"]).median()) for name in ("measuring", "spectrum")}
 
 
 if __name__ == "__main__":

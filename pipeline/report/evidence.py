@@ -1,4 +1,4 @@
-"""Figures of what the predictor can do on trials that were held out, beside all baselines."""
+"""Figures of how good the predictor is on trials that were held out, compared with all baselines."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from textwrap import fill
@@ -18,7 +18,7 @@ from .findings import Addition, case
 
 BINS = 5
 AUC, BRIER = "#0072B2", "#D55E00"
-_WIDEST = 0.3  # gains beyond are drawn at the edge, with their number
+_WIDEST = 0.3  # larger gains are drawn at the edge, with their number
 _LOWEST = 0.3  # the axis of the AUC begins there; lower values are printed all the same
 _BLANK = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.6}  # behind a number that a line crosses
 _GAINS = (("auc", AUC, "o", 0.17), ("brier", BRIER, "s", -0.17))  # measure, colour, marker, height above its row
@@ -61,7 +61,7 @@ def strength(evidence: Sequence[Evidence]) -> Figure:
     """AUC of each set of inputs with its 95 % interval: one row per set, grouped by moment, and one column per split."""
     splits = list(dict.fromkeys(e.split for e in evidence))
     rows = _rows((moment, e.inputs) for moment in MOMENTS for e in evidence if e.moment == moment)
-    title = "How well successes are told from failures, by inputs of the predictor"
+    title = "How well successes are separated from failures, by inputs of the predictor"
     figure, grid = panels(1, len(splits), 1.5 + 0.26 * len(rows), title, sharey=True)
     for axes, split in zip(grid[0], splits, strict=True):
         _strengths(axes, [e for e in evidence if e.split == split], rows)
@@ -183,7 +183,7 @@ def _name_rows(row: Sequence[Axes], rows: Mapping[tuple[str, str], float]) -> No
 
 
 def _limit(added: Sequence[Addition]) -> float:
-    """End of the axis: the intervals of what is added to more than the loss, within _WIDEST."""
+    """End of the axis, at most _WIDEST: it holds the intervals of all pairs but those that add to the loss alone."""
     near = [a for a in added if a.gain.without != "loss"] or added
     ends = [abs(end) for a in near for measure, *_ in _GAINS for end in _ends(a.gain.measures[measure])[1:] if np.isfinite(end)]
     return float(np.clip(1.15 * max(ends, default=0.0), 0.02, _WIDEST))

@@ -85,7 +85,7 @@ def columns_for(count: int) -> int:
 
 
 def below(figure: Figure, label: str, handles: Sequence[Line2D], *, most: int = 5) -> None:
-    """Put the label of the common horizontal axis, if any, and one legend below all panels, in columns, of which `most` fit."""
+    """Put the label of the common horizontal axis, if any, and one legend with up to `most` keys per row below all panels."""
     columns = (
         most
         if most < 5 and len(handles) > most

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.records import Decision, Estimate, Evidence, Front, Gain, Judgement
-from ..predictor.decision import I_EPOCH, REPLAYED
+from ..predictor.decision import BOTH, I_EPOCH, NEARLY, screened
 from ..predictor.evidence import PAIRS, RIVALS
 from ..predictor.folds import CELLS, SCALE, SPLITS, TASKS, TRIALS
 from ..predictor.inputs import (
@@ -26,9 +26,8 @@ from ..predictor.inputs import (
 
 CASES = ("above", "below", "around")  # where an interval lies, seen from 0
 REFERENCE = 5.0  # full trainings that i-Epoch may cost where its regret is matched
-SLACK = 1.02  # a search this much dearer counts as equally dear, as in `decision`
 SMALL = 0.01  # a change of the Brier score below this is called slight
-RANDOM, SCREENED, BOTH = "random", "before training: ", "both: {}, then loss"
+RANDOM, SCREENED = "random", "before training: "
 # Families of inputs in the order in which they are named; all other columns are those of the learning curve.
 _FAMILIES = {
     "gradient norms": {*GRADIENTS_EIGHTH, *GRADIENTS_EPOCH},
@@ -45,9 +44,9 @@ class Saving:
 
     Attributes:
         decision: the searches.
-        inputs: the set of inputs that screens.
-        gain: hypervolume less that of i-Epoch; None if it is not defined, as for one task alone.
-        cost, regret: of the cheapest search with screening that is as good as i-Epoch's; None if there is none.
+        inputs: the set of inputs that candidates are screened by.
+        gain: hypervolume minus that of i-Epoch; None if it is not defined, as for one task alone.
+        cost, regret: of the cheapest search with screening that is as good as the best one by i-Epoch; None if there is none.
         plain_cost, plain_regret: of the best search by i-Epoch for at most REFERENCE full trainings.
         alone: cost at which screening by hyper-parameters alone is as good; None if it never is.
     """
@@ -79,7 +78,7 @@ class Addition:
     Attributes:
         gain: the differences.
         family: what is added, in words.
-        groups: part that was left out -> the difference in Brier score within it, above 0 is better.
+        groups: part that was left out -> the gain in Brier score within it; above 0 is better.
     """
 
     gain: Gain
@@ -89,11 +88,11 @@ class Addition:
 
 @dataclass(frozen=True)
 class Answering:
-    """The set of inputs that answers at a moment under a split, beside its rival.
+    """The set of inputs that the predictor uses at a moment under a split, and its rival.
 
     Attributes:
         served: its evidence.
-        rival: that of the simplest set; None if it was not judged.
+        rival: that of the simplest set; None if it was not evaluated.
     """
 
     served: Evidence
@@ -106,9 +105,9 @@ class Extreme:
 
     Attributes:
         word: "No" or "Every", before "trial succeeded".
-        cells: those of which this holds on every task.
-        tasks: titles of those on which it holds for every cell.
-        pairs: title of a task -> cells, of what is left.
+        cells: those for which this holds on every task.
+        tasks: titles of those for which it holds with every cell.
+        pairs: title of a task -> cells, for the remaining pairs.
     """
 
     word: str
@@ -126,7 +125,7 @@ def case(estimate: Estimate) -> str:
 
 def where(split: str) -> str:
     """A split in words, after "better"."""
-    known = {TRIALS: "over trials", CELLS: "on an unseen cell", TASKS: "on an unseen task", SCALE: "at another scale"}
+    known = {TRIALS: "over trials", CELLS: "on an unseen cell", TASKS: "on an unseen task", SCALE: "at other settings"}
     return known.get(split) or f"on an unseen task with{split.removeprefix(f'{TASKS},')}"
 
 
@@ -136,23 +135,15 @@ def when(moment: str) -> str:
 
 
 def splits(judgement: Judgement) -> list[str]:
-    """The splits that were judged, in their order."""
+    """The splits that were evaluated, in their order."""
     return [split for split in SPLITS if split in judgement.served]
 
 
-def screening(judgement: Judgement, decision: Decision) -> str | None:
-    """The set of inputs by which searches are screened: the served one or, if none was ranked by it, "all" or the first."""
-    split = next((split for (split, _), title in REPLAYED.items() if title == decision.title), "")
-    ranked = [f.strategy.removeprefix(SCREENED) for f in decision.fronts if f.strategy.startswith(SCREENED)]
-    served = judgement.served.get(split, {}).get(BEFORE)
-    return next((name for name in (served, "all", *ranked) if name in ranked), None)
-
-
-def saving(judgement: Judgement, decision: Decision) -> Saving | None:
+def saving(decision: Decision) -> Saving | None:
     """What screening saves at equal regret; None if the searches were not replayed with it."""
-    inputs = screening(judgement, decision)
+    inputs = screened(decision)
     plain, own = decision.of(I_EPOCH), decision.of(BOTH.format(inputs))
-    affordable = [i for i, cost in enumerate(plain.costs) if cost <= REFERENCE * SLACK] if plain else []
+    affordable = [i for i, cost in enumerate(plain.costs) if cost <= REFERENCE * NEARLY] if plain else []
     if inputs is None or plain is None or own is None or not affordable:
         return None
     last = affordable[-1]  # costs rise, and regrets fall
@@ -170,12 +161,12 @@ def _reached(front: Front | None, wanted: Estimate) -> tuple[float | None, Estim
 
 def savings(judgement: Judgement) -> list[Saving]:
     """What screening saves in all replayed searches; the first makes the headline."""
-    found = [saving(judgement, decision) for decision in judgement.decisions]
+    found = [saving(decision) for decision in judgement.decisions]
     return [one for one in found if one is not None]
 
 
-def drawn(judgement: Judgement, decision: Decision) -> dict[str, Front]:
-    """The fronts that are drawn, by their names in the figure: plain ways of searching, then screening by two sets of inputs."""
+def drawn(decision: Decision) -> dict[str, Front]:
+    """The fronts that are drawn, by their names in the figure: plain searches, then screening by two sets of inputs."""
     names = {
         "random search": RANDOM,
         I_EPOCH: I_EPOCH,
@@ -183,19 +174,19 @@ def drawn(judgement: Judgement, decision: Decision) -> dict[str, Front]:
         "Hyperband": "Hyperband",
         "median pruner": "median pruner",
     }
-    served, plain = screening(judgement, decision), RIVALS[BEFORE]
-    for inputs, word in ((plain, "hyper-parameters"), (served, "predictor")):
+    own, plain = screened(decision), RIVALS[BEFORE]
+    for inputs, word in ((plain, "hyper-parameters"), (own, "predictor")):
         if inputs is not None and (inputs != plain or word != "predictor"):
             names[f"before training: {word}"] = f"{SCREENED}{inputs}"
             names[f"both: {word}"] = BOTH.format(inputs)
-    if served == plain:  # then the predictor knows no more
+    if own == plain:  # then the predictor uses no other inputs
         names = {name.replace("hyper-parameters", "predictor"): strategy for name, strategy in names.items()}
     found = {name: decision.of(strategy) for name, strategy in names.items()}
     return {name: front for name, front in found.items() if front is not None}
 
 
 def answering(judgement: Judgement) -> list[Answering]:
-    """Which set of inputs answers, by moment and split."""
+    """The set of inputs that the predictor uses, by moment and split."""
     rows = []
     for moment in MOMENTS:
         for split in splits(judgement):
@@ -223,7 +214,7 @@ def additions(judgement: Judgement) -> list[Addition]:
 
 
 def by_pair(found: Iterable[Addition], families: Sequence[str]) -> dict[tuple[str, str, str], dict[str, list[Gain]]]:
-    """(moment, family, set without it) -> case of the Brier score -> gains, of these families."""
+    """(moment, family, set without it) -> case of the Brier score -> gains, for these families."""
     pairs: dict[tuple[str, str, str], dict[str, list[Gain]]] = {}
     for addition in found:
         place = case(addition.gain.measures["brier"])
@@ -234,12 +225,12 @@ def by_pair(found: Iterable[Addition], families: Sequence[str]) -> dict[tuple[st
 
 
 def consistency(found: Iterable[Addition]) -> list[Addition]:
-    """What the spectrum adds for cells and tasks that were left out, whose parts deserve a look one by one."""
+    """What the spectrum adds on cells and tasks that were left out, to be shown for each part."""
     return [a for a in found if a.family == "spectrum" and a.groups and a.gain.split in (CELLS, TASKS)]
 
 
 def extremes(outcomes: pd.DataFrame, titles: Mapping[str, str]) -> list[Extreme]:
-    """Where no trial succeeded, and where every one did: whole cells and tasks first, then the remaining pairs."""
+    """Where no trial succeeded, and where every trial did: whole cells and tasks first, then the remaining pairs."""
     alike = []
     for word, mask in (("No", outcomes["successes"] == 0), ("Every", outcomes["successes"] == outcomes["trials"])):
         cells, tasks = _whole(outcomes, mask, "cell", "task"), _whole(outcomes, mask, "task", "cell")

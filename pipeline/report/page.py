@@ -84,12 +84,12 @@ def _figures(study: Study) -> Iterator[tuple[str, Figure]]:
 
 
 def _latest(study: Study, split: str) -> Evidence | None:
-    """The evidence of the set that answers last under a split."""
+    """The evidence of the served set at the latest moment under a split."""
     return next((a.served for a in reversed(findings.answering(study.judgement)) if a.served.split == split), None)
 
 
 def _answers(study: Study) -> pd.DataFrame:
-    """The answers of the sets that answer last, split by split."""
+    """The answers of the served sets at the latest moment, split by split."""
     parts = []
     for split in findings.splits(study.judgement):
         last = _latest(study, split)
@@ -101,6 +101,6 @@ def _answers(study: Study) -> pd.DataFrame:
 
 
 def _known(study: Study) -> pd.DataFrame:
-    """The answers over trials of the set that answers last."""
+    """The answers over trials of the served set at the latest moment."""
     answers = _answers(study)
     return answers[answers["split"] == TRIALS]

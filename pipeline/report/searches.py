@@ -1,4 +1,4 @@
-"""The figure of the decision: regret against cost of replayed searches."""
+"""The figure of replayed searches: their regret against their cost."""
 
 from collections.abc import Mapping, Sequence
 from textwrap import fill
@@ -13,7 +13,7 @@ from ..core.records import Decision, Front, Judgement
 from .figures import INK, below, columns_for, key, panels, styled
 from .findings import REFERENCE, drawn
 
-# Plain ways of searching are grey or black; screening has the colours of Okabe and Ito (2008).
+# Plain searches are grey or black; screening has the colours of Okabe and Ito (2008).
 LOOKS = {
     "random search": ("#A6A6A6", "-", 1.4),
     "i-Epoch": ("#000000", "-", 2.2),
@@ -30,12 +30,12 @@ CHEAPEST, DEAREST = 1.0, 40.0  # full trainings, the ends of the axis
 
 @styled
 def regret(judgement: Judgement) -> Figure:
-    """Regret against cost of each way of searching, with the 95 % interval over tasks; one panel per replayed study."""
+    """Regret against cost of each kind of search, with the 95 % interval over tasks; one panel per replayed study."""
     decisions = judgement.decisions
-    fronts = [drawn(judgement, decision) for decision in decisions]
+    fronts = [drawn(decision) for decision in decisions]
     columns = min(columns_for(len(decisions)), 2)
     rows = -(-len(decisions) // columns)
-    title = "What searches miss, by what they cost"
+    title = "Regret of searches against their cost"
     figure, grid = panels(rows, columns, 1.6 + 3.4 * rows, title, sharex=True, sharey=True)
     every = list(grid.flat)
     for axes, decision, lines in zip(every, decisions, fronts, strict=False):

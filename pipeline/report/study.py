@@ -32,9 +32,9 @@ class Study:
         trials, spectra: of all tasks and cells.
         fixed_points: of the best trial of each task and cell.
         table: the features, one row per trial and checkpoint.
-        predictions: answers for trials that were held out.
+        predictions: those of trials that were held out.
         judgement: the evidence about the predictor.
-        card: of the packaged trials, from which the predictor learned besides.
+        card: that of the packaged trials, from which the predictor also learned.
     """
 
     settings: Config

@@ -22,8 +22,8 @@ MEASURES = {
 }
 GAINS = {"auc": "AUC", "brier": "Brier", "log_loss": "log loss"}
 _WITH_INTERVALS = ("auc", "brier")
-_SHIFT = "shift_"  # how the names of studies begin that a predictor is judged on alone
-# Of the others, the largest is best; a slope has no best.
+_SHIFT = "shift_"  # begins the names of studies that a predictor is evaluated on, but does not learn from
+# Of all other measures, the largest value is best; a slope has no best value.
 _BEST: dict[str, Callable[..., Any]] = {"brier": min, "log_loss": min, "calibration_error": min}
 
 
@@ -46,7 +46,7 @@ def trials(study: Study) -> Table:
 
 
 def served(judgement: Judgement) -> Table:
-    """The set of inputs that answers, by moment and split, beside its rival."""
+    """The set of inputs that the predictor uses, by moment and split, with its rival."""
     rows = []
     for answer in answering(judgement):
         own = answer.served
@@ -74,7 +74,7 @@ def evidence(judgement: Judgement) -> list[Table]:
 
 
 def by_group(judgement: Judgement, titles: Mapping[str, str] | None = None) -> list[Table]:
-    """One table per split that leaves out named parts: AUC and Brier score, of the served set and its rival, within each."""
+    """One table per split that leaves out named parts: AUC and Brier score of the served set and its rival on each part."""
     tables = []
     for split in splits(judgement):
         sets = [judgement.of(split, moment, name) for moment, name in _asked(judgement, split)]
@@ -102,7 +102,7 @@ def gains(judgement: Judgement) -> list[Table]:
 
 
 def decisions(judgement: Judgement) -> list[Table]:
-    """One table per replayed study: what each way of searching misses at several costs."""
+    """One table per replayed study: the regret of each kind of search at several costs."""
     tables = []
     for decision in judgement.decisions:
         costs = list(decision.fronts[0].at) if decision.fronts else []
@@ -119,13 +119,13 @@ def decisions(judgement: Judgement) -> list[Table]:
 
 
 def ceiling(judgement: Judgement) -> Table | None:
-    """What the repetitions of a trial with other seeds tell of it."""
+    """How well a trial is predicted by its repetitions with other seeds; None if no trial was repeated."""
     rows = [[MEASURES[m], with_interval(estimate, 3)] for m, estimate in judgement.ceiling.items()]
     return Table(["measure", "value"], rows) if rows else None
 
 
 def outside(judgement: Judgement) -> Table | None:
-    """How well the distance to the training trials tells answers that are far off."""
+    """How well wrong answers are recognised by the distance to the training trials; None if that is not known."""
     rows = [[place, with_interval(estimate)] for place, estimate in judgement.outside.items()]
     return Table(["asked", "AUC"], rows) if rows else None
 

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from ..core.records import Judgement
 from ..core.tables import Table, number, signed, with_interval
 from ..predictor.evidence import verdict
+from ..predictor.search import MEASUREMENTS_COST, SPECTRUM_COST
 from . import findings, tables
 from .study import Study
 
@@ -37,6 +38,7 @@ def environment(*, html: bool) -> jinja2.Environment:
     )
     made.filters |= {"number": number, "signed": signed, "with_interval": with_interval, "signed_interval": _signed_interval}
     made.globals |= {"when": findings.when, "where": findings.where}
+    made.globals["costs"] = (MEASUREMENTS_COST, SPECTRUM_COST)
     made.filters |= {"percent": _percent, "html": _html, "markdown": Table.markdown}
     return made
 

@@ -44,10 +44,11 @@ class Options:
     device: torch.device | str | None = None
     lengths: Tensor | Sequence[int] | None = None
     verify: bool = True
+    at_most: bool = False  # whether there are all exponents if `count` is more than that
 
     def fitted(self, steps: int, size: int) -> Self:
         """The options with defaults for this number of steps and state size; ModuleError if one is out of range."""
-        count = size if self.count is None else self.count
+        count = size if self.count is None else min(self.count, size) if self.at_most else self.count
         transient = steps // 5 if self.transient is None else self.transient
         _check_whole("count", count, 1, size, "the state's size")
         _check_whole("transient", transient, 0, steps - 1, "below the number of steps")
@@ -151,6 +152,11 @@ def lyapunov_spectrum(
         verify=verify,
     )
     return _spectra([model], inputs, options)[0]
+
+
+def leading_spectrum(model: Model, inputs: Tensor | PackedSequence, most: int, **options: Any) -> Spectrum:
+    """The spectrum of the `most` largest exponents, or of all if there are fewer; else as `lyapunov_spectrum`."""
+    return _spectra([model], inputs, Options(count=most, at_most=True, **options))[0]
 
 
 def lyapunov_spectra(models: Sequence[nn.Module], inputs: Tensor, **options: Any) -> list[Spectrum]:

@@ -1,4 +1,4 @@
-"""The next value of an autoregressive moving-average series (Box and Jenkins 1970), whose shocks come back after some steps."""
+"""The next value of an autoregressive moving-average series (Box and Jenkins 1970) whose shocks return after some steps."""
 
 from typing import Any, ClassVar
 
@@ -10,7 +10,7 @@ from .base.regression import Regression
 from .base.task import Splits, deal
 
 AUTOREGRESSION, ECHO = 0.5, 0.9
-BEFORE = 100  # steps that are simulated before a sequence, until the beginning is forgotten
+BEFORE = 100  # steps that are simulated before each sequence, so that the start is forgotten
 FORMS = {  # steps, lag of the moving average; numbers of training, validation and test sequences
     "packaged": (40, 4, (3500, 500, 500)),
     "long": (100, 10, (3500, 500, 500)),
@@ -21,8 +21,8 @@ FORMS = {  # steps, lag of the moving average; numbers of training, validation a
 class Arma(Regression):
     """x(t) = 0.5 x(t - 1) + e(t) + 0.9 e(t - lag), with normal shocks e of variance 1.
 
-    No answer can lose less than 1, the variance of the shocks, however much of the past it remembers. Since the shocks before
-    the first step are unknown, the best possible loss over the 40 steps is 1.168.
+    No answer can have a loss below 1, the variance of the shocks, however much of the past it remembers. Since the shocks
+    before the first step are unknown, the best possible loss over the 40 steps is 1.168.
     """
 
     title: ClassVar = "Moving-average series"

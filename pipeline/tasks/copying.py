@@ -21,7 +21,7 @@ FORMS = {  # symbols to remember, delay; numbers of training, validation and tes
 
 
 class Copying(Task):
-    """Five symbols over 10 steps, or over 30 in the long form, or ten over 100 steps as in the papers.
+    """Five symbols over 10 steps, five over 30 steps in the long form, or ten over 100 steps as in the papers.
 
     Every step counts. An answer that knows when the symbols are due but not what they are loses `symbols` ln 8 /
     (`delay` + 2 `symbols`) nats per step; this is the baseline of the papers and, up to sampling, chance here. With batches

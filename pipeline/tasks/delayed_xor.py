@@ -20,8 +20,8 @@ FORMS = {  # steps, shortest and longest delay; numbers of training, validation 
 class DelayedXor(Classification):
     """Two marked bits, 1 to 15 steps apart; the second one comes at the last step.
 
-    Neither of the bits tells anything about the answer, so that an answer that forgets the first bit is at chance, ln 2.
-    A perfect answer loses nothing.
+    The answer is independent of each single bit. A network that forgets the first bit is therefore at chance, ln 2; a perfect
+    answer has a loss of 0.
     """
 
     title: ClassVar = "Delayed exclusive or"
@@ -46,8 +46,8 @@ def sequences(
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Inputs (steps, count, 2) and answers (count,).
 
-    The second bit comes at the last step, and the delay between the bits is uniform between the two `delays`. All steps
-    without a mark have normally distributed numbers.
+    The second bit comes at the last step, and the delay between the bits is uniform between the two `delays`. The numbers at
+    all steps without a mark are normally distributed.
     """
     each = np.arange(count)
     bits = random.integers(0, 2, (2, count), np.uint8)

@@ -22,9 +22,10 @@ FORMS = {  # steps, largest depth; numbers of training, validation and test sequ
 class DyckWords(Classification):
     """Prefixes of words of the language Dyck-(2, m) of Hewitt et al. (2020), with m = 6.
 
-    The answer is the part of the set of possible next brackets, which Suzgun et al. (2019) predict, that is not always
-    the same: the one bracket that may be closed, or none outside all brackets. After an opening bracket it follows from
-    the input; after a closing one it is the top of a stack.
+    Suzgun et al. (2019) predict the set of all brackets that may come next. In their language, opening brackets are always in
+    that set, so that the answer here is only the rest of it: the type of the bracket that may be closed, or none if no
+    bracket is open. After an opening bracket, the answer follows from the input; after a closing one, it is the top of a
+    stack.
     """
 
     title: ClassVar = "Nested brackets"
@@ -51,8 +52,8 @@ class DyckWords(Classification):
 def sequences(count: int, steps: int, depth: int, random: Generator) -> tuple[NDArray[Any], NDArray[Any]]:
     """Brackets and innermost open types (steps, count), uint8.
 
-    A bracket of a random type is opened with probability 1/2, always outside all brackets and never at the largest depth;
-    otherwise the innermost one is closed.
+    At each step, a bracket of a random type is opened with probability 1/2, and otherwise the innermost one is closed. If no
+    bracket is open, one is always opened; at the largest depth, none is.
     """
     each = np.arange(count)
     stack, height = np.zeros((depth + 1, count), np.uint8), np.zeros(count, int)  # stack[0] stays 0, the answer outside

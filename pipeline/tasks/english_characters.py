@@ -27,8 +27,8 @@ WAR_AND_PEACE = "https://www.gutenberg.org/cache/epub/2600/pg2600.txt"
 class EnglishCharacters(Classification):
     """Text of CPython's language reference (`pydoc_data.topics`), or of War and Peace.
 
-    The long form has the same blocks of text as the packaged one in passages of 125 characters, which are about 2,000 for
-    training and 430 for each of the others.
+    The long form cuts the same blocks of text into passages of 125 characters. This gives about 2,000 passages for training,
+    and 430 each for validation and test.
     """
 
     title: ClassVar = "English prose, next character"

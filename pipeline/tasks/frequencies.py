@@ -1,4 +1,4 @@
-"""Which of four frequencies a sine in noise has, whatever its phase and amplitude."""
+"""Classifying a noisy sine of random phase and amplitude by its frequency, one of four."""
 
 from typing import Any, ClassVar
 
@@ -22,8 +22,8 @@ FORMS = {  # steps, periods per sequence of class 0; numbers of training, valida
 class Frequencies(Classification):
     """Sines with three, four, five or six periods per sequence.
 
-    The sines of different classes are orthogonal whatever their phases, so that comparing the powers at the four
-    frequencies is optimal.
+    Sines of different classes are orthogonal whatever their phases. Comparing the powers at the four frequencies is therefore
+    optimal.
     """
 
     title: ClassVar = "Frequency of a sine in noise"
@@ -36,7 +36,7 @@ class Frequencies(Classification):
     sizes: ClassVar = ("packaged", "long", "full")
 
     def load(self, size: str, seed: int) -> Splits:
-        """Inputs of signals (T, N, 1), float32, and targets of classes (N,); class k has k periods more than class 0."""
+        """Inputs of signals (T, N, 1), float32, and targets of classes (N,); class k has k more periods than class 0."""
         steps, fewest, counts = FORMS[size]
         arrays = deal(*sequences(sum(counts), steps, fewest, np.random.default_rng(seed)), counts)
         notes = {"periods": [fewest + k for k in range(CLASSES)]}

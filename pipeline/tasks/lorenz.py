@@ -1,4 +1,4 @@
-"""The hidden state of the Lorenz system (Lorenz 1963): its third variable, from the first one alone."""
+"""The hidden state of the Lorenz system (Lorenz 1963): its third variable, predicted from the first one alone."""
 
 from typing import Any, ClassVar
 
@@ -11,7 +11,7 @@ from .base.task import Splits, deal
 
 SIGMA, RHO, BETA = 10.0, 28.0, 8 / 3
 SIZE, SUBSTEPS = 0.01, 5  # integration step, and steps per sample
-TRANSIENT = 4000  # integration steps that are not recorded; trajectories leave the middle of a wing slowly
+TRANSIENT = 4000  # integration steps that are not recorded; trajectories that start near the middle of a wing leave it slowly
 FORMS = {  # steps; how many steps ahead; numbers of training, validation and test sequences
     "packaged": (40, 5, (3500, 500, 500)),
     "long": (100, 10, (3500, 500, 500)),
@@ -20,10 +20,10 @@ FORMS = {  # steps; how many steps ahead; numbers of training, validation and te
 
 
 class Lorenz(Regression):
-    """Each sequence is a trajectory of its own, from its own beginning.
+    """Each sequence is a separate trajectory with its own initial state.
 
-    The system looks the same with x and y negated, so that z is an even function of the observations: a linear answer is at
-    chance.
+    The system is symmetric under a change of sign of x and y, so that the best prediction of z is an even function of the
+    observations. A linear answer is therefore at chance.
     """
 
     title: ClassVar = "Lorenz system, hidden variable"
@@ -43,7 +43,7 @@ class Lorenz(Regression):
 
 
 def sequences(count: int, steps: int, random: Generator) -> NDArray[Any]:
-    """States (steps, count, 3), sampled after the transient, of trajectories with random beginnings."""
+    """States (steps, count, 3), sampled after the transient, of trajectories with random initial states."""
     states = random.normal(0, 5, (count, 3)) + np.array([0, 0, 25])
     for _ in range(TRANSIENT):
         states = advance(states, SIZE)

@@ -1,4 +1,4 @@
-"""The Mackey-Glass series, ahead of time (Mackey and Glass 1977; as a benchmark, Jaeger and Haas 2004)."""
+"""Predicting the Mackey-Glass series (Mackey and Glass 1977; as a benchmark, Jaeger and Haas 2004)."""
 
 from typing import Any, ClassVar
 
@@ -22,10 +22,10 @@ FORMS = {  # steps, horizon in steps; numbers of training, validation and test s
 
 
 class MackeyGlass(Regression):
-    """Each sequence is a series of its own, from its own past.
+    """Each sequence is a separate series with its own random past.
 
-    The observations are noisy and the targets are not. The horizon of the packaged form is 25 steps, or 50 units of time; the
-    one of the other forms is 84 units, as in Jaeger and Haas (2004).
+    The observations are noisy and the targets are not. The horizon of the packaged form is 25 steps, or 50 units of time; that
+    of the other forms is 84 units, as in Jaeger and Haas (2004).
     """
 
     title: ClassVar = "Mackey-Glass series"
@@ -54,8 +54,8 @@ def sequences(count: int, steps: int, random: Generator) -> NDArray[Any]:
 def simulate(past: NDArray[Any], duration: int, substeps: int = SUBSTEPS) -> NDArray[Any]:
     """The series (duration, N) at times 0, 1, ..., from constant pasts (N,), by Heun's method.
 
-    x' = 0.2 x(t - 17) / (1 + x(t - 17)^10) - 0.1 x. Both delayed values that a step takes lie on its grid, so that nothing
-    is interpolated and the error is of the second order.
+    x' = 0.2 x(t - 17) / (1 + x(t - 17)^10) - 0.1 x. Both delayed values that a step needs lie on the grid of the steps, so
+    that nothing is interpolated and the method keeps its second order.
     """
     lag, size = DELAY * substeps, 1 / substeps
     drive = np.tile(GROWTH * past / (1 + past**POWER), (lag + 1, 1))  # of the last lag + 1 grid points, in a ring

@@ -19,8 +19,8 @@ FORMS = {  # steps, largest number of marks; numbers of training, validation and
 class MarkedParity(Classification):
     """One or two marked bits among 20, or one to three among 50 in the long form.
 
-    All bits but one of the marked ones tell nothing about the parity, so that an answer that misses one is at chance, ln 2.
-    A perfect answer loses nothing.
+    The parity is independent of the other bits if one of the marked ones is unknown. A network that misses one is therefore
+    at chance, ln 2; a perfect answer has a loss of 0.
     """
 
     title: ClassVar = "Parity of marked bits"
@@ -42,7 +42,7 @@ class MarkedParity(Classification):
 def sequences(count: int, steps: int, most: int, random: Generator) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Bits of -1 or 1 with marks 0 or 1, (steps, count, 2), and the parities (count,)."""
     bits = random.integers(0, 2, (steps, count), np.uint8)
-    ranks = random.random((steps, count)).argsort(0).argsort(0)  # marks at random places, none twice
+    ranks = random.random((steps, count)).argsort(0).argsort(0)  # marks at random, different steps
     marks = ranks < random.integers(1, most + 1, count)
     inputs = np.stack([2 * bits.astype(np.float32) - 1, marks.astype(np.float32)], axis=2)
     return inputs, ((bits * marks).sum(0) % 2).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Delayed match to sample: whether the last symbol is the first one (Blough 1959; for networks, Yang et al. 2019)."""
+"""Delayed match to sample: whether the last symbol equals the first one (Blough 1959; for networks, Yang et al. 2019)."""
 
 from typing import ClassVar
 
@@ -22,8 +22,8 @@ FORMS = {  # steps, shortest and longest delay; numbers of training, validation 
 class MatchToSample(Classification):
     """A sample for three steps, a delay of 1 to 14 steps, and a probe for the last three steps, all in noise.
 
-    Half of the probes match. Whoever knows when the sample was shown and compares the channels over its three steps is right
-    in 0.986 of all sequences.
+    Half of the probes match. An observer that knows when the sample was shown, and compares the channels over its three steps,
+    is right in 0.986 of all sequences.
     """
 
     title: ClassVar = "Delayed match to sample"

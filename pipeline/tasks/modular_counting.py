@@ -20,8 +20,8 @@ FORMS = {  # steps; numbers of training, validation and test sequences
 class ModularCounting(Classification):
     """Running sums of random digits 0, 1 and 2.
 
-    The answer at a step is independent of the digits so far if one of them is not known, so that an answer that has missed a
-    digit is at chance, ln 3, from then on. A perfect answer loses nothing.
+    If one of the digits so far is unknown, the answer is independent of the others. A network that has missed a digit is
+    therefore at chance, ln 3, from then on; a perfect answer has a loss of 0.
     """
 
     title: ClassVar = "Counting modulo three"

@@ -21,8 +21,8 @@ FORMS = {  # steps; numbers of training, validation and test sequences
 class Narma10(Regression):
     """Each sequence starts from an output of zero, as the network starts from a state of zero.
 
-    The first ten steps, in which the system has not yet seen its oldest input, do not count. A perfect answer loses
-    nothing; a constant one loses about 1, the variance of the standardised output.
+    The first ten steps, in which the system has not yet seen its oldest input, do not count. A perfect answer has a loss of 0;
+    a constant one has a loss of about 1, the variance of the standardised output.
     """
 
     title: ClassVar = "NARMA-10"

@@ -19,7 +19,7 @@ from ..core.records import TaskInfo, Trial
 from .network import Network
 
 _FIRST = 4  # dimensions that are scrambled together; the others follow with a scrambling of their own
-SEEDS = 3  # with which a repeated draw is trained
+SEEDS = 3  # number of seeds with which a repeated draw is trained
 
 
 def draw(settings: Config, info: TaskInfo, device: str) -> list[Trial]:
@@ -27,8 +27,8 @@ def draw(settings: Config, info: TaskInfo, device: str) -> list[Trial]:
 
     The sequence (Owen 1998 scrambling) of a cell depends on the seed, the task and the cell alone, and every
     hyper-parameter and option has its own dimension of it: other cells, tasks and hyper-parameters do not change it,
-    and more trials extend it. The first `train.repeated` draws are trained with SEEDS seeds instead of one; the further
-    trials follow the others.
+    and more trials extend it. The first `train.repeated` draws are trained with SEEDS seeds instead of one; these
+    additional trials come after all others.
 
     Args:
         settings: sections `seed`, `cells` and `train` of params.yaml.
@@ -91,7 +91,7 @@ def _again(trials: Sequence[Trial], first: int) -> list[Trial]:
 
 
 def _resolved(drawn: dict[str, Any], info: TaskInfo) -> HyperParameters:
-    """Hyper-parameters as drawn, with the task's own mini-batch and the p of torch's initialisation filled in."""
+    """Hyper-parameters as drawn; the task's own batch size and the p of torch's initialisation are filled in."""
     own = {"batch_size": info.batch_size} if drawn["batch_size"] == TASKS_OWN else {}
     default = {"init_scale": float(f"{drawn['hidden_size'] ** -0.5:.6g}")} if drawn["initialisation"] == "torch" else {}
     return HyperParameters(**drawn | own | default)

@@ -17,9 +17,9 @@ from .policies import POLICIES, append, previous
 def train(trial: Trial, data: TaskData) -> TrialResult:
     """Train a trial.
 
-    The optimiser works on mini-batches drawn by the trial's policy, shuffled unless the state is carried over. A loss or
-    gradient that is not finite ends the training: the trial has then `diverged`, the curves are NaN from the next epoch on,
-    and the weights are those at hand.
+    The trial's policy draws the mini-batches, which are shuffled unless the state is carried over. A loss or gradient that is
+    not finite ends the training: the trial has then `diverged`, the curves are NaN from the next epoch on, and the weights
+    are the last ones.
     """
     begin = time.perf_counter()
     generator = torch.Generator().manual_seed(trial.seed)
@@ -57,7 +57,7 @@ def new_optimiser(module: Module, hyper: HyperParameters) -> torch.optim.Optimiz
     """The optimiser of a trial.
 
     AdamW (Kingma and Ba 2015; Loshchilov and Hutter 2019), or stochastic gradient descent with momentum 0.9 (Sutskever et
-    al. 2013). Its states are those before the first step.
+    al. 2013), before its first step.
     """
     groups = module.groups(hyper.learning_rate)
     if hyper.optimiser == "sgd":
@@ -65,12 +65,12 @@ def new_optimiser(module: Module, hyper: HyperParameters) -> torch.optim.Optimiz
     return torch.optim.AdamW(groups, weight_decay=hyper.weight_decay, fused=True)
 
 
-# State of an optimiser -> whether it has the parameter's shape. Before the first step all are zero.
+# State variable of an optimiser -> whether it has the shape of the parameter. Before the first step, all are zero.
 _STATES = {"adamw": {"step": False, "exp_avg": True, "exp_avg_sq": True}, "sgd": {"momentum_buffer": True}}
 
 
 def _state(module: Module, optimiser: torch.optim.Optimizer) -> dict[str, Arrays]:
-    """Name of a trained parameter -> name of a state -> its values, (1,) for a number."""
+    """Name of a trained parameter -> name of a state variable -> its values, (1,) for a number."""
     names = _STATES["sgd" if isinstance(optimiser, torch.optim.SGD) else "adamw"]
     states: dict[str, Arrays] = {}
     for parameter, values in module.named_parameters():

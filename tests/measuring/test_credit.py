@@ -93,7 +93,7 @@ def test_credit_does_not_depend_on_the_size_of_the_loss():
 
 @pytest.mark.parametrize("rho", [1e-3, 1e3])
 def test_a_gradient_whose_square_has_no_float_still_has_its_growth(rho):
-    """rho^130 is 1e390: the last gradient and the first are both numbers, their squares are not."""
+    """rho^130 is 1e390: both the last gradient and the first have a float64, but their squares have not."""
     sign = math.copysign(195, math.log(rho))
     gradient = np.logspace(sign, -sign, 131)[:, None, None] * np.ones((131, 2, 3))  # the last step is tau = 0
     growth = np.clip(np.arange(131) * math.log(rho), math.log(TINY) / 2, -math.log(TINY) / 2)

@@ -1,4 +1,4 @@
-"""w(tau) and tau* of made data whose dependence is known."""
+"""w(tau) and tau* of artificial data with known dependence."""
 
 import math
 
@@ -9,7 +9,7 @@ from draws import noise
 from probed import network, probe
 
 from pipeline import measuring
-from pipeline.measuring.base.lags import RIDGE, SAMPLES, _explained, lags, needed, numbers
+from pipeline.measuring.base.lags import CLASSES, RIDGE, SAMPLES, TOKENS, _explained, lags, needed, numbers
 
 # a share R2 of the variance is measured on half of SAMPLES pairs: its standard error is below 2 sqrt(R2 (1 - R2)^2 / n), at
 # most 2 sqrt(4 / 27 / n), and as much again for what was learned from the other half
@@ -51,6 +51,17 @@ def test_a_delayed_copy_of_tokens_depends_on_its_delay_alone():
     assert found
     assert weights == pytest.approx(delta(10, 4), abs=0.02)
     assert needed(weights) == 4
+
+
+@pytest.mark.parametrize("count", [3, 12, TOKENS])
+@pytest.mark.parametrize("every_step", [False, True])
+def test_tokens_are_the_one_hot_vectors_of_those_that_occur(count, every_step):
+    tokens = 5 * np.random.default_rng(0).integers(0, count, (6, 500))
+    vectors = (tokens[..., None] == np.unique(tokens)).astype(np.float32)
+    targets = np.roll(tokens, 2, axis=0) % 7 if every_step else tokens[2] % 7
+    one, other = (lags(x, targets, every_step=every_step) for x in (tokens, vectors))
+    assert one[0].tolist() == other[0].tolist()
+    assert one[1]
 
 
 def test_weights_are_the_shares_of_the_variance():
@@ -180,3 +191,13 @@ def test_classes_become_one_hot_and_negative_ones_nothing():
     assert numbers(np.array([[1.5, 2.5]]), 1).tolist() == [[1.5, 2.5]]
     assert numbers(np.array([1.5, 2.5]), 1).tolist() == [[1.5], [2.5]]
     assert numbers(np.zeros((2, 3, 2, 2)), 1).shape == (2, 12)
+
+
+def test_of_many_classes_the_most_frequent_are_told_apart():
+    assert numbers(np.arange(CLASSES), 1).tolist() == np.eye(CLASSES).tolist()
+    targets = np.concatenate([np.arange(100_000), [99_999, 50_000, -7, -7, -7]])
+    found = numbers(targets, 1)
+    assert found.shape == (100_005, CLASSES)
+    assert found.sum(0).tolist() == [1] * (CLASSES - 2) + [2, 2]
+    assert found[-5:].argmax(1).tolist()[:2] == [CLASSES - 1, CLASSES - 2]
+    assert not found[-3:].any()

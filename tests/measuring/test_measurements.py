@@ -1,4 +1,4 @@
-"""What holds for all measurements: their columns, and networks at the edge of what can be measured."""
+"""Properties of all measurements: their columns, and networks at the limits of what can be measured."""
 
 import math
 import subprocess
@@ -138,7 +138,7 @@ def test_a_network_of_zeros_has_no_step_that_is_too_large_and_no_rank():
 
 
 def test_a_diverged_network_of_float64_whose_gradient_explodes_is_measured_without_warnings():
-    """A linear network that grows by 1e3 at each of 80 steps: the square of its gradient has no float64."""
+    """A linear network that grows by 1e3 at each of 80 steps: the square of its gradient exceeds the range of float64."""
 
     class Growing(nn.Module):
         def __init__(self):

@@ -1,4 +1,4 @@
-"""Ridge read-outs: against refits without each row, and of states that hold the target or do not."""
+"""Ridge read-outs: compared with refits without each row, and for states that contain the target or do not."""
 
 import math
 
@@ -16,7 +16,7 @@ SIZE = 6
 
 
 class Passed(nn.Module):
-    """A recurrent part that outputs what comes in."""
+    """A recurrent part that outputs its input."""
 
     def forward(self, inputs):
         return inputs, inputs[-1]
@@ -57,7 +57,7 @@ def test_the_penalty_is_that_of_refits_without_each_row(noisy, outputs):
 
 
 def test_penalties_that_were_chosen_differ():
-    """So that the test above sees them: little noise wants a small penalty, much noise a large one."""
+    """The test above therefore covers them: little noise needs a small penalty, much noise a large one."""
     x = random(14, SIZE)
     chosen = set()
     for noisy in (0.001, 1.0, 30.0):
@@ -103,7 +103,7 @@ def test_the_score_is_that_of_states_that_were_not_learned_from():
 
 
 def test_states_at_each_step_are_taken_sequence_by_sequence():
-    """So that halves share one sequence at most; of many, as many as are asked for, evenly."""
+    """The two halves then share at most one sequence; of many rows, the requested number is taken evenly."""
     places = np.arange(4)[:, None] + 10 * np.arange(5)  # t + 10 b
     assert _rows(places).tolist() == [t + 10 * b for b in range(5) for t in range(4)]
     many = np.arange(100)[:, None] + 100 * np.arange(70)
@@ -144,7 +144,7 @@ def test_a_target_at_each_step_is_paired_with_the_state_of_its_step():
 
 
 def test_the_gap_is_what_the_loss_has_not_closed():
-    """A head that is right but for half of the target has closed 3/4 of the squared error."""
+    """A head that misses half of the target has closed 3/4 of the squared error."""
     states, weight = noise(3, 60, SIZE), noise(1, SIZE, seed=5)
     targets = states[-1] @ weight.T
     found = readout(states, targets, weight=weight / 2, chance=float(targets.square().mean()))
@@ -194,7 +194,7 @@ def test_a_target_that_never_varies_has_no_score():
 
 
 def test_a_network_is_read_at_its_last_state():
-    """h_T of an orthogonal network holds its last input, and all others, linearly."""
+    """h_T of an orthogonal network is linear in its last input and in all others."""
     inputs = noise(3, 100, 4)
     model = Reader(Linear(orthogonal(12), noise(12, 4, seed=8)), head_of(noise(1, 12)))
     given = probe(model, inputs, inputs[0, :, :1])

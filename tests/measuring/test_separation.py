@@ -104,7 +104,7 @@ def test_a_frozen_network_separates_nothing_and_a_chaotic_one_does_not_generalis
 
 
 def test_few_sequences_can_have_no_larger_rank():
-    """Eight orthogonal states in a space of sixteen: the largest rank that there could be."""
+    """Eight orthogonal states in a space of sixteen have the largest possible rank."""
     inputs = torch.eye(16, dtype=torch.float64)[None, :8]
     found = separation(Reader(Linear(orthogonal(16), orthogonal(16, 6)), head_of(noise(1, 16))), inputs)
     assert found["separation"] == pytest.approx(1.0, abs=1e-12)

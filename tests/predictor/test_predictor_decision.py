@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.predictor import decision
+from pipeline.predictor import decision, search
 from pipeline.predictor.folds import CELLS, SCALE, TASKS
 from pipeline.predictor.inputs import BEFORE, EPOCH
 
@@ -93,6 +93,23 @@ def test_what_is_killed_is_that_of_the_search_that_costs_about_eight_trainings()
     assert decided(near).of("i-Epoch").killed == 0.5  # 8.3 / 6 = 1.38, 11 / 8.3 = 1.33
 
 
+@pytest.mark.parametrize(
+    ("regret", "expected"),
+    [(0.3, "all"), (0.205, "all"), (0.203, "hyper-parameters"), (0.1, "hyper-parameters"), (None, "all")],
+)
+def test_candidates_are_screened_by_the_cheapest_set_that_loses_at_most_two_percent_more(regret, expected):
+    """From the cost of 2 on, what is lost of the hypervolume is the regret; it is 0.2 for all inputs."""
+    sets = {"all": 0.2, "measurements, spectrum": 0.9, "hyper-parameters": regret}
+    both = [
+        (f"both: {name}, then loss", "n 4, K 1", 2.0, found, found, 0, 0) for name, found in sets.items() if found is not None
+    ]
+    assert decision.screened(decided(replayed(("i-Epoch, i = 1", "n 4, K 1", 2.0, 0.5, 0.3, 0, 0), *both))) == expected
+
+
+def test_searches_without_screening_name_no_set():
+    assert decision.screened(decided(SEARCHES[~SEARCHES["strategy"].str.startswith("both")])) is None
+
+
 # Which trials are replayed
 
 
@@ -104,7 +121,9 @@ def trials(size=SIZE, epochs=5):
     score = random.uniform(0, 1, size)
     losses = [1 - np.linspace(0, 1, epochs + 1) * s + random.normal(0, 0.1, epochs + 1) for s in score]
     tasks = [("a", "b")[i % 2] for i in range(size)]
-    return pd.DataFrame({"trial": [f"{i:02d}" for i in range(size)], "task": tasks, "score": score, "validation_losses": losses})
+    return pd.DataFrame(
+        {"trial": [f"{i:02d}" for i in range(size)], "task": tasks, "score": score, "validation_losses": losses, "early_epoch": 1}
+    )
 
 
 def answers(rows, expected, split=CELLS, group="x", variant=""):
@@ -119,14 +138,26 @@ def answers(rows, expected, split=CELLS, group="x", variant=""):
 
 @pytest.fixture
 def few_searches(monkeypatch):
+    """Few draws, and measuring that costs nothing, so that sets differ in their ranks alone."""
     monkeypatch.setattr(decision, "DRAWS", 10)
     monkeypatch.setattr(decision, "PRUNER_DRAWS", 1)
+    monkeypatch.setattr(search, "MEASUREMENTS_COST", 0.0)
+    monkeypatch.setattr(search, "SPECTRUM_COST", 0.0)
 
 
 def volume(spectral, plain, rows=None):
     rows = trials() if rows is None else rows
     sets = {BEFORE: {"measurements": plain(rows), "measurements, spectrum": spectral(rows)}}
-    return decision.volume_gain(answers(rows, sets), rows, count=100, seed=0)
+    return volume_of(answers(rows, sets), rows)
+
+
+def volume_of(table, rows, count=100):
+    known = decision.replays(table, rows, 0).get((CELLS, ""))
+    return None if known is None else decision.volume_gain(known, count=count, seed=0)
+
+
+def decisions(table, rows):
+    return [decision.decide(t, decision.REPLAYED[key], count=20, seed=0) for key, t in decision.replays(table, rows, 0).items()]
 
 
 def right(rows):
@@ -145,19 +176,25 @@ def test_spectra_gain_volume_where_they_rank_better_than_the_rest():
 
 
 @pytest.mark.usefixtures("few_searches")
+def test_of_equal_ranks_those_that_cost_more_lose_volume(monkeypatch):
+    monkeypatch.setattr(search, "SPECTRUM_COST", 0.05)
+    assert volume(right, right).high < -0.01
+
+
+@pytest.mark.usefixtures("few_searches")
 def test_the_best_of_each_kind_are_compared():
     rows, names = trials(), ("hyper-parameters", "measurements", "measurements, spectrum", "all")  # the last two with spectra
     for ranks in ((wrong, right, right, right), (right, right, wrong, right)):
         sets = {name: of(rows) for name, of in zip(names, ranks, strict=True)}
-        found = decision.volume_gain(answers(rows, {BEFORE: sets}), rows, count=100, seed=0)
-        assert values(found) == (0, 0, 0)
+        table = answers(rows, {BEFORE: sets})
+        assert values(volume_of(table, rows)) == (0, 0, 0)
 
 
 @pytest.mark.usefixtures("few_searches")
 def test_without_sets_of_both_kinds_or_enough_candidates_there_is_no_volume():
     rows = trials()
     for sets in ({BEFORE: {"all": right(rows)}}, {BEFORE: {"measurements": right(rows)}}, {EPOCH: {"all": right(rows)}}):
-        assert decision.volume_gain(answers(rows, sets), rows, count=10, seed=0) is None
+        assert volume_of(answers(rows, sets), rows, 10) is None
     assert volume(right, wrong, trials(6)) is None  # three of each task
     assert volume(right, wrong, trials(epochs=1)) is None
     assert volume(right, wrong, trials(8)) is not None
@@ -166,13 +203,13 @@ def test_without_sets_of_both_kinds_or_enough_candidates_there_is_no_volume():
 @pytest.mark.usefixtures("few_searches")
 def test_searches_are_replayed_for_cells_tasks_own_trials_and_wider_networks():
     rows = trials()
-    sets = {BEFORE: {"all": right(rows), "chance": right(rows)}, EPOCH: {"curve, measurements": wrong(rows)}}
+    sets = {BEFORE: {"all": right(rows), "chance": right(rows)}, EPOCH: {"loss, hyper-parameters, measurements": wrong(rows)}}
     own = f"{TASKS}, 10 own trials"
     split = [(CELLS, "x", ""), (TASKS, "a", ""), (own, "a", "draw 1"), (SCALE, "shift_width", ""), (SCALE, "shift_sgd", "")]
     split += [(f"{TASKS}, 5 own trials", "a", "draw 1"), ("over trials", "fold 1", "")]
     table = pd.concat([answers(rows, sets, *about) for about in split], ignore_index=True)
     table.loc[table["group"] == "shift_sgd", "expected_score"] *= -9  # would mislead the searches among wide networks
-    found = decision.decisions(table, rows, count=20, seed=0)
+    found = decisions(table, rows)
     assert [d.title.partition(",")[0] for d in found] == [
         "searches on known tasks", "searches on new tasks", "searches on new tasks",
         "searches among networks four to eight times as wide",
@@ -180,10 +217,10 @@ def test_searches_are_replayed_for_cells_tasks_own_trials_and_wider_networks():
     for one in found:
         assert (one.tasks, one.candidates) == (2, 20)
         assert {f.strategy for f in one.fronts} == {
-            "random", "i-Epoch", "before training: all", "one epoch: curve, measurements", "both: all, then loss", "ASHA",
-            "Hyperband", "median pruner",
+            "random", "i-Epoch", "before training: all", "one epoch: loss, hyper-parameters, measurements", "both: all, then loss",
+            "ASHA", "Hyperband", "median pruner",
         }  # fmt: skip
-        ranked, misled = one.of("before training: all"), one.of("one epoch: curve, measurements")
+        ranked, misled = one.of("before training: all"), one.of("one epoch: loss, hyper-parameters, measurements")
         assert ranked.regrets[0].value == 0  # the best is first
         assert ranked.hypervolume.value > one.of("random").hypervolume.value > misled.hypervolume.value
 
@@ -194,5 +231,5 @@ def test_of_answers_with_own_trials_those_of_one_draw_rank():
     own = f"{TASKS}, 10 own trials"
     first = answers(rows, {BEFORE: {"all": right(rows)}}, own, "a", "draw 1")
     second = answers(rows, {BEFORE: {"all": 5 * wrong(rows)}}, own, "a", "draw 2")
-    (found,) = decision.decisions(pd.concat([first, second]), rows, count=20, seed=0)
+    (found,) = decisions(pd.concat([first, second]), rows)
     assert found.of("before training: all").regrets[0].value == 0

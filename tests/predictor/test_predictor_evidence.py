@@ -40,6 +40,7 @@ def trials():
             "index": np.arange(SIZE),
             "score": score,
             "success": score > 0.5,
+            "early_epoch": 1,
             "validation_losses": [list(2 - np.linspace(0, 1, 5) * s) for s in score],
         }
     )
@@ -149,21 +150,21 @@ def test_the_set_with_the_least_brier_score_is_served_at_each_moment_of_each_spl
 
 
 def champion_of(spectral, plain, *others):
-    return judged(answers("curve, spectrum", spectral, CELLS), answers("curve, measurements", plain, CELLS), *others).champion
+    return judged(answers("loss, spectrum", spectral, CELLS), answers("loss, measurements", plain, CELLS), *others).champion
 
 
 def test_the_champion_compares_the_best_sets_with_and_without_spectra_on_cells_left_out_after_one_epoch():
     others = [answers("loss", 0.4, CELLS), answers("all", 0.5, CELLS), answers("curve", 0.01, TASKS), answers("all", 0, TRIALS)]
     others += [answers("measurements, spectrum", 0.0, CELLS, BEFORE)]
     gain = champion_of(0.2, 0.3, *others)
-    assert (gain.split, gain.moment, gain.without, gain.with_) == (CELLS, EPOCH, "curve, measurements", "curve, spectrum")
+    assert (gain.split, gain.moment, gain.without, gain.with_) == (CELLS, EPOCH, "loss, measurements", "loss, spectrum")
     assert gain.measures["brier"].value == pytest.approx(0.09 - 0.04)
     assert gain.beats("brier")
     assert not champion_of(0.3, 0.2, *others).beats("brier")
     assert not champion_of(0.3, 0.3, *others).beats("brier")
     assert judged(answers("loss", 0.3, CELLS)).champion is None
-    assert "curve, spectrum" in WITH_SPECTRA
-    assert "curve, measurements" not in WITH_SPECTRA
+    assert "loss, spectrum" in WITH_SPECTRA
+    assert "loss, measurements" not in WITH_SPECTRA
 
 
 @pytest.mark.parametrize("volume", [0.1, None, -0.01])
@@ -267,7 +268,7 @@ def test_answers_are_sorted_whatever_the_order_of_the_fits():
     recipe = Recipe(SETS[EPOCH]["loss"], "linear", "linear", (0.0, 1.0))
     held = [(rows["task"] == task).to_numpy() for task in TASK_NAMES]
     made = [
-        Fold(TASKS, EPOCH, "loss", task, rows[~own], rows[own], rows["task"][~own].tolist(), recipe, 0)
+        Fold(TASKS, EPOCH, "loss", SETS[EPOCH]["loss"], task, rows[~own], rows[own], rows["task"][~own].tolist(), recipe, 0)
         for task, own in zip(TASK_NAMES, held, strict=True)
     ]
     (one, recipes), (two, _) = (evidence.answers(order, Here()) for order in (made, made[::-1]))

@@ -1,4 +1,4 @@
-"""What is held out: each trial once, and never beside trials of its cell or task; own trials and their weights."""
+"""What is held out: each trial once, and never with trials of its cell or task to learn from; own trials and their weights."""
 
 from collections import Counter
 from functools import cache
@@ -63,7 +63,7 @@ def test_over_trials_all_of_the_base_is_learned_from_and_trials_are_left_out_tog
 
 
 def test_trials_of_the_base_that_are_among_the_rows_are_not_learned_from_twice():
-    """A study that repeats packaged trials would otherwise have seen what it is asked."""
+    """Otherwise, a study that repeats packaged trials would be evaluated on trials that it has learned from."""
     rows = rows_of()
     for part in folds.parts(rows, pd.concat([base(), rows.iloc[::2]]), seed=0):
         assert not set(part.train["trial"]) & set(part.test["trial"])

@@ -1,4 +1,4 @@
-"""Measures and their cluster bootstrap: against scikit-learn, scipy, plain loops and closed forms."""
+"""Measures and their cluster bootstrap, compared with scikit-learn, SciPy, plain loops and closed forms."""
 
 from dataclasses import replace
 from functools import partial
@@ -18,7 +18,7 @@ ROUNDING = {"rtol": 0, "atol": 1e-12}  # sums of 60 numbers of order 1 in float6
 
 
 def made(size=60, seed=0, tasks=4):
-    """Answers in which probabilities tie, and that miss scores by normal noise."""
+    """Answers with ties among the probabilities, and with normal errors of the scores."""
     random = np.random.default_rng(seed)
     probability = random.integers(1, 10, size) / 10
     score = random.uniform(0, 1, size)
@@ -197,7 +197,7 @@ def test_the_interval_of_a_brier_score_over_single_trials_is_that_of_the_central
 
 
 def test_clusters_that_answer_alike_widen_the_interval():
-    """Eight tasks with one error each: 400 trials tell no more than eight."""
+    """Eight tasks with one error each: 400 trials carry no more information than eight."""
     task = np.repeat(np.arange(8), 50)
     probability = np.linspace(0.1, 0.9, 8)[task]
     answers = Answers(*[np.zeros(400)] * 3, probability, task)

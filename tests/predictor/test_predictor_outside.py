@@ -1,4 +1,4 @@
-"""The distance to the training trials, by hand, and whether it tells wrong answers."""
+"""The distance to the training trials, worked out by hand, and how well it recognises wrong answers."""
 
 import numpy as np
 import pandas as pd

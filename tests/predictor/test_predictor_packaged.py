@@ -1,4 +1,4 @@
-"""The trials that come with the library: what is put into their file, how exactly, and which of them are learned from."""
+"""The trials that come with the library: what their file contains, with what precision, and which of them are learned from."""
 
 import numpy as np
 import pandas as pd
@@ -86,3 +86,16 @@ def test_quantiles_are_those_of_what_is_finite_of_every_number():
     rates = known["log_learning_rate"]
     middle = found["log_learning_rate"]
     assert (middle[0], middle[20], middle[-1]) == pytest.approx((rates.min(), rates.median(), rates.max()))
+
+
+def test_a_hyper_parameter_declared_later_has_its_default_in_the_packaged_trials(tmp_path, monkeypatch):
+    packaged.collect(table(), "evidence", tmp_path / "trials.parquet")
+    kept = load_table(tmp_path / "trials.parquet")
+    lacking = kept.drop(columns=["dropout", "log_batch_size", "optimiser", "log_learning_rate"])
+    lacking.to_parquet(tmp_path / "trials.parquet")
+    monkeypatch.setattr(packaged, "FOLDER", tmp_path)
+    rows = packaged.trials.__wrapped__()
+    assert (rows["dropout"] == 0).all()
+    assert (rows["optimiser"] == "adamw").all()
+    np.testing.assert_allclose(rows["log_batch_size"], np.log10(50))
+    assert "log_learning_rate" not in rows  # it has none

@@ -1,4 +1,4 @@
-"""Studies replayed as searches: costs and regrets by hand, Optuna's pruners on known cases, fronts against brute force."""
+"""Studies replayed as searches: costs and regrets by hand, Optuna's pruners in known cases, fronts against brute force."""
 
 import numpy as np
 import optuna
@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from pipeline.predictor import search
-from pipeline.predictor.inputs import BEFORE, EPOCH
-from pipeline.predictor.search import Pool, front, hypervolume, regret_at
+from pipeline.predictor.inputs import BEFORE, EPOCH, SETS
+from pipeline.predictor.search import Pool, Ranking, front, hypervolume, regret_at
 
 SCORES = np.array([0.2, 0.9, 0.5, 0.7])
 LOSSES = np.array([[1, 0.9, 0.8, 0.8, 0.8], [1, 0.95, 0.5, 0.3, 0.1], [1, 0.6, 0.55, 0.5, 0.5], [1, 0.7, 0.6, 0.4, 0.3]])
@@ -16,10 +16,11 @@ LATER = np.array([0.3, 0.8, 0.1, 0.2])  # after one epoch the second
 TOP = np.array([False, True, False, True])
 
 
-def pool(scores=SCORES, losses=LOSSES, before=None, epoch=None, top=TOP):
+def pool(scores=SCORES, losses=LOSSES, before=None, top=TOP, early=1):
     """Four candidates of four epochs; the second starts slowly and ends best."""
-    before, epoch = {"x": FIRST} if before is None else before, {"x": LATER, "y": LATER} if epoch is None else epoch
-    return Pool("task", scores, np.array(losses, float), before, epoch, top)
+    before = {"x": Ranking(FIRST, 0.01, 0.0)} if before is None else before
+    later = {"x": Ranking(LATER, 0.01, 0.02), "y": Ranking(LATER, 0.0, 0.0)}
+    return Pool("task", scores, np.array(losses, float), before, later, top, early)
 
 
 def found(of=None):
@@ -46,16 +47,48 @@ def found(of=None):
         ("before training: x", "K 1", 1 + 4 * 0.01, 0.4, 1),
         ("before training: x", "K 2", 2 + 4 * 0.01, 0.2, 0.5),
         ("before training: x", "K 3", 3 + 4 * 0.01, 0, 0),
-        ("one epoch: x", "K 1", (4 * 1 + 1 * 3) / 4 + 4 * 0.01, 0, 0.5),
-        ("one epoch: y", "K 3", (4 * 1 + 3 * 3) / 4 + 4 * 0.01, 0, 0),
+        ("one epoch: x", "K 1", (4 * 1 + 1 * 3) / 4 + 4 * 0.03, 0, 0.5),
+        ("one epoch: y", "K 3", (4 * 1 + 3 * 3) / 4, 0, 0),
         ("both: x, then loss", "n 2, K 1", (2 * 1 + 1 * 3) / 4 + 4 * 0.01, 0.4, 1),  # third and fourth; the third by its loss
         ("both: x, then loss", "n 4, K 2", (4 * 1 + 2 * 3) / 4 + 4 * 0.01, 0.2, 0.5),
-        ("both: x, then again", "n 2, K 1", (2 * 1 + 1 * 3) / 4 + 6 * 0.01, 0.2, 0.5),  # the fourth; two are measured again
-        ("both: x, then again", "n 4, K 1", (4 * 1 + 1 * 3) / 4 + 8 * 0.01, 0, 0.5),
+        (
+            "both: x, then again",
+            "n 2, K 1",
+            (2 * 1 + 1 * 3) / 4 + 4 * 0.01 + 2 * 0.02,
+            0.2,
+            0.5,
+        ),  # the fourth; two are measured again
+        ("both: x, then again", "n 4, K 1", (4 * 1 + 1 * 3) / 4 + 4 * 0.03, 0, 0.5),
     ],
 )
 def test_costs_regrets_and_what_is_killed_by_hand(strategy, setting, cost, regret, killed):
     assert found()[strategy, setting] == pytest.approx((cost, regret, killed), abs=1e-12)
+
+
+def test_a_later_checkpoint_costs_its_epochs_and_ranks_by_its_losses():
+    made = found(pool(early=2))
+    assert made["one epoch: y", "K 1"] == pytest.approx(((4 * 2 + 1 * 2) / 4, 0, 0.5))
+    # third and fourth start; at epoch 2 the third has .55 and the fourth .6
+    assert made["both: x, then loss", "n 2, K 1"] == pytest.approx(((2 * 2 + 1 * 2) / 4 + 4 * 0.01, 0.4, 1))
+    assert made["both: x, then loss", "n 4, K 1"] == pytest.approx(((4 * 2 + 1 * 2) / 4 + 4 * 0.01, 0, 0.5))  # the second, .5
+
+
+@pytest.mark.parametrize(
+    ("moment", "name", "before", "after"),
+    [
+        (BEFORE, "hyper-parameters", 0, 0),
+        (BEFORE, "measurements", 0.01, 0),
+        (BEFORE, "spectrum", 0.001, 0),
+        (BEFORE, "all", 0.011, 0),
+        (EPOCH, "loss", 0, 0),
+        (EPOCH, "loss, hyper-parameters", 0, 0),
+        (EPOCH, "loss, measurements", 0.01, 0.01),  # the change of the step ratio needs both
+        (EPOCH, "all", 0.011, 0.011),
+    ],
+)
+def test_a_ranking_costs_what_its_set_needs_measured(moment, name, before, after):
+    ranking = Ranking.of(FIRST, SETS[moment][name])
+    assert (ranking.before, ranking.after) == pytest.approx((before, after))
 
 
 def test_the_searches_are_all_strategies_in_all_settings_that_candidates_suffice_for():
@@ -83,7 +116,7 @@ def test_a_candidate_that_has_diverged_is_finished_last(worst):
     losses = LOSSES.copy()
     losses[2, 1:] = worst
     scores = np.array([0.2, 0.3, 1.0, 0.4])
-    diverged = pool(scores, losses, before={"x": -FIRST}, top=scores == 1)
+    diverged = pool(scores, losses, before={"x": Ranking(-FIRST, 0.0, 0.0)}, top=scores == 1)
     made = found(diverged)
     for (strategy, setting), (_, regret, killed) in made.items():
         if strategy.startswith("i-Epoch") or strategy.endswith("loss"):
@@ -97,7 +130,7 @@ def test_no_share_is_killed_where_there_is_nothing_to_kill():
 
 
 def test_an_expectation_that_is_missing_comes_last():
-    made = found(pool(before={"x": np.array([0.1, np.nan, 0.2, 0.3])}))
+    made = found(pool(before={"x": Ranking(np.array([0.1, np.nan, 0.2, 0.3]), 0.0, 0.0)}))
     assert made["before training: x", "K 3"][1] == pytest.approx(0.2)
     assert made["before training: x", "K 4"][1] == 0
 
@@ -161,11 +194,18 @@ def random_pool(size=50, seed=0):
     scores = random.uniform(0, 1, size)
     losses = 1 - scores[:, None] * np.linspace(0, 1, 7) + random.normal(0, 0.05, (size, 7))
     ranks = scores + random.normal(0, 0.2, size)
-    return Pool("task", scores, losses, {"x": ranks}, {"x": ranks}, scores >= np.quantile(scores, 0.95))
+    return Pool(
+        "task",
+        scores,
+        losses,
+        {"x": Ranking(ranks, 0.01, 0.0)},
+        {"x": Ranking(ranks, 0.01, 0.01)},
+        scores >= np.quantile(scores, 0.95),
+    )
 
 
 def test_pruners_do_the_same_each_time():
-    """Hyperband would deal candidates by a random name of the study."""
+    """Otherwise, Hyperband would assign candidates by a random name of the study."""
     drawn = random_pool(28)
     one, two = ([search.pruned(drawn, n, pruner, 28) for n, pruner in search.pruners(6).items()] for _ in range(2))
     assert one == two
@@ -182,9 +222,13 @@ def test_a_draw_takes_forty_candidates_with_all_that_belongs_to_them():
     assert len(drawn.scores) == search.CANDIDATES == len(set(drawn.scores))
     places = [whole.scores.tolist().index(score) for score in drawn.scores]
     assert places != sorted(places)
-    for one, all_of in ((drawn.losses, whole.losses), (drawn.before["x"], whole.before["x"]), (drawn.top, whole.top)):
+    for one, all_of in (
+        (drawn.losses, whole.losses),
+        (drawn.before["x"].expected, whole.before["x"].expected),
+        (drawn.top, whole.top),
+    ):
         np.testing.assert_array_equal(one, all_of[places])
-    np.testing.assert_array_equal(drawn.epoch["x"], whole.epoch["x"][places])
+    np.testing.assert_array_equal(drawn.epoch["x"].expected, whole.epoch["x"].expected[places])
     assert sorted(pool().draw(np.random.default_rng(0)).scores) == sorted(SCORES)
 
 
@@ -212,6 +256,7 @@ def test_rankings_and_losses_are_those_of_the_same_trial():
             "task": ["a"] * 21 + ["b"] * 2,
             "score": np.arange(23) / 23,
             "validation_losses": [np.array([1, i / 100, 0.1]) for i in range(23)],
+            "early_epoch": 1,
         }
     )
     asked = pd.DataFrame({"trial": sorted(rows["trial"])[:-1], "expected_score": np.arange(22) / 22})
@@ -226,10 +271,10 @@ def test_rankings_and_losses_are_those_of_the_same_trial():
     assert (one.task, two.task, one.epochs) == ("a", "b", 2)
     np.testing.assert_allclose(one.scores, np.arange(21) / 23)
     np.testing.assert_allclose(one.losses[:, 1], np.arange(21) / 100)
-    assert np.isnan(one.before["all"][0])  # trial 22 was not asked about
-    np.testing.assert_allclose(one.before["all"][1:], np.arange(21, 1, -1) / 22)
-    np.testing.assert_allclose(two.before["all"], [1 / 22, 0])
-    np.testing.assert_allclose(two.epoch["loss"], [1 / 22 + 0.1, 0.1])
+    assert np.isnan(one.before["all"].expected[0])  # trial 22 was not asked about
+    np.testing.assert_allclose(one.before["all"].expected[1:], np.arange(21, 1, -1) / 22)
+    np.testing.assert_allclose(two.before["all"].expected, [1 / 22, 0])
+    np.testing.assert_allclose(two.epoch["loss"].expected, [1 / 22 + 0.1, 0.1])
     assert one.top.tolist() == [False] * 19 + [True] * 2  # 5 % of 21, and the one at the quantile
 
 

@@ -1,4 +1,4 @@
-"""The predictor of a study: what it is judged on, what it learns from, and with which recipes and weights."""
+"""The predictor of a study: what it is evaluated on, what it learns from, and with which recipes and weights."""
 
 from dataclasses import replace
 from functools import cache
@@ -16,7 +16,7 @@ from pipeline.predictor import study as studied
 from pipeline.predictor.folds import CELLS, TASKS, TRIALS
 from pipeline.predictor.inputs import BEFORE, DIVERGED, EIGHTH, EPOCH, SETS, trial_inputs
 
-SMALL = {BEFORE: ["hyper-parameters", "all"], EIGHTH: ["loss"], EPOCH: ["loss", "curve, measurements", "all"]}
+SMALL = {BEFORE: ["hyper-parameters", "all"], EIGHTH: ["loss"], EPOCH: ["loss", "loss, measurements", "all"]}
 WEIGHTS = {"5": 16.0, "10": 4.0, "40": 3.0}  # that of most own trials counts
 
 
@@ -82,7 +82,7 @@ def test_recipes_are_those_of_the_card(judged):
 
 
 def test_what_decides_is_found_where_the_spectrum_is_known(judged):
-    """The made score is a line in the early exponent."""
+    """The artificial score is linear in the early exponent."""
     _, shown = judged
     for split in (TRIALS, CELLS, TASKS):
         all_inputs, loss = (shown.of(split, EPOCH, name).measures["spearman"].value for name in ("all", "loss"))
@@ -128,7 +128,7 @@ def test_a_study_that_repeats_packaged_trials_does_not_learn_from_what_it_is_ask
 
 
 def test_the_least_study_has_four_trials(monkeypatch):
-    """One of each task and cell: nothing can be searched among them, and they are judged all the same."""
+    """One trial of each task and cell: they are too few to search, but they are evaluated nevertheless."""
     rows = rows_of(1, 4)
     _, shown = judged_small(rows, monkeypatch, {BEFORE: ["hyper-parameters"], EPOCH: ["loss"]})
     assert shown.of(TRIALS, EPOCH, "loss").trials == 4

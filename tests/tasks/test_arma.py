@@ -9,7 +9,7 @@ from pipeline.tasks import arma
 
 
 def covariances(count, lag):
-    """Covariances at lags 0 to count - 1 of x(t) = 0.5 x(t - 1) + e(t) + 0.9 e(t - lag), from its response to one shock."""
+    """Covariances at lags 0 to count - 1 of x(t) = 0.5 x(t - 1) + e(t) + 0.9 e(t - lag), from the response to one shock."""
     response = 0.5 ** np.arange(400.0)
     response[lag:] += 0.9 * 0.5 ** np.arange(400.0 - lag)
     return np.array([response[: 400 - k] @ response[k:] for k in range(count)])

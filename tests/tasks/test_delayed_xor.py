@@ -1,4 +1,4 @@
-"""Delayed exclusive or: the answers from the marked bits, and what one bit alone tells."""
+"""Delayed exclusive or: the answers from the marked bits, and their independence of each single bit."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Mackey-Glass: against SciPy's integrator by the method of steps, and the delay that the data themselves show."""
+"""Mackey-Glass: compared with SciPy's integrator by the method of steps; the delay is recovered from the data."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from pipeline.tasks import mackey_glass
 
 
 def by_steps(past, duration):
-    """The series at times 0, 1, ... from a constant past: one stretch of 17 units after the other, as an ordinary equation."""
+    """The series at times 0, 1, ... from a constant past, as an ordinary equation on each interval of 17 units in turn."""
     pieces = [lambda t: past + 0 * t]
     x, values = past, []
     for begin in range(0, duration, 17):

@@ -1,4 +1,4 @@
-"""Marked parity: the answers from bits and marks, and that no bit alone tells them."""
+"""Marked parity: the answers from bits and marks, and their independence of each single bit."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Match to sample: the accuracy of comparing the noisy symbols in closed form, and when they are shown."""
+"""Match to sample: when the symbols are shown, and the accuracy of comparing them in noise, in closed form."""
 
 import numpy as np
 import pytest

@@ -9,19 +9,27 @@ from .measurement import log10
 COLUMNS = {
     "first": Column("decades", "log10 of the mean loss of the first eighth of the mini-batches / chance"),
     "last": Column("decades", "log10 of the mean loss of the last eighth / chance"),
-    "mean": Column("decades", "log10 of the mean loss of all / chance (Ru et al. 2021 rank by it)"),
-    "least": Column("decades", "log10 of the least loss / chance"),
-    "noise": Column("decades", "log10 of the root mean square of what follows from batch to batch in the second half, / chance"),
+    "mean": Column("decades", "log10 of the mean loss of all mini-batches / chance (the ranking of Ru et al. 2021)"),
+    "least": Column("decades", "log10 of the lowest loss / chance"),
+    "noise": Column(
+        "decades",
+        "log10 of the noise / chance: root mean square difference of successive losses in the second half, / sqrt 2",
+    ),
     "slope": Column("", "slope of log loss against log mini-batch"),
     "forecast": Column(
-        "decades", "log10 of what a power law a s^-b + c fitted to the losses gives at the end of the training / chance"
+        "decades", "log10 of the loss that a fitted power law a s^-b + c predicts for the end of the training / chance"
     ),
     "gradient_mean": Column("decades", "log10 of the mean norm of the gradients before clipping"),
-    "gradient_peak": Column("decades", "log10 of the largest / the mean norm", 0),
-    "gradient_trend": Column("decades", "log10 of the mean norm in the last quarter / in the first"),
+    "gradient_peak": Column("decades", "log10 of the largest norm / the mean norm", 0),
+    "gradient_trend": Column("decades", "log10 of the mean norm in the last quarter / that in the first quarter"),
 }
 POWERS = np.linspace(0.05, 2, 40)
 Values = NDArray[np.float64]
+
+
+def eighth_of(epoch: int) -> int:
+    """Number of mini-batches of the first eighth of an epoch; at least 2, as a curve needs them."""
+    return max(2, epoch // 8)
 
 
 def curve(losses: Values, norms: Values, chance: float, updates: int) -> dict[str, float]:
@@ -36,7 +44,11 @@ def curve(losses: Values, norms: Values, chance: float, updates: int) -> dict[st
     Returns:
         NaN for all if a loss or norm is not finite, if there are fewer than two, or if chance is not above 0.
     """
-    losses, norms = np.asarray(losses, float), np.asarray(norms, float)
+    with np.errstate(over="ignore", invalid="ignore"):  # losses near the largest float64; their logarithms are clipped
+        return _curve(np.asarray(losses, float), np.asarray(norms, float), chance, updates)
+
+
+def _curve(losses: Values, norms: Values, chance: float, updates: int) -> dict[str, float]:
     if len(losses) < 2 or not chance > 0 or not (np.isfinite(losses).all() and np.isfinite(norms).all()):
         return dict.fromkeys(COLUMNS, float("nan"))
     eighth, quarter = (max(1, len(losses) // part) for part in (8, 4))

@@ -7,32 +7,37 @@ SAMPLES = 4000  # pairs of an input and a target for each lag, half of them to l
 SHUFFLES = 20
 RIDGE = 1.0
 PRODUCTS = 8  # inputs up to which their products count
+TOKENS = 256  # most tokens, the most frequent ones, that count as inputs
+CLASSES = 128  # most classes, the most frequent ones, that are told apart
 Values = NDArray[np.float64]
 
 
 def lags(inputs: NDArray[np.floating], targets: NDArray[np.generic], *, every_step: bool) -> tuple[Values, bool]:
-    """How much a target depends on the input tau steps before it, w(tau), (T,), which sums to 1; and whether any was found.
+    """Dependence of a target on the input tau steps before it, w(tau), (T,), of sum 1; and whether any was found.
 
-    w(tau) is the share of the target's variance, of half of the sequences, that a ridge regression on the input of one step,
-    its squares and (of up to PRODUCTS inputs) products explains after it was fitted to the other half. It is 0 where it does
-    not exceed the 95 % quantile of the largest of all lags among shuffled targets. What depends on several steps jointly and
-    on none of them alone, such as an exclusive or, is not found: w is then the same for all lags.
+    A ridge regression predicts the target from the input of one step, its squares and, for up to PRODUCTS inputs, their
+    products. w(tau) is the share of the target's variance that it explains on half of the sequences after it was fitted to
+    the other half, before the shares are divided by their sum. A share counts as 0 unless it exceeds the 95 % quantile, over
+    shuffles of the targets, of the largest share of all lags. A dependence on several steps jointly and on none of them
+    alone, such as an exclusive or, is not found: w is then the same for all lags.
 
     Args:
-        inputs: (T, B, I).
-        targets: (B, ...), belonging to the last step, or (T, B, ...) at every step; integers are classes.
-        every_step: which of both.
+        inputs: (T, B, ...); integers (T, B) are tokens, of which the TOKENS most frequent are told apart.
+        targets: (B, ...), belonging to the last step, or (T, B, ...) at every step; integers are classes, see `classes`.
+        every_step: whether targets are given at every step.
     """
     steps, count = inputs.shape[:2]
     random = np.random.default_rng(0)
-    y = numbers(targets, 2 if every_step else 1)
+    tokens = _frequent(inputs, TOKENS) if inputs.ndim == 2 and inputs.dtype.kind in "iu" else None
+    kept = classes(targets)
     shares, shuffled = np.zeros(steps), np.zeros((steps, SHUFFLES))
     for lag in range(steps):
         pairs = count * (steps - lag) if every_step else count
         drawn = random.choice(pairs, min(pairs, SAMPLES), replace=False)  # twice the same pair would look like dependence
         sequence, at = drawn % count, lag + drawn // count if every_step else np.full(len(drawn), steps - 1)
-        x, target = _features(inputs[at - lag, sequence]), y[at, sequence] if every_step else y[sequence]
-        shares[lag], shuffled[lag] = _explained(x, target, sequence < count / 2, random)
+        x, y = inputs[at - lag, sequence], numbers(targets[at, sequence] if every_step else targets[sequence], 1, kept)
+        x = _features(x if tokens is None else x[:, None] == tokens)
+        shares[lag], shuffled[lag] = _explained(x, y, sequence < count / 2, random)
     found = np.where(shares > np.quantile(shuffled.max(0), 0.95), shares, 0.0).clip(min=0)
     total = found.sum()
     return (found / total, True) if total > 0 else (np.full(steps, 1 / steps), False)
@@ -43,11 +48,29 @@ def needed(weights: Values) -> int:
     return int(np.searchsorted(np.cumsum(weights), 0.95 - 1e-9))
 
 
-def numbers(targets: NDArray[np.generic], axes: int) -> Values:
-    """Targets as numbers (..., O), with `axes` axes before the last: classes become one-hot vectors, negative ones zeros."""
-    if targets.dtype.kind in "iub":
-        targets = targets[..., None].astype(int) == np.arange(int(targets.max()) + 1)
+def numbers(targets: NDArray[np.generic], axes: int, kept: NDArray[np.generic] | None = None) -> Values:
+    """Targets as numbers (..., O), with `axes` axes before the last.
+
+    Classes become one-hot vectors of those in `kept`, by default of `classes`; others, such as negative ones, become zeros.
+    """
+    kept = classes(targets) if kept is None else kept
+    if kept is not None:
+        targets = targets[..., None].astype(int) == kept
     return targets.astype(float).reshape(*targets.shape[:axes], -1)
+
+
+def classes(targets: NDArray[np.generic]) -> NDArray[np.generic] | None:
+    """All classes from 0 to the largest, or the CLASSES most frequent ones if these are more; None if targets are values."""
+    if targets.dtype.kind not in "iub":
+        return None
+    count = int(targets.max()) + 1
+    return np.arange(count) if count <= CLASSES else _frequent(targets[np.greater_equal(targets, 0)], CLASSES)
+
+
+def _frequent(values: NDArray[np.generic], most: int) -> NDArray[np.generic]:
+    """The most frequent values, in ascending order."""
+    found, counts = np.unique(values, return_counts=True)
+    return np.sort(found[np.argsort(-counts, kind="stable")[:most]])
 
 
 def _features(x: NDArray[np.floating]) -> Values:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:  # torch takes a second to import
 
     from .probe import Probe
 
-TINY = 1e-30  # squares below it count as it
-DECADES = 12.0  # where decimal logarithms are cut, on both sides
+TINY = 1e-30  # smaller squares count as this
+DECADES = 12.0  # decimal logarithms are clipped to +- this
 
 
 class Measurement(ABC):
@@ -29,7 +29,7 @@ class Measurement(ABC):
 
 
 def log10(value: float) -> float:
-    """Decimal logarithm, cut to +-DECADES; NaN stays."""
+    """Decimal logarithm, clipped to +-DECADES; NaN stays."""
     return float(np.log10(np.clip(value, 10.0**-DECADES, 10.0**DECADES)))
 
 

@@ -22,6 +22,7 @@ FEWEST = 8  # sequences to measure with
 FACTOR = 4.0  # by which the step of the line search grows or shrinks
 STEPS = 6  # growths or shrinkages at most
 BISECTIONS = 3
+UNCOUNTED = {"step", "_opt_called", "_warned_capturable_if_run_uncaptured"}  # attributes that torch and its schedulers set
 Values = NDArray[np.float64]
 
 
@@ -70,16 +71,17 @@ class Probe:
 
     Args:
         model: inputs -> answers (B, ...), or (T, B, ...) at every step.
-        recurrent: its recurrent part, run once for all steps: its first argument are the inputs (T, B, I), and its output, or
-            the first of its outputs, are the states (T, B, H). Both begin with B if it, or else the task, is `batch_first`.
+        recurrent: its recurrent part, run once for all steps: its first argument is the inputs (T, B, I), and its output, or
+            the first of its outputs, is the states (T, B, H). Both begin with B if it, or else the task, is `batch_first`.
         optimiser: of the model's parameters, with its state; as `torch.optim` has them.
         task: what it is trained on.
         batch_size: sequences per mini-batch of the training.
         clip_norm: largest norm of a gradient, 0 for no clipping.
 
     Raises:
-        ModuleError: the learning rate, the loss of chance or the number of sequences is too small to measure with; later, the
-            optimiser's step needs a closure, or the recurrent part is not run once.
+        ModuleError: the learning rate, the loss of chance or the number of sequences is too small to measure with, or the
+            optimiser has attributes that its copy lacks; later, its step needs a closure, or the recurrent part is not run
+            once or takes or gives something else than tensors.
     """
 
     def __init__(
@@ -95,11 +97,12 @@ class Probe:
         self.task, self.batch_size, self._clip_norm = task, batch_size, clip_norm
         self._model, self._recurrent, self._optimiser = copy.deepcopy((model, recurrent, optimiser))
         self._model.eval()
+        _check_copy(optimiser, self._optimiser)
         self._parameters = [p for p in self._model.parameters() if p.requires_grad]
         self.learning_rate = float(optimiser.param_groups[0]["lr"])
         count = task.inputs.shape[task.batch_axis]
         _check(self.learning_rate, task.chance, count)
-        self._begins_with_batch = bool(getattr(recurrent, "batch_first", task.batch_first))
+        self.begins_with_batch = bool(getattr(recurrent, "batch_first", task.batch_first))
         micro = max(1, min(MICRO_BATCH, count // MICRO_BATCHES))
         self.micro_batch, self.whole_batch = micro, micro * MICRO_BATCHES
         spread = torch.linspace(0, count - 1, min(count, SEQUENCES)).long()  # over the whole training set
@@ -108,6 +111,13 @@ class Probe:
     @cached_property
     def _batch(self) -> tuple[Tensor, Tensor]:
         return self.task.part(self._chosen[: self.whole_batch])
+
+    def passed(self, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of `count` sequences: targets, what enters the recurrent part, its states, and the answers as functions of that."""
+        inputs, targets = self.task.part(self._chosen[:count])
+        with _derivatives(), self._leaving() as states, self._entering(lambda x: x.detach().requires_grad_()) as entered:
+            answers = self._model(inputs)
+        return targets, entered[0], states[0], answers
 
     @cached_property
     def gradients(self) -> list[list[Tensor]]:
@@ -192,8 +202,9 @@ class Probe:
     def line_search(self) -> dict[float, float]:
         """Step -> loss on the whole batch after it, along `update`.
 
-        From the learning rate by FACTOR to where the loss is above the present one, or not above it, and then by bisection;
-        and half of the largest step found that does not raise the loss, where a parabola falls the most.
+        The step starts at the learning rate, grows by FACTOR until the loss rises or, if it rises at once, shrinks by FACTOR
+        until it does not, and is then refined by bisection. Half of the largest step found that does not raise the loss is
+        tried last: there a parabola is at its minimum.
         """
         losses = {0.0: self.loss}
         low, high, step = 0.0, np.inf, self.learning_rate
@@ -262,28 +273,44 @@ class Probe:
             return self._states(inputs.repeat_interleave(NOISY, dim=self.task.batch_axis))[-1]
 
     def _states(self, inputs: Tensor) -> Values:
-        kept: list[Tensor] = []
-
-        def leave(module: nn.Module, args: tuple[Tensor, ...], output: object) -> None:
-            kept.append(output[0] if isinstance(output, tuple) else output)  # type: ignore[arg-type]
-
-        with _hook(self._recurrent.register_forward_hook(leave)), torch.no_grad():
+        with self._leaving() as states, torch.no_grad():
             self._model(inputs)
-        return self._time_first(_only(kept)).double().cpu().numpy()
+        return self._time_first(states[0]).double().cpu().numpy()
 
     def _time_first(self, values: Tensor) -> Tensor:
         """Of the recurrent part's inputs or states; and back."""
-        return values.detach().transpose(0, 1) if self._begins_with_batch else values.detach()
+        return values.detach().transpose(0, 1) if self.begins_with_batch else values.detach()
+
+    @contextmanager
+    def _leaving(self) -> Iterator[list[Tensor]]:
+        """The list yielded will hold the recurrent part's states."""
+        states: list[Tensor] = []
+
+        def leave(module: nn.Module, args: tuple[Tensor, ...], output: object) -> None:
+            first = output[0] if isinstance(output, tuple) and output else output
+            if not isinstance(first, Tensor):
+                raise ModuleError(
+                    f"the recurrent part should return its states (T, B, H), or a tuple of them and more, {_found(first)}"
+                )
+            states.append(first)
+
+        with _hook(self._recurrent.register_forward_hook(leave)):
+            yield states
+        _only(states)
 
     @contextmanager
     def _entering(self, change: Callable[[Tensor], Tensor]) -> Iterator[list[Tensor]]:
-        """What `change` makes of its inputs enters the recurrent part; a list that will hold just that."""
+        """Replace the recurrent part's inputs by `change` of them; the list yielded will hold the result."""
         entered: list[Tensor] = []
 
         def enter(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            if not args or not args[0].is_floating_point():
-                raise ModuleError("no floating point numbers enter the recurrent part first; give the part after the embedding")
-            entered.append(change(args[0]))
+            first = args[0] if args else None
+            if not isinstance(first, Tensor) or not first.is_floating_point():
+                raise ModuleError(
+                    "the first positional argument of the recurrent part should be a tensor of floating point numbers, "
+                    f"{_found(first)}; give the part after the embedding"
+                )
+            entered.append(change(first))
             return (entered[-1], *args[1:])
 
         with _hook(self._recurrent.register_forward_pre_hook(enter)):
@@ -319,6 +346,20 @@ def _check(learning_rate: float, chance: float, sequences: int) -> None:
             raise ModuleError(f"the {name} is {value:g}; it is the unit of what is measured, and should be finite and above 0")
     if sequences < FEWEST:
         raise ModuleError(f"there are {sequences} training sequences; give {FEWEST} or more")
+
+
+def _check_copy(optimiser: torch.optim.Optimizer, own: torch.optim.Optimizer) -> None:
+    """ModuleError if the copy of an optimiser lacks attributes; what torch's own lose by it does not count."""
+    lost = [] if type(optimiser).__module__.startswith("torch.optim") else vars(optimiser).keys() - vars(own).keys() - UNCOUNTED
+    if lost:
+        raise ModuleError(
+            f"a copy of {type(optimiser).__name__} loses its attribute {min(lost)}; keep it in the groups, as torch.optim does"
+        )
+
+
+def _found(value: object) -> str:
+    kind = "none" if value is None else type(value).__name__
+    return f"found {f'a tensor of {value.dtype}' if isinstance(value, Tensor) else kind}"
 
 
 def _only(kept: list[Tensor]) -> Tensor:

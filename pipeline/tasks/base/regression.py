@@ -1,4 +1,4 @@
-"""Tasks whose targets are numbers at each step: their loss, metric and best constant answer, and their units."""
+"""What tasks with numbers as targets at each step share: loss, metric, best constant answer and standardisation."""
 
 from typing import Any, ClassVar
 
@@ -10,7 +10,7 @@ from .task import Task
 
 
 class Regression(Task):
-    """Abstract: a task whose targets are numbers at each step, (T, B, O), of which the first `washout` steps do not count."""
+    """Abstract: a task whose targets are numbers at each step, (T, B, O). The first `washout` steps do not count."""
 
     head: ClassVar = "every"
     metric_name: ClassVar = "share of variance explained"
@@ -31,7 +31,7 @@ class Regression(Task):
 
 
 def standardised(arrays: Arrays, washout: int = 0) -> tuple[Arrays, dict[str, Any]]:
-    """Inputs and targets (T, N, channels), float32, standardised by the training steps that count, and by what."""
+    """Inputs and targets (T, N, channels), float32, standardised by the training steps that count; and by what numbers."""
     scaled, notes = {}, {}
     for kind in ("inputs", "targets"):
         counted = arrays[f"train_{kind}"][washout:]

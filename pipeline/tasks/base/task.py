@@ -47,7 +47,7 @@ class Task(ABC):
     metric_name: ClassVar[str]
     batch_size: ClassVar[int]
     ordered: ClassVar[bool] = False  # whether a split is one series cut into consecutive sequences
-    sizes: ClassVar[tuple[str, ...]] = ("packaged", "full")  # "long", if there is one, is "packaged" with longer sequences
+    sizes: ClassVar[tuple[str, ...]] = ("packaged", "full")  # "long", where it exists, is "packaged" with longer sequences
 
     @abstractmethod
     def load(self, size: str, seed: int) -> Splits:
