@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline import AlignmentWarning, lyapunov_spectrum, measuring, tasks
+from pipeline import AlignmentWarning, measuring, tasks
 from pipeline.core import config
 from pipeline.core.config import SpectrumSettings
 from pipeline.core.records import TaskData, Trial
@@ -26,6 +26,7 @@ from pipeline.core.tables import Table
 from pipeline.jobs import measurements
 from pipeline.jobs.spectra import measure
 from pipeline.predictor.features import LEADING
+from pipeline.spectrum.lyapunov import leading_spectrum
 from pipeline.tasks import adding
 from pipeline.tasks.base.task import Splits, deal
 from pipeline.training import draw
@@ -80,7 +81,7 @@ def shares(cell: str) -> dict[str, tuple[float, float]]:
     network, inputs = MODULES[cell](2, UNITS), torch.randn(30, 2, 2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AlignmentWarning)  # the predictor learned from spectra that are as short
-        found[LEADING_NAME] = _median(lambda: lyapunov_spectrum(network, inputs, count=LEADING, transient=10))
+        found[LEADING_NAME] = _median(lambda: leading_spectrum(network, inputs, LEADING, transient=10))
     return {"a training": (1.0, training)} | {name: (seconds / training, seconds) for name, seconds in found.items()}
 
 

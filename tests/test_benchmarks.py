@@ -6,13 +6,19 @@ import torch
 from draws import module_of, noise
 from torch import nn
 from torch.testing import assert_close
+from twins import cut, trial_of
 
-from benchmarks import handwritten, measuring, memory, spectra, stranger, systems, timing
+from benchmarks import ablation, handwritten, measuring, memory, short_spectra, spectra, stranger, systems, timing
 from pipeline import lyapunov_spectrum
 from pipeline.core import registry
 from pipeline.core.config import SpectrumSettings
+from pipeline.jobs import measurements as measurements_job
+from pipeline.jobs import spectra as spectra_job
+from pipeline.predictor import features
+from pipeline.predictor.inputs import BEFORE, EPOCH, RELATIVE_LOSS, SETS, SPECTRAL, trial_inputs
 from pipeline.spectrum.engine import random_basis
 from pipeline.spectrum.reference import reference_spectrum
+from pipeline.training import train
 
 MODULES = [nn.RNN, nn.LSTM, nn.GRU]
 STEPS, TRANSIENT, SEQUENCES, INPUTS, HIDDEN = 12, 4, 3, 2, 5
@@ -131,7 +137,7 @@ def test_the_quick_page_has_every_table_and_engine_and_baseline_agree(capsys):
 
 def test_the_page_of_measurements_has_each_with_its_share(monkeypatch, capsys):
     small = {"STEPS": 6, "COUNTS": (60, 20, 20), "UNITS": 4, "BATCH": 10, "BATCHES": 2, "REPEATS": 1}
-    for name, value in (small | {"SPECTRA": {"spectrum": SpectrumSettings(sequences=2, transient=2, steps=8)}}).items():
+    for name, value in (small | {"WHOLE": SpectrumSettings(sequences=2, transient=2, steps=8)}).items():
         monkeypatch.setattr(measuring, name, value)
     measuring.main()
     rows = {row[0]: row[1:] for row in rows_of(capsys.readouterr().out)}
@@ -140,12 +146,38 @@ def test_the_page_of_measurements_has_each_with_its_share(monkeypatch, capsys):
         "all but spectra",
         "all but spectra and proxies",
         *registry.names("measuring"),
-        "spectrum",
+        measuring.WHOLE_NAME,
+        measuring.LEADING_NAME,
     ]
     seconds = {name: [float(cell.partition("(")[2].partition(" ")[0]) for cell in cells] for name, cells in rows.items()}
     for place in range(2):  # each is rounded to a hundredth of a second
         parts = sum(seconds[name][place] for name in registry.names("measuring"))
         assert seconds["all but spectra"][place] == pytest.approx(parts, abs=0.005 * (len(rows) + 1))
+
+
+@pytest.mark.parametrize("moment", [BEFORE, EPOCH])
+def test_what_is_left_out_in_turn_is_all_but_the_loss(moment):
+    columns = SETS[moment]["all"]
+    families = ablation.families(columns)
+    assert sorted(c for own in families.values() for c in own) == sorted(set(columns) - {RELATIVE_LOSS})
+    assert {"spectrum", "hyper-parameters", "step_ratio", "credit"} < set(families)
+
+
+def test_a_short_spectrum_gives_the_inputs_that_a_trial_has(prepared, tmp_path):
+    """The eight largest of all exponents, measured alone: those that the network's own spectrum begins with."""
+    data, path = cut(prepared("mnist_rows"), 60, 60), tmp_path / "data.safetensors"
+    data.save(path)
+    result = train(trial_of(data, cell="lstm", batch_size=5, epochs=2, early_epoch=1), data)
+    result.save(tmp_path / "trial.safetensors")
+    name, exponents, seconds = short_spectra.measure(short_spectra.Network0(tmp_path / "trial.safetensors", path))
+    assert (name, len(seconds)) == (result.trial.id, len(short_spectra.VARIANTS))
+    whole = spectra_job.measure(result, path, SpectrumSettings(sequences=2, transient=10, steps=20), "cpu")
+    measured = measurements_job.measure(result, path, "cpu")
+    rows = trial_inputs(features.table([result], [whole], [measured], 0.8))
+    made = short_spectra.columns(rows, {name: exponents[short_spectra.VARIANTS.index((2, 10, 20, 8))]})
+    for column in SPECTRAL:
+        assert made[column].item() == pytest.approx(rows[column].item(), abs=0.02 * (1 + abs(rows[column].item()))), column
+    assert exponents[short_spectra.VARIANTS.index((2, 10, 20, 4))].shape == (2, 4)
 
 
 def test_a_strangers_runs_are_the_last_finished_ones():

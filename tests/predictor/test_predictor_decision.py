@@ -217,8 +217,8 @@ def test_searches_are_replayed_for_cells_tasks_own_trials_and_wider_networks():
     for one in found:
         assert (one.tasks, one.candidates) == (2, 20)
         assert {f.strategy for f in one.fronts} == {
-            "random", "i-Epoch", "before training: all", "one epoch: loss, hyper-parameters, measurements", "both: all, then loss",
-            "ASHA", "Hyperband", "median pruner",
+            "random", "i-Epoch", "before training: all", "one epoch: loss, hyper-parameters, measurements",
+            "both: all, then loss", "ASHA", "Hyperband", "median pruner",
         }  # fmt: skip
         ranked, misled = one.of("before training: all"), one.of("one epoch: loss, hyper-parameters, measurements")
         assert ranked.regrets[0].value == 0  # the best is first
