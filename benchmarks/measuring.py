@@ -26,7 +26,7 @@ from pipeline.core.tables import Table
 from pipeline.jobs import measurements
 from pipeline.jobs.spectra import measure
 from pipeline.predictor.features import LEADING
-from pipeline.spectrum.lyapunov import leading_spectrum
+from pipeline.spectrum import leading_spectrum
 from pipeline.tasks import adding
 from pipeline.tasks.base.task import Splits, deal
 from pipeline.training import draw

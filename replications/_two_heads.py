@@ -30,9 +30,9 @@ BATCH, EPOCHS = 25, 4
 SPECTRUM = SpectrumSettings(sequences=6, transient=40, steps=140)
 SEED, RESAMPLES = 2026, 1000
 HYPER_PARAMETERS = ("log_learning_rate", "log_init_scale", "log_hidden_size", "clip_norm")
-# The columns of the spectrum that the published values rest on; the two that count in lags came later, and are multiples or
-# near copies of others within one task.
-SPECTRAL = tuple(name for name in features.SPECTRUM if "lag" not in name.split("_"))
+# The columns of the spectrum that the published values rest on; those that count in lags or of the
+# leading exponents alone came later.
+SPECTRAL = tuple(name for name in features.SPECTRUM if not {"lag", "leading"} & {*name.split("_")})
 INITIAL = tuple(f"initial_{name}" for name in SPECTRAL)
 EARLY = tuple(f"{when}_{name}" for when in ("early", "change") for name in SPECTRAL)
 SETS = {"spectrum at initialisation": INITIAL, "early spectrum": EARLY, "hyper-parameters": HYPER_PARAMETERS}

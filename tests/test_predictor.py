@@ -11,6 +11,7 @@ from study import card, measurements, result, spectra, study
 from twins import cut, trial_of, twin
 
 from pipeline import early_measurements, lyapunov_spectrum, measuring, network_inputs, tasks
+from pipeline import spectrum as spectrum_package
 from pipeline.core.config import SpectrumSettings
 from pipeline.core.errors import ArtefactError, ModuleError
 from pipeline.core.hyper_parameters import DECLARED
@@ -34,7 +35,6 @@ from pipeline.predictor.inputs import (
     F,
     trial_inputs,
 )
-from pipeline.spectrum import lyapunov
 from pipeline.training import train
 from pipeline.training.loop import optimiser_at
 from pipeline.training.network import Network
@@ -647,7 +647,7 @@ def test_the_spectrum_that_is_measured_has_the_exponents_that_count(row):
 )
 def test_a_spectrum_is_measured_only_where_it_counts(row, gru, spectrum, monkeypatch, given, measured):
     asked = []
-    monkeypatch.setattr(lyapunov, "leading_spectrum", lambda *a, **k: asked.append(1) or spectrum)
+    monkeypatch.setattr(spectrum_package, "leading_spectrum", lambda *a, **k: asked.append(1) or spectrum)
     row(*gru, **given | ({"initial": spectrum} if "initial" in given else {}))
     assert len(asked) == measured
 
@@ -720,7 +720,7 @@ def test_what_is_unknown_or_of_no_use_is_one_sentence(predictor, gru, spectrum, 
 def test_numbers_and_names_that_cannot_be_are_one_sentence_and_nothing_is_measured(
     predictor, gru, spectrum, monkeypatch, given, sentence
 ):
-    monkeypatch.setattr(lyapunov, "leading_spectrum", None)
+    monkeypatch.setattr(spectrum_package, "leading_spectrum", None)
     with pytest.raises(ModuleError, match=sentence):
         predictor.assess(*gru, initial=spectrum, **EPOCH_CURVE | STARTED | given)
 

@@ -179,7 +179,7 @@ class StabilityPredictor:
         Raises:
             ModuleError: the model or inputs cannot be measured, or an argument is not what it should be.
         """
-        from ..spectrum.lyapunov import leading_spectrum
+        from ..spectrum import leading_spectrum
 
         network.check_names(known, "state", "device")
         steps = network.length(model, inputs) if steps is None else steps

@@ -95,5 +95,7 @@ def _label(axes: Axes, lines: Mapping[str, Front]) -> None:
         if name in lines and lines[name].costs[0] <= cost:
             costs, regrets = _steps(lines[name], 0)
             height = regrets[np.searchsorted(costs, cost, side="right") - 1]
+            if height < 0.1 * axes.get_ylim()[1]:  # no room below
+                shift, ends = (3, 3), ("left", "bottom")
             style: dict[str, Any] = {"fontsize": 9, "fontweight": "bold", "color": LOOKS[name][0], "ha": ends[0], "va": ends[1]}
             axes.annotate(text, (cost, height), shift, textcoords="offset points", **style)

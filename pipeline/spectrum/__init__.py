@@ -2,8 +2,8 @@
 
 from .engine import growth
 from .estimate import Spectrum
-from .lyapunov import lyapunov_spectra, lyapunov_spectrum
+from .lyapunov import leading_spectrum, lyapunov_spectra, lyapunov_spectrum
 from .reorthonormalise import reorthonormalise
 from .tangent import push_forward
 
-__all__ = ["Spectrum", "growth", "lyapunov_spectra", "lyapunov_spectrum", "push_forward", "reorthonormalise"]
+__all__ = ["Spectrum", "growth", "leading_spectrum", "lyapunov_spectra", "lyapunov_spectrum", "push_forward", "reorthonormalise"]
