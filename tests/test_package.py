@@ -53,7 +53,7 @@ def predictor(tmp_path_factory):
 
 
 def test_every_package_of_the_folder_is_in_the_wheel_and_every_file_with_it(installed):
-    kinds = ("*.py", "*.j2", "*.parquet", "*.json")
+    kinds = ("*.py", "*.j2", "*.parquet", "*.json", "py.typed")
     there = {p.relative_to(ROOT / "pipeline") for e in kinds for p in (ROOT / "pipeline").rglob(e)}
     assert there == {p.relative_to(installed / "rnn_stability") for e in kinds for p in (installed / "rnn_stability").rglob(e)}
 

@@ -1,6 +1,7 @@
 """The predictor: what it sees, which inputs answer on what evidence, and what it refuses; against made studies."""
 
 import copy
+import sys
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -477,6 +478,13 @@ def test_a_saved_predictor_answers_as_before(predictor, inputs, failures, tmp_pa
             pd.testing.assert_frame_equal(loaded.predict(rows), kept.predict(rows))
         assert loaded.card == kept.card
         assert repr(loaded) == repr(kept)
+
+
+def test_a_registered_predictor_needs_mlflow_and_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pipeline.tracking", None)
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(ArtefactError, match=r"models:/rnn-stability/1 is in MLflow's registry, .* 'rnn-stability\[mlflow\]'"):
+        StabilityPredictor.load("models:/rnn-stability/1")
 
 
 def test_a_missing_or_broken_predictor_is_one_sentence(predictor, tmp_path):

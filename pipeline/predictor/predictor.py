@@ -83,8 +83,12 @@ class StabilityPredictor:
             return cls(packaged.learned_from(packaged.trials()), packaged.card())
         folder = _folder(source)
         if str(source).startswith(("models:/", "runs:/")):
-            from ..tracking import fetch_model
-
+            try:
+                from ..tracking import fetch_model
+            except ModuleNotFoundError as error:
+                raise ArtefactError(
+                    f"{source} is in MLflow's registry, and {error.name} is not installed: pip install 'rnn-stability[mlflow]'"
+                ) from None
             folder = fetch_model(str(source))
         card, trials = Card.load(folder / packaged.CARD), load_table(folder / packaged.TRIALS)
         if not stored.are_of_this_version(card, trials):
