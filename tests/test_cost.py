@@ -48,13 +48,14 @@ def test_thinned_task_keeps_the_first_sequences_with_their_targets(prepared, nam
 
 @pytest.mark.slow
 def test_each_task_cell_and_size_is_timed_and_counted_once(small_params):
-    path = small_params({"tasks": ["mnist_rows"], "cells": ["elman", "lstm"], "train.trials": 6, "train.epochs": 2})
+    train = {"train.trials": 6, "train.repeated": 1, "train.epochs": 2}
+    path = small_params({"tasks": ["mnist_rows"], "cells": ["elman", "lstm"]} | train)
     found = list(cost.costs(config.load(path=path)))
     assert [(c.task, c.cell, c.hidden_size) for c in found] == [
         ("mnist_rows", cell, size) for cell in ("elman", "lstm") for size in (3, 5)
     ]
     for c in found:
-        assert c.trials == 3
+        assert c.trials == (6 + 2) / 2  # one of them with two further seeds
         assert c.batches == 2 * 4000 / 50
         assert c.evaluated == (3 * 500 + 500) / 50  # the validation images before training and after each epoch, the test images
         assert c.steps == 16

@@ -1,4 +1,7 @@
-"""The time that a study would take: `python -m pipeline.jobs.cost [PROFILE]` times a few steps of each part."""
+"""The time that a study would take: `python -m pipeline.jobs.cost [PROFILE]` times a few steps of each part.
+
+The early measurements are not counted: they take a few percent of a training.
+"""
 
 import sys
 import tempfile
@@ -15,6 +18,7 @@ from ..core.errors import PipelineError
 from ..core.records import TaskData, Trial
 from ..core.tables import Table
 from ..training import choose_device, draw
+from ..training.draw import SEEDS
 from ..training.loop import train
 from .spectra import measure
 
@@ -89,7 +93,7 @@ def cost(settings: Config, data: TaskData, trial: Trial) -> Cost:
         task=trial.task,
         cell=trial.cell,
         hidden_size=size,
-        trials=settings.train.trials / len(settings.train.drawn("hidden_size")),
+        trials=(settings.train.trials + (SEEDS - 1) * settings.train.repeated) / len(settings.train.drawn("hidden_size")),
         batches=epochs * -(-sequences["train"] // trial.batch_size),
         evaluated=((epochs + 1) * sequences["validation"] + sequences["test"]) // trial.batch_size,
         batch_seconds=result.outcome.seconds / (BATCHES + 3 * FORWARD),  # three evaluations of a batch: validation twice, test
