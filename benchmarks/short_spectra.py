@@ -46,7 +46,7 @@ SEED = 2026
 
 
 @dataclass(frozen=True)
-class Network0:
+class Untrained:
     """A network before training, of which all variants are to be measured.
 
     Attributes:
@@ -58,7 +58,7 @@ class Network0:
     data: Path
 
 
-def measure(job: Network0) -> tuple[str, list[NDArray[np.float64]], list[float]]:
+def measure(job: Untrained) -> tuple[str, list[NDArray[np.float64]], list[float]]:
     """The trial's id, its exponents (B, k) by variant, and the seconds that they took; nothing for a repeated draw."""
     torch.set_num_threads(1)
     result = TrialResult.load(job.result)
@@ -104,7 +104,7 @@ def judged(rows: pd.DataFrame, sets: Sequence[str], on: execution.Executor) -> d
 def main(folders: Sequence[str]) -> None:
     """Print the page."""
     jobs = [
-        Network0(path, Path(folder, "data", f"{task.name}.safetensors"))
+        Untrained(path, Path(folder, "data", f"{task.name}.safetensors"))
         for folder in folders
         for task in sorted(Path(folder, "trials").iterdir())
         for path in sorted(task.glob("*.safetensors"))

@@ -169,7 +169,7 @@ def test_a_short_spectrum_gives_the_inputs_that_a_trial_has(prepared, tmp_path):
     data.save(path)
     result = train(trial_of(data, cell="lstm", batch_size=5, epochs=2, early_epoch=1), data)
     result.save(tmp_path / "trial.safetensors")
-    name, exponents, seconds = short_spectra.measure(short_spectra.Network0(tmp_path / "trial.safetensors", path))
+    name, exponents, seconds = short_spectra.measure(short_spectra.Untrained(tmp_path / "trial.safetensors", path))
     assert (name, len(seconds)) == (result.trial.id, len(short_spectra.VARIANTS))
     whole = spectra_job.measure(result, path, SpectrumSettings(sequences=2, transient=10, steps=20), "cpu")
     measured = measurements_job.measure(result, path, "cpu")

@@ -12,7 +12,7 @@ from ..core.records import Card, Evidence
 from .checks import OWN as OWN_KIND
 from .features import SPECTRUM
 from .folds import CELLS, OWN, SCALE, TASKS, TRIALS
-from .inputs import CATEGORIES, DIVERGED, HYPER_PARAMETERS, MOMENTS, RELATIVE_LOSS, SETS
+from .inputs import CATEGORIES, DIVERGED, HYPER_PARAMETERS, INPUTS, MOMENTS, RELATIVE_LOSS, SETS
 
 _MOMENTS = ("initial", "early", "change")
 DIVERGENCE = "divergence"  # what an answer is based on if the network has diverged
@@ -46,7 +46,7 @@ def splits(rows: pd.DataFrame, card: Card, own: Mapping[str, int], learned: Mapp
 
 
 def other_settings(rows: pd.DataFrame, card: Card, learned: Mapping[str, list[str]]) -> pd.Series:
-    """Whether a hyper-parameter or size is outside of what the predictor learned from, by row; one of one's own kind is not."""
+    """Whether a hyper-parameter or size is outside of what the predictor learned from, by row; the kind "another" is not."""
     found = pd.Series(False, rows.index)
     for column in rows.columns.intersection([*HYPER_PARAMETERS]):
         values = rows[column]
@@ -92,12 +92,11 @@ def known(rows: pd.DataFrame) -> pd.DataFrame:
     gradients, is NaN and counts. Hyper-parameters must all be there.
     """
     there, families = rows.notna(), dict[str, list[str]]()
-    inputs = dict.fromkeys(column for sets in SETS.values() for columns in sets.values() for column in columns)
-    for column in there.columns.intersection([column for column in inputs if column not in CATEGORIES]):
+    for column in there.columns.intersection([column for column in INPUTS if column not in CATEGORIES]):
         families.setdefault(family(column), []).append(column)
     measured = {name: there[columns].any(axis=1) for name, columns in families.items()}
-    found = {c: there[c] if c in HYPER_PARAMETERS else measured[family(c)] for c in inputs if c in there}
-    return pd.DataFrame(found, index=rows.index, dtype=bool).reindex(columns=list(inputs), fill_value=False)
+    found = {c: there[c] if c in HYPER_PARAMETERS else measured[family(c)] for c in INPUTS if c in there}
+    return pd.DataFrame(found, index=rows.index, dtype=bool).reindex(columns=list(INPUTS), fill_value=False)
 
 
 def family(column: str) -> str:

@@ -21,7 +21,7 @@ RANKED = {
 }
 RANGE = (2.0, 20.0)  # full trainings between which hypervolumes are taken: below there is no search, above no regret
 COSTS = (2.0, 3.3, 5.0, 8.3)  # full trainings at which regrets are reported
-SLACK = 0.02  # as for the Brier score: share of what is lost by which a cheaper set may be worse
+SLACK = 0.02  # share of the least Brier score, or loss of hypervolume, by which a smaller or cheaper set may be worse
 NEARLY = 1.02  # a search whose cost is within 2 % of these counts as affordable
 Values = NDArray[np.float64]
 Places = NDArray[np.int64]

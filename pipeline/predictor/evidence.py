@@ -12,6 +12,7 @@ from ..core import execution
 from ..core.records import Estimate, Evidence, Gain, Judgement, Recipe
 from ..core.tables import Table, signed, with_interval
 from . import decision
+from .decision import SLACK
 from .folds import CELLS, OWN, TASKS, TRIALS, Fold, Key, Part, answer
 from .inputs import BEFORE, EIGHTH, EPOCH, MOMENTS, SETS, WITH_SPECTRA
 from .measures import MEASURES, Answers, Values, estimate, weights
@@ -50,7 +51,6 @@ PAIRS: Mapping[str, Sequence[tuple[str, str]]] = {
         ("loss", "all"),
     ),
 }
-SLACK = 0.02  # share of the least Brier score by which a smaller set may be worse and still be served
 _DIRECTIONS = {"auc": 1, "brier": -1, "log_loss": -1, "spearman": 1, "r2": 1}  # measures of which gains are taken
 _CLUSTERS = {TRIALS: "trial", CELLS: "cell"}  # what is resampled first; tasks elsewhere
 
@@ -288,9 +288,9 @@ def verdict(judgement: Judgement) -> str:
     if best is None:
         return "These trials do not show whether spectra earn their place: no cell was left out."
     words = "earn their place" if judgement.is_champion else "do not measurably earn their place"
-    searches = f"; the hypervolume of searches changes by {gain_text(volume)}" if volume is not None else ""
+    searches = f", and that of searches in hypervolume is {gain_text(volume)}" if volume is not None else ""
     return (
         f'On cells left out, after {best.moment}, spectra {words}. Compared with "{best.without}", the best set of inputs '
-        f'without them, "{best.with_}" improves the Brier score by {gain_text(best.measures["brier"])}{searches}; above 0 is '
+        f'without them, the gain of "{best.with_}" in Brier score is {gain_text(best.measures["brier"])}{searches}; above 0 is '
         "better."
     )

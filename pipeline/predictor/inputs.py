@@ -96,6 +96,7 @@ SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "all": (RELATIVE_LOSS, *HYPER_PARAMETERS, *EARLY_F, *EARLY_SPECTRAL),
     },
 }
+INPUTS = tuple(dict.fromkeys(column for sets in SETS.values() for columns in sets.values() for column in columns))  # of all sets
 WITH_SPECTRA = tuple(
     name for sets in SETS.values() for name, columns in sets.items() if {*columns} & {*SPECTRAL, *EARLY_SPECTRAL}
 )

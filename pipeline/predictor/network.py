@@ -147,7 +147,7 @@ def measured(model: Any) -> dict[str, Any]:
     scale = float(recurrent[0].abs().square().mean().nan_to_num()) ** 0.5 * 3**0.5  # that of uniform(-p, p) is p / sqrt 3
     return {
         "cell": _cell_name(model),
-        "hidden_size": getattr(model, "hidden_size", recurrent[0].shape[-1]),  # a projection has fewer outputs
+        "hidden_size": model.hidden_size if getattr(model, "proj_size", 0) else recurrent[0].shape[-1],
         "init_scale": scale or 10**-12,  # all zero, or NaN: a network that has diverged
         "parameter_count": sum(p.numel() for p in parameters.values() if p.requires_grad),
     }

@@ -9,11 +9,11 @@ import pandas as pd
 from ..core.files import load_table, save_table
 from ..core.hyper_parameters import CATEGORIES, DECLARED
 from ..core.records import Card
-from .inputs import SETS, input_name, scaled, trial_inputs
+from .inputs import INPUTS, input_name, scaled, trial_inputs
 
 FOLDER = Path(__file__).parent.parent / "data"
 TRIALS, CARD = "trials.parquet", "card.json"
-_GRID = np.linspace(0, 1, 41)  # quantiles that the card keeps
+GRID = np.linspace(0, 1, 41)  # quantiles that the card keeps
 
 
 @cache
@@ -60,10 +60,9 @@ def collect(table: pd.DataFrame, study: str, path: Path = FOLDER / TRIALS) -> pd
 
 def compact(rows: pd.DataFrame) -> pd.DataFrame:
     """The columns that are inputs or needed for judging, as 32-bit numbers."""
-    inputs = {column for sets in SETS.values() for columns in sets.values() for column in columns}
     about = ("trial", "task", "cell", "index", "draw", "score", "success", "already_diverged", "validation_losses", "early_epoch")
     times = ("training_seconds", "measuring_seconds", "spectrum_seconds")
-    kept = rows[[c for c in rows if c in inputs or c in about or c in times or c == "initial_lag_needed"]].copy()
+    kept = rows[[c for c in rows if c in INPUTS or c in about or c in times or c == "initial_lag_needed"]].copy()
     for column in kept.select_dtypes("float"):
         kept[column] = kept[column].astype(np.float32)
     kept["validation_losses"] = kept["validation_losses"].map(lambda losses: np.asarray(losses, np.float32))
@@ -72,12 +71,11 @@ def compact(rows: pd.DataFrame) -> pd.DataFrame:
 
 def quantiles(rows: pd.DataFrame) -> dict[str, list[float]]:
     """Quantiles of every numeric input."""
-    inputs = dict.fromkeys(column for sets in SETS.values() for columns in sets.values() for column in columns)
     found = {}
-    for column in inputs:
+    for column in INPUTS:
         if pd.api.types.is_numeric_dtype(rows[column]):
             finite = rows[column][np.isfinite(rows[column])].to_numpy(float)
-            found[column] = [float(q) for q in np.quantile(finite, _GRID)] if len(finite) else [0.0]
+            found[column] = [float(q) for q in np.quantile(finite, GRID)] if len(finite) else [0.0]
     return found
 
 

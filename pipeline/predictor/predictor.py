@@ -137,9 +137,10 @@ class StabilityPredictor:
     def predict(self, inputs: pd.DataFrame) -> pd.DataFrame:
         """Expected score, probability of success, and what they are based on, one row per row of `inputs`.
 
-        Each row is answered by itself, from the set of inputs with the lowest Brier score on held-out trials among those that
-        are complete, at whatever moment. A network that has diverged fails: 0, 0 and "divergence". Numbers outside the range
-        of all trials are replaced by the nearest in it.
+        Each row is answered by itself, at the moment whose set of inputs has the lowest Brier score on held-out trials. At each
+        moment that is the smallest set that is about as good as the best or, if that is not complete, the best complete one. A
+        network that has diverged fails: 0, 0 and "divergence". Numbers outside the range of all trials are replaced by the
+        nearest in it.
 
         Args:
             inputs: from `trial_inputs` or `network_inputs`, or any of their columns; NaN is what was not measured.

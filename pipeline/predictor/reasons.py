@@ -9,7 +9,7 @@ import pandas as pd
 from ..core.records import Card, Estimate, Evidence
 from ..core.tables import with_interval
 from . import choice
-from .evidence import SLACK
+from .decision import SLACK
 from .features import MEASUREMENT
 from .folds import CELLS, SCALE, TASKS, TRIALS
 from .inputs import (
@@ -24,8 +24,8 @@ from .inputs import (
     SETS,
     WITH_SPECTRA,
 )
+from .packaged import GRID
 
-_GRID = np.linspace(0, 1, 41)  # quantiles that the card keeps
 _LEAST_AUC = 0.6  # below, answers are hardly better than chance, 0.5
 _LATER = {EIGHTH: CURVE_EIGHTH, EPOCH: CURVE_EPOCH}
 _SHOWN = 3  # columns that are named
@@ -155,7 +155,7 @@ def _place(card: Card, column: str, value: float) -> str:
     known = card.quantiles[column]
     if choice.is_outside(known, value):
         return "below all" if value < known[0] else "above all"
-    return f"above {float(np.interp(value, known, _GRID[: len(known)])):.0%} of the"
+    return f"above {float(np.interp(value, known, GRID[: len(known)])):.0%} of the"
 
 
 def _plain(column: str, value: float) -> tuple[str, str]:

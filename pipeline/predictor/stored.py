@@ -7,22 +7,20 @@ import pandas as pd
 
 from ..core.records import Card
 from . import model
-from .inputs import CATEGORIES, DIVERGED, IDENTITY, OUTCOME, SETS
+from .inputs import CATEGORIES, DIVERGED, IDENTITY, INPUTS, OUTCOME, SETS
 
 _MEASURES = {"brier", "auc", "calibration_error"}  # of evidence, that a verdict names
 
 
 def are_of_this_version(card: Card, trials: pd.DataFrame) -> bool:
     """Whether the sets of inputs are those of this version, and all of their columns are there."""
-    inputs = {column for sets in SETS.values() for columns in sets.values() for column in columns}
     fitted = {moment: {name: recipe.columns for name, recipe in sets.items()} for moment, sets in card.recipes.items()}
-    return fitted == SETS and {*inputs, *IDENTITY, *OUTCOME, DIVERGED, "study"} <= set(trials.columns)
+    return fitted == SETS and {*INPUTS, *IDENTITY, *OUTCOME, DIVERGED, "study"} <= set(trials.columns)
 
 
 def damages(card: Card, trials: pd.DataFrame) -> Iterator[str]:
     """What is wrong with a card and trials of this version."""
-    inputs = dict.fromkeys(column for sets in SETS.values() for columns in sets.values() for column in columns)
-    numbers = [column for column in inputs if column not in CATEGORIES]
+    numbers = [column for column in INPUTS if column not in CATEGORIES]
     yield from _of_trials(trials, numbers)
     yield from _of_card(card, numbers)
 
@@ -43,9 +41,8 @@ def _of_card(card: Card, numbers: list[str]) -> Iterator[str]:
             yield f"the card should hold the quantiles of {column}"
     if not all(count.isdecimal() for count in card.own_weights):
         yield "own_weights of the card should be by numbers of trials"
-    if not {kind for sets in card.recipes.values() for r in sets.values() for kind in (r.score_kind, r.success_kind)} <= {
-        *model.KINDS
-    }:
+    recipes = [recipe for sets in card.recipes.values() for recipe in sets.values()]
+    if not {kind for recipe in recipes for kind in (recipe.score_kind, recipe.success_kind)} <= set(model.KINDS):
         yield f"the models of the card should be of the kinds {', '.join(model.KINDS)}"
     if not all(found.measures.keys() >= _MEASURES for found in card.judgement.evidence):
         yield f"the evidence of the card should hold {', '.join(sorted(_MEASURES))}"

@@ -58,7 +58,7 @@ def described(judgement: Judgement) -> str:
     from ..predictor.evidence import verdict
 
     where = [f'{moment}, {split}: "{name}"' for split, own in judgement.served.items() for moment, name in own.items()]
-    return f"{verdict(judgement)} What answers: {'; '.join(where)}."
+    return f"{verdict(judgement)} The predictor uses these inputs: {'; '.join(where)}."
 
 
 def fetch_model(uri: str) -> Path:
