@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from ..core.errors import AlignmentWarning, ModuleError, first_line
-from ..measuring.base.probe import FEWEST
 from ..predictor.features import LEADING
 from ..spectrum import Spectrum, leading_spectrum
 
@@ -106,7 +105,7 @@ def _fitting(model: nn.Module, recurrent: nn.Module, inputs: Tensor, targets: Te
     """The layouts with this place of the batch that fit."""
     steps, sequences = inputs.shape[:2][:: -1 if first else 1]
     count = 3 if steps != 3 else 4  # unlike steps, so that no axis passes for another
-    if sequences < FEWEST:
+    if sequences < count:
         return
     few = inputs[:count] if first else inputs[:, :count]
     answers, entered = run(model, recurrent, few)

@@ -118,7 +118,7 @@ class Watch:
         self._asked: dict[str, dict[str, Any]] = {}  # moment -> inputs of the predictor and what is said of the cost, in order
         self._verdicts: dict[str, Verdict] = {}
         self._last = time.perf_counter()
-        self._row(steps=training.sequences.steps)  # raises what is wrong before anything is measured
+        self._row()  # raises what is wrong before anything is measured
 
     @property
     def verdict(self) -> Verdict | None:
@@ -159,8 +159,9 @@ class Watch:
             spectrum = training.spectrum(own) if wanted.spectrum else None
             gradient = training.seconds_of_gradient(own[0])
         row = self._row(measurements=measurements, spectrum=spectrum)
-        self._ask(BEFORE, row, begin, gradient * training.updates_per_epoch, extra=self.seconds)
-        self._measurements, self._spectrum = measurements, spectrum
+        epoch = None if gradient is None else gradient * training.updates_per_epoch
+        self._ask(BEFORE, row, begin, epoch, extra=self.seconds)
+        self._measurements, self._spectrum, self._last = measurements, spectrum, time.perf_counter()
         return self._verdict(BEFORE)
 
     def epoch(self, losses: Iterable[float] | Tensor | None = None, *, validation_loss: float | None = None) -> Verdict:
@@ -183,10 +184,10 @@ class Watch:
         new = _numbers(losses)
         now = None if validation_loss is None else number("validation_loss", validation_loss, least=0)
         self._count(new, ended=losses is None)
+        elapsed = (begin - self._last) * (self._training.updates_per_epoch / len(new) if new else 1)
         if _GONE not in self._asked and not all(map(math.isfinite, [*new, 0.0 if now is None else now])):
-            self._ask(_GONE, self._asked[BEFORE]["row"] | {DIVERGED: True}, begin, None)
+            self._ask(_GONE, self._asked[BEFORE]["row"] | {DIVERGED: True}, begin, elapsed)
         elif not {_GONE, EPOCH} & self._asked.keys():
-            elapsed = (begin - self._last) * (self._training.updates_per_epoch / len(new) if new else 1)
             self._advance(now, begin, elapsed, ended=losses is None)
         self._last = time.perf_counter()
         return self._verdict(next(reversed(self._asked)))
@@ -227,7 +228,7 @@ class Watch:
     def _needs(self) -> tuple[Needs, Needs]:
         """What the sets of inputs that are served for such a network need before training and after the first epoch."""
         predictor = self._training.predictor
-        evidence = predictor.verdict(self._row()).evidence
+        evidence = (self._verdict(BEFORE) if BEFORE in self._asked else predictor.verdict(self._row())).evidence
         served = predictor.card.judgement.served.get(evidence.split) if evidence else None
         return needs(served or EVERYTHING)
 
@@ -266,7 +267,9 @@ class Watch:
         if kind == OWN:  # which no trial had, and the predictor takes as such
             del known["optimiser"]
         row = network_inputs(
-            **{"steps": training.sequences.steps, "task": training.task} | measured,
+            **measured,
+            steps=training.sequences.steps,
+            task=training.task,
             updates=training.budget * training.updates_per_epoch,
             **known,
         )
@@ -274,16 +277,12 @@ class Watch:
 
     def _ask(self, moment: str, row: dict[str, Any], begin: float, epoch: float | None, *, extra: float = 0.0) -> None:
         """Ask the predictor, and keep what the answer follows from; `epoch` is the seconds that one takes."""
-        self._asked[moment] = {"row": row, "cost": []}
-        try:
-            self._verdict(moment)
-        except ModuleError:
-            del self._asked[moment]
-            raise
+        found = self._training.predictor.verdict(row)
         spent = time.perf_counter() - begin
         self.seconds += spent
-        self._verdicts.pop(moment)
-        self._asked[moment]["cost"] = self._said(moment, spent + extra, epoch)
+        said = self._said(moment, spent + extra, epoch)
+        self._asked[moment] = {"row": row, "cost": said}
+        self._verdicts[moment] = replace(found, reasons=(*found.reasons, *said))
 
     def _said(self, moment: str, spent: float, epoch: float | None) -> list[str]:
         """Sentences on what was assumed and on what the measuring cost."""
@@ -293,13 +292,12 @@ class Watch:
                 f"assumed are mini-batches of {training.known['batch_size']} sequences, {training.updates_per_epoch} of them per "
                 "epoch; batch_size= and updates_per_epoch= say otherwise"
             )
-        if epoch:
-            about = "about " if moment == BEFORE else ""
-            share = 100 * spent / epoch
-            said.append(f"measuring took {spent:.2g} s, {about}{share:,.{0 if share >= 10 else 1}f} % of an epoch")
-        return said
+        share = 100 * spent / epoch if epoch else None
+        of = "" if share is None else f", {'about ' * (moment == BEFORE)}{share:,.{0 if share >= 10 else 1}f} % of an epoch"
+        return [*said, f"measuring took {spent:.2g} s{of}"]
 
     def _verdict(self, moment: str) -> Verdict:
+        """The answer that was given at a moment; after `load_state_dict`, the predictor is asked again."""
         if moment not in self._verdicts:
             asked = self._asked[moment]
             found = self._training.predictor.verdict(asked["row"])
