@@ -144,7 +144,7 @@ class Training:
             with torch.enable_grad():
                 value = self.loss(own.train()(inputs), targets)
                 gradients = torch.autograd.grad(value, [p for p in own.parameters() if p.requires_grad], allow_unused=True)
-        except Exception:  # whatever the user's model raises; the time is only told
+        except Exception:  # whatever the user's model raises; the verdict does not need the time
             return None
         sum(float(g.sum()) for g in gradients if g is not None)  # waits for the device
         return time.perf_counter() - begin

@@ -250,7 +250,7 @@ CLASSES = SERIES[-4].argmax(-1)
         (Series, SERIES, CLASSES, {"batch_first": "no"}, "batch_first is 'no'; it should be True or False"),
         (Series, SERIES[0, :, 0], CLASSES, {}, r"inputs should be \(T, B, ...\) or \(B, T, ...\)"),
         (Series, [1.0], CLASSES, {}, "inputs should be a dense tensor, found list"),
-        (Twice, SERIES, CLASSES, {}, "the model runs its recurrent part 2 times"),
+        (Twice, SERIES, CLASSES, {}, "the model runs its recurrent part more than once; give a part"),
         (Whole, SERIES, CLASSES, {}, "the model should return its answers alone, a tensor, found tuple"),
         (Series, SERIES, CLASSES, {"budget": 0}, "budget is 0; it should be a whole number above 0"),
         (Series, SERIES, CLASSES, {"batch_size": 2.5}, "batch_size is 2.5; it should be a whole number"),
@@ -554,6 +554,15 @@ def test_what_is_measured_before_training_cannot_be_measured_later():
         seen.epoch([1.0] * 8)
     trained(model, optimiser, case, case.batches()[:1])
     with pytest.raises(ModuleError, match=r"the optimiser has made steps already; call before\(\) before the first one"):
+        seen.before()
+
+
+def test_a_learning_rate_that_a_schedule_lowers_at_first_is_refused():
+    case = CASES["series"]
+    model, optimiser, options = case.training()
+    seen = watch(model, case.inputs, case.targets, **options)
+    torch.optim.lr_scheduler.LambdaLR(optimiser, lambda epoch: (1 + epoch) / 10)
+    with pytest.raises(ModuleError, match=r"a schedule has set the learning rate to 0.0005 from 0.005; call before\(\) before"):
         seen.before()
 
 
