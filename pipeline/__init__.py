@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .core.errors import AlignmentWarning, ModuleError, RoundingWarning, SurrogateWarning
     from .integrations.screen import Screening, screen
-    from .integrations.watch import Watch, watch
+    from .integrations.watch import watch
+    from .integrations.watched import Watch
     from .measuring.base.network import early_measurements
     from .points import FixedPoints, fixed_points, line_attractor, slow_points
     from .predictor import StabilityPredictor, Verdict, network_inputs, trial_inputs
@@ -32,7 +33,7 @@ _PUBLIC = {
     "FixedPoints": "points",
     "early_measurements": "measuring.base.network",
     "watch": "integrations.watch",
-    "Watch": "integrations.watch",
+    "Watch": "integrations.watched",
     "screen": "integrations.screen",
     "Screening": "integrations.screen",
     "StabilityPredictor": "predictor",

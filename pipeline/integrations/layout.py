@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from ..core.errors import AlignmentWarning, ModuleError, first_line
-from ..measuring.base.probe import FEWEST
 from ..predictor.features import LEADING
 from ..spectrum import Spectrum, leading_spectrum
 
@@ -75,17 +74,21 @@ def layout_of(
     """
     _check(inputs, targets, every_step=every_step, batch_first=batch_first)
     found: list[Layout] = []
-    failure = ""
+    failures: list[Exception] = []
     for first in (False, True) if batch_first is None else (bool(batch_first),):
         try:
             found += _fitting(model, recurrent, inputs, targets, first)
         except Exception as error:  # the model does not run on this layout
-            failure = f"; the model raised: {first_line(error).rstrip('.')}"
+            failures.append(error)
     found = [one for one in found if every_step is None or one.every_step == bool(every_step)]
     if not found:
+        for refusal in failures:
+            if isinstance(refusal, ModuleError):
+                raise refusal
+        raised = f"; the model raised: {first_line(failures[0]).rstrip('.')}" if failures else ""
         raise ModuleError(
             f"inputs of the shape {tuple(inputs.shape)}, targets of {tuple(targets.shape)} and the model's answers do not fit "
-            f"together as one target per sequence or per step{failure}; see batch_first= and every_step="
+            f"together as one target per sequence or per step{raised}; see batch_first= and every_step="
         )
     for name in ("batch_first", "every_step"):
         if len({getattr(one, name) for one in found}) > 1:
@@ -106,7 +109,7 @@ def _fitting(model: nn.Module, recurrent: nn.Module, inputs: Tensor, targets: Te
     """The layouts with this place of the batch that fit."""
     steps, sequences = inputs.shape[:2][:: -1 if first else 1]
     count = 3 if steps != 3 else 4  # unlike steps, so that no axis passes for another
-    if sequences < FEWEST:
+    if sequences < count:
         return
     few = inputs[:count] if first else inputs[:, :count]
     answers, entered = run(model, recurrent, few)
@@ -145,7 +148,8 @@ def run(model: nn.Module, recurrent: nn.Module, inputs: Tensor) -> tuple[Tensor,
     finally:
         handle.remove()
     if len(calls) != 1:
-        raise ModuleError(f"the model runs its recurrent part {len(calls)} times; give a part that it runs once, for all steps")
+        found = "runs its recurrent part more than once" if calls else "does not run its recurrent part"
+        raise ModuleError(f"the model {found}; give a part that it runs once, for all steps")
     if not isinstance(answers, Tensor) or not answers.dim():
         raise ModuleError(f"the model should return its answers alone, a tensor, found {type(answers).__name__}")
     return answers, calls[0]

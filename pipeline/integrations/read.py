@@ -55,7 +55,17 @@ def kind_of(optimiser: torch.optim.Optimizer, group: Mapping[str, Any]) -> str:
     return "sgd" if isinstance(optimiser, torch.optim.SGD) and group["momentum"] > 0 else OWN
 
 
-def has_stepped(optimiser: torch.optim.Optimizer) -> bool:
-    """Whether an optimiser has made a step, as far as its state says."""
+def check_begins(recurrent: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    """ModuleError if the optimiser has made a step, as far as its state says, or a schedule has set its learning rate."""
     states = [state for state in optimiser.state.values() if state]
-    return any(float(state["step"]) > 0 if "step" in state else True for state in states)
+    if any(float(state["step"]) > 0 if "step" in state else True for state in states):
+        raise ModuleError(
+            "the optimiser has made steps already; call before() before the first one, or hand the state of an earlier watch to "
+            "load_state_dict()"
+        )
+    group = group_of(recurrent, optimiser)
+    if float(group.get("initial_lr", group["lr"])) != float(group["lr"]):
+        raise ModuleError(
+            f"a schedule has set the learning rate to {float(group['lr']):g} from {float(group['initial_lr']):g}; call before() "
+            "before the schedule is made"
+        )

@@ -17,7 +17,7 @@ from ..core.errors import ModuleError, first_line
 from ..core.numbers import count, shown
 from ..predictor import Verdict
 from .training import training_of
-from .watch import Watch
+from .watched import Watch
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -132,14 +132,20 @@ class Training:
         with torch.no_grad():
             return float(self.loss(own(inputs), targets))
 
-    def seconds_of_gradient(self, own: nn.Module) -> float:
-        """The time that one gradient of a mini-batch takes, of a copy of the model that is then of no further use."""
+    def seconds_of_gradient(self, own: nn.Module) -> float | None:
+        """The time that one gradient of a mini-batch takes, of a copy of the model that is then of no further use.
+
+        None if the copy cannot be trained by the loss alone, as a model that answers otherwise in training.
+        """
         size = int(self.known["batch_size"])
         inputs, targets = self.sequences.part([place % self.sequences.count for place in range(size)])
         begin = time.perf_counter()
-        with torch.enable_grad():
-            value = self.loss(own.train()(inputs), targets)
-            gradients = torch.autograd.grad(value, [p for p in own.parameters() if p.requires_grad], allow_unused=True)
+        try:
+            with torch.enable_grad():
+                value = self.loss(own.train()(inputs), targets)
+                gradients = torch.autograd.grad(value, [p for p in own.parameters() if p.requires_grad], allow_unused=True)
+        except Exception:  # whatever the user's model raises; the verdict does not need the time
+            return None
         sum(float(g.sum()) for g in gradients if g is not None)  # waits for the device
         return time.perf_counter() - begin
 
