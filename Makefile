@@ -45,7 +45,7 @@ track: $(STAMP) # logs results to MLflow that DVC restored from its cache or tha
 	python -m stages.track
 
 docs: $(STAMP) # writes the pages that are generated from the code and from the last run
-	python -c "from pipeline.predictor.features import documentation as d; print(d(), end='')" > docs/.page && mv docs/.page docs/features.md
+	python -c "from pipeline.predictor.feature_table import documentation as d; print(d(), end='')" > docs/.page && mv docs/.page docs/features.md
 	python -m pipeline.report.results
 	PYTHONPATH=. python tests/systems.py > docs/.page && mv docs/.page docs/oracles.md
 

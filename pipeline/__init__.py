@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .predictor import StabilityPredictor, Verdict, network_inputs, trial_inputs
     from .spectrum import Spectrum, lyapunov_spectra, lyapunov_spectrum
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PUBLIC = {
     "AlignmentWarning": "core.errors",

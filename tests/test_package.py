@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from study import card, study
 
-from pipeline.predictor import StabilityPredictor, features
-from pipeline.predictor.inputs import trial_inputs
+from pipeline.predictor import StabilityPredictor, feature_table
+from pipeline.predictor.trials import trial_inputs
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.slow
@@ -46,7 +46,7 @@ def installed(tmp_path_factory):
 @pytest.fixture(scope="module")
 def predictor(tmp_path_factory):
     """A folder with a small predictor."""
-    inputs = trial_inputs(features.table(*study(trials=8), 0.8)).assign(study="evidence")
+    inputs = trial_inputs(feature_table.table(*study(trials=8), 0.8)).assign(study="evidence")
     folder = tmp_path_factory.mktemp("predictor")
     StabilityPredictor(inputs, card(inputs)).save(folder)
     return folder
