@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .estimate import Spectrum
 
 # Okabe and Ito (2008), which colour-blind readers can tell apart.
-INK, SOFT, BLUE, ORANGE, GREEN, PURPLE = "#222222", "#8C8C8C", "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+INK, BLUE, ORANGE, GREEN, PURPLE = "#222222", "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 STYLE: dict[Any, Any] = {
     "font.size": 10.0,
     "text.color": INK,
