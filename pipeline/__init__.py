@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .core.errors import AlignmentWarning, ModuleError, RoundingWarning, SurrogateWarning
+    from .integrations.summary import Summary, summary
     from .measuring.base.network import early_measurements
     from .points import FixedPoints, fixed_points, line_attractor, slow_points
     from .predictor import StabilityPredictor, Verdict, network_inputs, trial_inputs
@@ -28,6 +29,8 @@ _PUBLIC = {
     "slow_points": "points",
     "line_attractor": "points",
     "FixedPoints": "points",
+    "summary": "integrations.summary",
+    "Summary": "integrations.summary",
     "early_measurements": "measuring.base.network",
     "StabilityPredictor": "predictor",
     "Verdict": "predictor",
