@@ -37,10 +37,10 @@ ABOUT = """# Trainings that no study holds
 `python -m benchmarks.new_trainings` makes this page. Four tasks, of which the predictor has not seen the data, are learned by
 random networks (LSTM, GRU or tanh; 12 to 48 units), with random learning rates, initialisations, optimisers and clipping, in a
 plain loop of {epochs} epochs that `watch` watches. A training is a success if it closes at least {success} of the gap between
-chance and the lowest validation loss of its task. *The loss alone* and *the learning rate alone* are the predictor's own models for these
-single inputs; brackets are 95 % intervals over trainings. The calibration error is the mean distance between predicted
-probabilities and shares of successes; the calibration slope is 1 where probabilities are right, below 1 where they are too
-sure, and above 1 where they are not sure enough.
+chance and the lowest validation loss of its task. *The loss alone* and *the learning rate alone* are the predictor's own models
+for these single inputs; brackets are 95 % intervals over trainings. The calibration error is the mean distance between predicted
+probabilities and shares of successes; the calibration slope is 1 where probabilities are right, below 1 where they are too sure,
+and above 1 where they are not sure enough.
 """
 TASKS = {
     "digits by rows": "scikit-learn's images of digits, 8 x 8, read row by row; the class at the end",

@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # torch takes a second to import, and a served model has none
 FEW = 5  # number of own trials of a task from which they are used
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verdict:
     """The predictor's answer for one network.
 
@@ -47,8 +47,12 @@ class Verdict:
     expected_score: float
     moment: str
     based_on: str
-    evidence: Evidence | None = field(repr=False, hash=False)
-    reasons: tuple[str, ...] = field(repr=False)
+    evidence: Evidence | None = field(hash=False)
+    reasons: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        numbers = f"probability {self.probability:.2f}, expected score {self.expected_score:.2f}"
+        return f"Verdict({numbers}; {self.moment}, from {self.based_on})"
 
     def __str__(self) -> str:
         head = f"success with probability {self.probability:.2f}, expected score {self.expected_score:.2f}"
