@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .core.errors import AlignmentWarning, ModuleError, RoundingWarning, SurrogateWarning
+    from .integrations.screen import Screening, screen
     from .integrations.summary import Summary, summary
+    from .integrations.watch import watch
+    from .integrations.watched import Watch
     from .measuring.base.network import early_measurements
     from .points import FixedPoints, fixed_points, line_attractor, slow_points
     from .predictor import StabilityPredictor, Verdict, network_inputs, trial_inputs
@@ -32,6 +35,10 @@ _PUBLIC = {
     "summary": "integrations.summary",
     "Summary": "integrations.summary",
     "early_measurements": "measuring.base.network",
+    "watch": "integrations.watch",
+    "Watch": "integrations.watched",
+    "screen": "integrations.screen",
+    "Screening": "integrations.screen",
     "StabilityPredictor": "predictor",
     "Verdict": "predictor",
     "network_inputs": "predictor",

@@ -1,1 +1,1 @@
-"""The library in other people's programs: summaries, helpers of training loops and searches, the command line."""
+"""What other people's code calls: a watched training, screening, summaries, the command line, callbacks for libraries."""
