@@ -1,0 +1,1 @@
+"""The library in other people's surroundings: their training loops, their tools and the command line."""
