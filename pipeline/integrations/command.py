@@ -125,7 +125,7 @@ def summary(*, plot: Path | None, as_json: bool, **files: Any) -> None:
     asked = _asked(**files)
     from .summary import summary as summarise
 
-    found = summarise(asked.model, asked.inputs, state=asked.state)
+    found = summarise(asked.model, asked.inputs, state=asked.state, steps=asked.steps)
     _draw(found, plot)
     click.echo(json_text(found.to_dict()) if as_json else str(found))
 
@@ -154,8 +154,8 @@ def _hyper_parameters() -> Iterator[Command]:
 def assess(*, predictor: str | None, fail_below: float | None, as_json: bool, **options: Any) -> None:
     """Say whether the training of MODEL will succeed, before it, or after one epoch with --relative-loss.
 
-    Hyper-parameters count together: --learning-rate and --updates are needed, and all others have defaults or are read from
-    MODEL.
+    Hyper-parameters count together: --learning-rate and --updates are needed, and after an epoch --init-scale; all others have
+    defaults or are read from MODEL.
     """
     known = {name: options.pop(name) for name in (*DECLARED, *_KNOWN)}
     known = {name: value for name, value in known.items() if value is not None}

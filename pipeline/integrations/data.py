@@ -108,7 +108,7 @@ def _readable(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or first_line(error)}") from None
-    except (ValueError, EOFError, KeyError, csv.Error, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError) as error:
+    except Exception as error:  # numpy, zipfile and csv raise errors of many kinds for a damaged file
         raise DataError(f"{path} is no {path.suffix} file, or is damaged: {first_line(error).rstrip('.')}") from None
 
 
@@ -147,7 +147,7 @@ def _array(path: Path, file: IO[bytes], size: int, limit: int) -> Array:
         raise DataError(f"{path} is cut off: it holds {size:,} bytes, too few for an array {shape} of {dtype}")
     file.seek(0)
     found: Array = np.lib.format.read_array(file, allow_pickle=False)
-    return found
+    return found.astype(dtype.newbyteorder("="), copy=False)
 
 
 def _check_finite(path: Path, name: str, values: Array) -> None:
@@ -163,7 +163,7 @@ def _table(path: Path, limit: int) -> Array:
     rows, size = _header_and_numbers(path), 0
     sequences: dict[str, array[float]] = {}
     _, header = next(rows, (0, []))
-    place = header.index(SEQUENCE) if SEQUENCE in header else None
+    place = next((n for n, column in enumerate(header) if column.lower() == SEQUENCE), None)
     columns = [n for n in range(len(header)) if n != place]
     for line, row in rows:
         numbers = sequences.setdefault("" if place is None else row[place], array("d"))
@@ -184,9 +184,19 @@ def _table(path: Path, limit: int) -> Array:
 def _header_and_numbers(path: Path) -> Iterator[tuple[int, list[str]]]:
     """The rows of a table of numbers, the first of which is its header, made up if it has none."""
     for number, (line, row) in enumerate(_rows(path)):
-        if number == 0 and all(_is_number(field) for field in row):
-            yield 0, [f"column {n}" for n in range(1, len(row) + 1)]
+        if number == 0:
+            _check_header(path, row)
+            if all(_is_number(field) for field in row):
+                yield 0, [f"column {n}" for n in range(1, len(row) + 1)]
         yield line, row
+
+
+def _check_header(path: Path, row: list[str]) -> None:
+    """DataError if the first row may be what pandas makes of a table without names, or has the column of pandas' index."""
+    if row == [str(n) for n in range(len(row))]:
+        raise DataError(f"the first line of {path}, {shown(','.join(row))}, may be names or numbers; give each column a name")
+    if "" in row and not all(_is_number(field) for field in row if field):
+        raise DataError(f"column {row.index('') + 1} of {path} has no name; give it one, or leave it out if it is no input")
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:

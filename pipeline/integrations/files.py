@@ -55,17 +55,16 @@ class ModelFile:
 
     def load(self) -> "Loaded":
         """The model, in evaluation mode; ModuleError if the file cannot be read, or is not what it is taken for."""
-        if self.kind is None:
-            whole = _whole(self.path, self.trust)
-        elif self.kind in _KINDS:
-            whole = _torch_module(self, _weights(self.path, self.trust))
-        else:
-            whole = _own_module(self, _weights(self.path, self.trust))
+        if self.kind in _KINDS:
+            weights = _weights(self.path, self.trust)
+            count = sum(t.numel() for t in weights.values() if t.is_floating_point())
+            return Loaded(_part(_torch_module(self, weights), self.recurrent).eval(), count)
+        whole = _own_module(self, _weights(self.path, self.trust)) if self.kind else _whole(self.path, self.trust)
         if not isinstance(whole, torch.fx.GraphModule):  # has no modes
             whole.eval()
         part = _part(whole, self.recurrent)
         _check_sizes(self.path, part)
-        return Loaded(part, sum(p.numel() for p in whole.parameters()))
+        return Loaded(part, sum(p.numel() for p in whole.parameters() if p.requires_grad))
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class Loaded:
 
     Attributes:
         model: the part to measure.
-        parameter_count: of the whole model.
+        parameter_count: number of trained parameters of the whole model; of a state dict, of numbers in the file.
     """
 
     model: nn.Module
@@ -138,9 +137,8 @@ def zeros(sizes: tuple[int, ...], sequences: int) -> Any:
 
 
 def training_tensor(values: Array) -> Tensor:
-    """Real numbers in torch's default precision, whole numbers as int64."""
-    kind = torch.get_default_dtype() if values.dtype.kind == "f" else torch.int64
-    return torch.from_numpy(np.ascontiguousarray(values)).to(kind)
+    """Real numbers as float32, the precision in which networks are trained, and whole numbers as int64."""
+    return torch.from_numpy(np.ascontiguousarray(values, np.float32 if values.dtype.kind == "f" else np.int64))
 
 
 def _importable(folder: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+import warnings
 import zipfile
 
 import numpy as np
@@ -154,6 +155,12 @@ def test_a_state_dict_of_one_of_torchs_modules_is_measured_as_the_module(make, b
     assert found["exponents"] == measured(model, x)
 
 
+def test_numbers_of_the_other_byte_order_are_read(module):
+    np.save("other.npy", np.load("x.npy").astype(">f8"))
+    given = ("spectrum", "lstm.safetensors")
+    assert answer(*given, "other.npy", "--class", "lstm") == answer(*given, "x.npy", "--class", "lstm")
+
+
 def test_a_projected_lstm_is_measured_as_the_module():
     model, x = nn.LSTM(4, 6, proj_size=3), torch.randn(30, 3, 4, dtype=torch.float64)
     torch.save({"state_dict": model.state_dict(), "epoch": 3}, "checkpoint.ckpt")
@@ -208,7 +215,7 @@ def test_a_class_of_a_package_is_found_from_the_working_folder(own):
 
 def test_the_order_of_axes_is_not_guessed(own):
     assert "add --batch-first" in refused("spectrum", "own.pt", "x.npy", *OF_OWN, "--recurrent", "rnn")
-    torch.jit.script(nn.Linear(4, 4)).save("linear.pt")
+    save_program("script", nn.Linear(4, 4), (), "linear.pt")
     assert "no attribute batch_first" in refused("spectrum", "linear.pt", "x.npy", "--trust", "--batch-first")
 
 
@@ -236,7 +243,7 @@ def test_a_pickle_is_not_read_without_trust(module):
 
 def test_an_exported_program_is_not_read_without_trust_because_it_may_hold_a_pickle(module):
     step = nn.GRUCell(4, 8)
-    torch.export.save(torch.export.export(step, (torch.zeros(3, 4), torch.zeros(3, 8))), "step.pt2")
+    save_program("export", step, (torch.zeros(3, 4), torch.zeros(3, 8)), "step.pt2")
     evil = io.BytesIO()
     torch.save(_Touches(), evil)
     with zipfile.ZipFile("step.pt2") as good, zipfile.ZipFile("evil.pt2", "w") as bad:
@@ -256,33 +263,34 @@ def test_a_pickled_module_is_measured_if_trusted(module):
 
 
 def test_a_scripted_module_is_measured_if_trusted(module):
-    torch.jit.script(module).save("script.pt")
+    save_program("script", module, (), "script.pt")
     assert "contains a program" in refused("spectrum", "script.pt", "x.npy")
     assert answer("spectrum", "script.pt", "x.npy", "--trust")["exponents"] == measured(module, inputs())
     with_class = answer("spectrum", "script.pt", "x.npy", "--trust", "--class", "lstm")
     assert with_class["exponents"] == measured(module, inputs())
 
 
+def save_program(how, model, example, path):
+    """Write a model as a program, without the warnings of torch about its own ways."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if how == "export":
+            torch.export.save(torch.export.export(model, example), path)
+        else:
+            (torch.jit.script(model) if how == "script" else torch.jit.trace(model, example)).save(path)
+
+
 @pytest.mark.parametrize("how", ["script", "trace", "export"])
-@pytest.mark.filterwarnings("ignore:`torch.jit.trace.* is deprecated:DeprecationWarning")
 def test_a_program_that_takes_one_step_is_measured_if_trusted(module, how):
     step, example = Step(), (torch.zeros(3, 4), torch.zeros(3, 3))
-    if how == "export":
-        torch.export.save(torch.export.export(step, example), "step.pt2")
-    else:
-        (torch.jit.script(step) if how == "script" else torch.jit.trace(step, example)).save("step.pt2")
+    save_program(how, step, example, "step.pt2")
     found = answer("spectrum", "step.pt2", "x.npy", "--trust", "--state-size", 3)
     assert found["exponents"] == pytest.approx(measured(step, inputs(), state=torch.zeros(3, 3)), abs=1e-12)
 
 
 @pytest.mark.parametrize("how", ["trace", "export"])
-@pytest.mark.filterwarnings("ignore:`torch.jit.trace.* is deprecated:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:The tensor attributes self._flat_weights:UserWarning")  # of export
 def test_a_program_of_a_sequence_of_fixed_length_is_refused_but_its_weights_are_measured(module, how):
-    if how == "export":
-        torch.export.save(torch.export.export(module, (torch.zeros(30, 3, 4),)), "fixed.pt2")
-    else:
-        torch.jit.trace(module, torch.zeros(30, 3, 4)).save("fixed.pt2")
+    save_program(how, module, (torch.zeros(30, 3, 4),), "fixed.pt2")
     assert "fixed" in refused("spectrum", "fixed.pt2", "x.npy", "--trust")
     found = answer("spectrum", "fixed.pt2", "x.npy", "--trust", "--class", "lstm")
     assert found["exponents"] == measured(module, inputs())
@@ -297,7 +305,7 @@ def test_all_forms_of_the_same_sequences_give_the_same(module):
     np.savez("one.npz", x=x)
     np.savez_compressed("two.npz", x=x, other=np.zeros(3))
     with open("x.csv", "w") as file:
-        file.write("sequence,a,b,c,d\n")
+        file.write("Sequence,a,b,c,d\n")
         file.writelines(f"{name},{','.join(map(repr, x[t, b].tolist()))}\n" for t in range(30) for b, name in enumerate("pqr"))
     model = ("spectrum", "lstm.safetensors")
     expected = answer(*model, "x.npy", "--class", "lstm")
@@ -324,11 +332,13 @@ def pickled():
     return file.getvalue()
 
 
-def zipped(content, name="x.npy"):
+def zipped(content, deflated=False):
+    """A .npz file of one member; if it is deflated, with bytes in it that cannot be inflated."""
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr(name, content)
-    return file.getvalue()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED if deflated else zipfile.ZIP_STORED) as archive:
+        archive.writestr("x.npy", content)
+    whole = file.getvalue()
+    return whole[:40] + b"\xff" * 20 + whole[60:] if deflated else whole
 
 
 def array(values):
@@ -355,12 +365,15 @@ BAD_DATA = {
     "text.npy": (lambda: array(np.full((30, 3), "a")), "real numbers"),
     "nan.npy": (lambda: array(np.where(np.arange(360).reshape(30, 3, 4) == 17, np.nan, 0.0)), "inputs[1, 1, 1]"),
     "narrow.npy": (lambda: array(np.zeros((30, 3, 5))), "input size 4"),
+    "inflated.npz": (lambda: zipped(array(np.ones((30, 3, 4))), deflated=True), "damaged"),
     "zip.npz": (lambda: b"PK\x03\x04 and no more", "damaged"),
     "words.csv": (lambda: b"a,b,c,d\n1,2,3,4\n1,2,rain,4\n", "'c' in line 3"),
     "gap.csv": (lambda: b"1,2,3,4\n1,,3,4\n", "'column 2' in line 2 of gap.csv is empty"),
     "nan.csv": (lambda: b"a,b,c,d\n1,2,3,nan\n", "'d' in line 2"),
     "ragged.csv": (lambda: b"1,2,3,4\n1,2\n", "line 2"),
     "unequal.csv": (lambda: b"sequence,a,b,c,d\np,1,2,3,4\np,1,2,3,4\nq,1,2,3,4\n", "equally long"),
+    "numbered.csv": (lambda: b"0,1,2,3\n5,6,7,8\n", "may be names or numbers"),  # pandas' to_csv(index=False)
+    "index.csv": (lambda: b",a,b,c\n0,5,6,7\n", "column 1 of index.csv has no name"),  # pandas' to_csv()
     "names.csv": (lambda: b"sequence\np\n", "no numbers"),
     "empty.csv": (lambda: b"", "no numbers"),
     "bytes.csv": (lambda: b"\xff\xfe\x00\x01", "damaged"),
@@ -411,7 +424,7 @@ BAD_MODELS = {
     "reverse.pt": (lambda: saved(nn.GRU(4, 3, bidirectional=True).state_dict()), "gru", "bidirectional"),
     "linear.pt": (lambda: saved(nn.Linear(4, 3).state_dict()), "lstm", "no weight_ih_l0"),
     "number.pt": (lambda: saved(3), "lstm", "holds a int"),
-    "whole.pt": (lambda: saved({"weight_ih_l0": torch.ones(3, 4, dtype=torch.int8), "weight_hh_l0": torch.ones(3, 3)}), "rnn", "int8"),
+    "int8.pt": (lambda: saved({"weight_ih_l0": torch.ones(3, 4).char(), "weight_hh_l0": torch.ones(3, 3)}), "rnn", "int8"),
     "flat.pt": (lambda: saved({"weight_ih_l0": torch.ones(3), "weight_hh_l0": torch.ones(3, 3)}), "rnn", "no matrices"),
     "extra.pt": (lambda: saved({**nn.GRU(4, 3).state_dict(), "gain": torch.ones(3)}), "gru", "gain"),
     "less.pt": (lambda: saved({n: t for n, t in nn.GRU(4, 3).state_dict().items() if n != "bias_hh_l0"}), "gru", "bias_hh_l0"),
