@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from .. import __version__
 from ..core.errors import AlignmentWarning, ModuleError, PipelineError, RoundingWarning, SurrogateWarning
 from ..core.hyper_parameters import CHOICES, DECLARED
 from .data import LIMIT, load_candidates, load_inputs, load_pairs
-from .output import SHOWN, json_text, spectrum_numbers, spectrum_table, write_csv
+from .output import SHOWN, json_text, spectrum_numbers, spectrum_table, verdict_fields, write_csv
 
 if TYPE_CHECKING:  # torch takes a second to import, and `--help` needs none
     from torch import Tensor, nn
@@ -166,7 +165,7 @@ def assess(*, predictor: str | None, fail_below: float | None, as_json: bool, **
     if "learning_rate" in known:
         known.setdefault("parameter_count", asked.parameter_count)
     verdict = StabilityPredictor.load(predictor).assess(asked.model, asked.inputs, state=asked.state, **known)
-    click.echo(json_text(verdict) if as_json else str(verdict))
+    click.echo(json_text(verdict_fields(verdict)) if as_json else str(verdict))
     if fail_below is not None and verdict.probability < fail_below:
         click.get_current_context().exit(BELOW)
 
@@ -202,9 +201,7 @@ def screen(
 
     build, loss = defined(load_code(str(script)), script, "build", "loss")
     given = {name: value for name, value in options.items() if value is not None}
-    found = rank(
-        build, settings, training_tensor(inputs), training_tensor(targets), loss=loss, progress=sys.stderr.isatty(), **given
-    )
+    found = rank(build, settings, training_tensor(inputs), training_tensor(targets), loss=loss, **given)
     if table is not None:
         write_csv(table, found.to_dict())
     click.echo(json_text(found.to_dict()) if as_json else str(found))

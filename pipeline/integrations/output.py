@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.files import replacing
 
 if TYPE_CHECKING:
+    from ..predictor import Verdict
     from ..spectrum import Spectrum
 
 SHOWN = 20  # exponents in a table
@@ -54,6 +55,19 @@ def spectrum_numbers(found: "Spectrum") -> dict[str, Any]:
     }
 
 
+def verdict_fields(verdict: "Verdict") -> dict[str, Any]:
+    """A verdict by name, with the evidence of the set of inputs that answered, and without that of single tasks."""
+    evidence = verdict.evidence
+    return {
+        "probability": verdict.probability,
+        "expected_score": verdict.expected_score,
+        "moment": verdict.moment,
+        "based_on": verdict.based_on,
+        "evidence": evidence and {"split": evidence.split, "trials": evidence.trials, **evidence.measures},
+        "reasons": verdict.reasons,
+    }
+
+
 def json_text(content: Any) -> str:
     """JSON of records, mappings, sequences, tensors and arrays; null for a number that is not finite."""
     return json.dumps(_plain(content), indent=2, allow_nan=False)
@@ -75,8 +89,13 @@ def _plain(value: Any) -> Any:
 
 
 def write_csv(path: Path, columns: Mapping[str, list[Any]]) -> None:
-    """Write lists of equal length as the columns of a table; ArtefactError if the file cannot be written."""
+    """Write lists of equal length as the columns of a table, several values in one field by semicolons.
+
+    Raises:
+        ArtefactError: the file cannot be written.
+    """
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
+        for row in zip(*columns.values(), strict=True):
+            writer.writerow(["; ".join(map(str, value)) if isinstance(value, list | tuple) else value for value in row])

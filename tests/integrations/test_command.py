@@ -1,5 +1,6 @@
 """The command line, in this process and once as a process of its own."""
 
+import csv
 import io
 import json
 import math
@@ -501,6 +502,138 @@ def test_hyper_parameters_that_are_wrong_are_refused_in_one_sentence(module):
     assert "batch_size" in refused(*given, *KNOWN, "--batch-size", "1.5")
     assert "mean 'last'" in refused(*given, *KNOWN, "--head", "las")
     assert "nowhere" in refused(*given, "--predictor", "nowhere")
+
+
+def test_of_a_file_with_more_than_the_recurrent_part_all_numbers_are_counted(own):
+    given = ("assess", "own.pt", "x.npy", "--class", "gru", *KNOWN[:4])
+    size = sum(p.numel() for p in own.parameters())
+    expected = StabilityPredictor.load().assess(
+        own.rnn, inputs().transpose(0, 1), learning_rate=0.01, updates=500, parameter_count=size
+    )
+    assert answer(*given)["probability"] == expected.probability
+    assert answer(*given, "--parameter-count", 10**6)["probability"] != expected.probability
+
+
+# summary
+
+
+def test_the_summary_is_that_of_the_library(module):
+    library = pytest.importorskip("pipeline.integrations.summary")
+    given = ("summary", "lstm.safetensors", "x.npy", "--class", "lstm")
+    expected = library.summary(module, inputs())
+    assert run(*given).stdout == f"{expected}\n"
+    assert answer(*given) == json.loads(json.dumps(expected.to_dict()))
+
+
+def test_figures_are_drawn_into_files(module):
+    pytest.importorskip("pipeline.integrations.summary")
+    for command in ("spectrum", "summary"):
+        assert run(command, "lstm.safetensors", "x.npy", "--class", "lstm", "--plot", f"{command}.png").exit_code == 0
+        with open(f"{command}.png", "rb") as file:
+            assert file.read(8) == b"\x89PNG\r\n\x1a\n"
+        wrong = run(command, "lstm.safetensors", "x.npy", "--class", "lstm", "--plot", "no/folder.png")
+        assert wrong.exit_code == 2
+        assert "Error: cannot draw no/folder.png" in wrong.stderr
+
+
+# screen
+
+SEARCH = """
+import torch
+
+
+class Network(torch.nn.Module):
+    def __init__(self, hidden_size):
+        super().__init__()
+        self.gru = torch.nn.GRU(4, hidden_size)
+        self.readout = torch.nn.Linear(hidden_size, 1)
+
+    def forward(self, x):
+        return self.readout(self.gru(x)[0][-1])
+
+
+def build(candidate):
+    model = Network(candidate["hidden_size"])
+    return model, torch.optim.AdamW(model.parameters(), lr=candidate["learning_rate"])
+
+
+def loss(answers, targets):
+    return torch.nn.functional.mse_loss(answers, targets)
+"""
+
+
+CANDIDATES = [{"hidden_size": size, "learning_rate": rate} for size, rate in ((8, 1e-6), (16, 0.01), (8, 0.01))]
+
+
+@pytest.fixture(name="search")
+def _search():
+    """search.py, candidates in .csv and .json, and task.npz: the mean of what one input was."""
+    pytest.importorskip("pipeline.integrations.screen")
+    with open("search.py", "w") as file:
+        file.write(SEARCH)
+    with open("candidates.csv", "w") as file:
+        file.write("hidden_size,learning_rate\n8,1e-6\n16,0.01\n8,0.01\n")
+    with open("candidates.json", "w") as file:
+        json.dump(CANDIDATES, file)
+    x = np.random.default_rng(0).normal(size=(20, 40, 4))
+    np.savez("task.npz", inputs=x, targets=x[-10:, :, 0].mean(0)[:, None])
+    return ("search.py", "candidates.csv", "task.npz", "--budget", 10, "--batch-size", 20, "--trust")
+
+
+def test_candidates_are_ranked_as_by_the_library(search):
+    from pipeline.integrations.screen import screen
+
+    space = {}
+    exec(SEARCH, space)
+    with np.load("task.npz") as data:
+        x, y = (torch.from_numpy(data[name]).float() for name in ("inputs", "targets"))
+    expected = screen(space["build"], CANDIDATES, x, y, loss=space["loss"], budget=10, batch_size=20, jobs=1)
+    found = answer("screen", *search, "--jobs", 1, "--csv", "ranked.csv")
+    del found["reasons"]  # which say how long it took
+    assert found["probability"] == [verdict.probability for _, verdict in expected]
+    assert found["learning_rate"][-1] == 1e-6  # learns nothing
+    assert answer("screen", search[0], "candidates.json", *search[2:], "--jobs", 1).items() >= found.items()
+    assert run("screen", *search, "--jobs", 1).stdout == f"{expected}\n"  # shows no times
+    with open("ranked.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["probability"]) for row in rows] == found["probability"]
+    assert [int(row["hidden_size"]) for row in rows] == found["hidden_size"]
+
+
+@pytest.mark.slow
+def test_a_script_is_executed_in_other_processes_too(search):
+    one, two = (answer("screen", *search, "--jobs", jobs) for jobs in (1, 2))
+    assert two["probability"] == one["probability"]
+    assert two["candidate"] == one["candidate"]
+
+
+def test_what_cannot_be_screened_is_refused_in_one_sentence(search):
+    assert "--trust" in refused("screen", *search[:-1])
+    for name, content, expected in (
+        ("empty.json", "[]", "at least one candidate"),
+        ("object.json", '{"hidden_size": 3}', "at least one candidate"),
+        ("cut.json", '[{"hidden', "damaged"),
+        ("twice.csv", "hidden_size,hidden_size\n3,4\n", "twice"),
+        ("header.csv", "hidden_size,learning_rate\n", "at least one candidate"),
+        ("ragged.csv", "hidden_size,learning_rate\n3\n", "line 2"),
+        ("name.csv", "hidden,learning_rate\n3,0.1\n", "hidden_size"),
+        ("candidates.txt", "", ".json or .csv"),
+    ):
+        with open(name, "w") as file:
+            file.write(content)
+        assert expected in refused("screen", search[0], name, *search[2:])
+    np.savez("no_targets.npz", inputs=np.zeros((20, 40, 4)))
+    np.savez("nan.npz", inputs=np.zeros((20, 40, 4)), targets=np.full((40, 1), np.nan))
+    assert "holds no array 'targets'" in refused("screen", *search[:2], "no_targets.npz", *search[3:])
+    assert "targets[0, 0]" in refused("screen", *search[:2], "nan.npz", *search[3:])
+    for code, expected in (
+        ("build = 3", "should define build"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("raise SystemExit", "SystemExit"),
+    ):
+        with open("bad.py", "w") as file:
+            file.write(code)
+        assert expected in refused("screen", "bad.py", *search[1:])
 
 
 # the process
