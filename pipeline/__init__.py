@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .core.errors import AlignmentWarning, ModuleError, RoundingWarning, SurrogateWarning
+    from .integrations.screen import Screening, screen
+    from .integrations.watch import Watch, watch
     from .measuring.base.network import early_measurements
     from .points import FixedPoints, fixed_points, line_attractor, slow_points
     from .predictor import StabilityPredictor, Verdict, network_inputs, trial_inputs
@@ -29,6 +31,10 @@ _PUBLIC = {
     "line_attractor": "points",
     "FixedPoints": "points",
     "early_measurements": "measuring.base.network",
+    "watch": "integrations.watch",
+    "Watch": "integrations.watch",
+    "screen": "integrations.screen",
+    "Screening": "integrations.screen",
     "StabilityPredictor": "predictor",
     "Verdict": "predictor",
     "network_inputs": "predictor",

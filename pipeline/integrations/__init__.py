@@ -1,1 +1,1 @@
-"""The library in other people's surroundings: their training loops, their tools and the command line."""
+"""What other people's training loops, searches and tools use of the library."""

@@ -9,12 +9,14 @@ import pandas as pd
 
 from ..core.errors import ModuleError
 from ..core.records import Card, Evidence
+from ..measuring import get as measurement
 from .checks import OWN as OWN_KIND
 from .features import SPECTRUM
 from .folds import CELLS, OWN, SCALE, TASKS, TRIALS
 from .inputs import CATEGORIES, DIVERGED, HYPER_PARAMETERS, INPUTS, MOMENTS, RELATIVE_LOSS, SETS
 
 _MOMENTS = ("initial", "early", "change")
+_PROXIES = frozenset(measurement("proxies").columns)  # which may be left out where the other measurements are taken
 DIVERGENCE = "divergence"  # what an answer is based on if the network has diverged
 
 
@@ -106,6 +108,8 @@ def family(column: str) -> str:
         return column
     if moment in ("eighth", "epoch"):
         return f"{moment} gradients" if name.startswith("gradient") else moment
+    if name in _PROXIES:
+        return f"{moment} proxies"
     return f"{moment} {'spectrum' if name in SPECTRUM else 'measurements'}" if moment in _MOMENTS else column
 
 

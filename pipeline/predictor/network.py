@@ -13,6 +13,7 @@ from ..core.errors import ModuleError
 from ..core.hyper_parameters import DECLARED, Value
 from ..core.numbers import count, number, shown
 from ..measuring import columns as measured_columns
+from ..measuring import get as measurement
 from ..measuring.base.curve import curve, eighth_of
 from . import checks
 from .features import LEADING, OF_LARGEST, spectrum_features
@@ -220,10 +221,8 @@ def _features(spectrum: "Spectrum", steps: int, lag: float | None) -> dict[str, 
 def _measurement_columns(now: Mapping[str, float] | None, first: Mapping[str, float] | None, *, trained: bool) -> dict[str, Any]:
     """The columns initial_..., and early_... and change_... if the network has been trained."""
     for name, measured in (("measurements", now), ("initial_measurements", first)):
-        if measured is not None and not isinstance(measured, Mapping):
-            raise ModuleError(f"{name}= is a {type(measured).__name__}; it should be what early_measurements returns")
-        if measured is not None and not measured_columns().keys() <= measured.keys():
-            raise ModuleError(f"{name}= lacks numbers; it should be what early_measurements returns")
+        if measured is not None:
+            _check_measured(name, measured)
     if now is None and first is None:
         return {}
     if trained and first is None:
@@ -233,17 +232,28 @@ def _measurement_columns(now: Mapping[str, float] | None, first: Mapping[str, fl
     if first is None or now is None:
         return _measured("initial", first or now or {})
     known = _measured("initial", first) | _measured("early", now)
-    return known | {"change_step_ratio": known["early_step_ratio"] - known["initial_step_ratio"]}
+    first_ratio, ratio = (known.get(f"{when}_step_ratio", math.nan) for when in ("initial", "early"))
+    return known | {"change_step_ratio": ratio - first_ratio}
+
+
+def _check_measured(name: str, measured: Any) -> None:
+    """Refuse what is not from `early_measurements`; it may lack the proxies, and all but the lag or the proxies."""
+    if not isinstance(measured, Mapping):
+        raise ModuleError(f"{name}= is a {type(measured).__name__}; it should be what early_measurements returns")
+    proxies, lag, columns = measurement("proxies").columns.keys(), {"lag_needed"}, measured_columns().keys()
+    parts = [part & measured.keys() for part in (proxies, columns - proxies - lag)]
+    if not measured.keys() & columns or parts[0] not in (set(), proxies) or parts[1] not in (set(), columns - proxies - lag):
+        raise ModuleError(f"{name}= lacks numbers; it should be what early_measurements returns")
 
 
 def _undefined(measured: Mapping[str, float] | None) -> bool:
     """Whether nothing could be measured of a network but what its data say: its state or gradients are not finite."""
-    own = measured_columns().keys() - {"lag_needed"}
-    return measured is not None and not any(math.isfinite(number(name, measured[name])) for name in own)
+    own = (measured_columns().keys() - {"lag_needed"}) & (measured or {}).keys()
+    return bool(own) and not any(math.isfinite(number(name, (measured or {})[name])) for name in own)
 
 
 def _measured(when: str, values: Mapping[str, float]) -> dict[str, Any]:
-    return {f"{when}_{name}": number(name, values[name]) for name in measured_columns()}
+    return {f"{when}_{name}": number(name, values[name]) for name in measured_columns() if name in values}
 
 
 def _loss_columns(relative_loss: float | None) -> tuple[dict[str, Any], bool]:

@@ -55,6 +55,10 @@ class Verdict:
         about = "" if self.based_on == DIVERGENCE else f" ({self.moment}, from {self.based_on})"
         return "\n".join([how + head + about, *(f"- {reason}" for reason in self.reasons)])
 
+    def to_dict(self, prefix: str = "") -> dict[str, float]:
+        """The two numbers by name, each name after `prefix`, as experiment trackers take metrics."""
+        return {f"{prefix}probability": self.probability, f"{prefix}expected_score": self.expected_score}
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class StabilityPredictor:

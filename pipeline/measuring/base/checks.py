@@ -48,6 +48,12 @@ def check_data(inputs: Any, targets: Any, *, every_step: bool, batch_first: bool
     for name, flag in (("every_step", every_step), ("batch_first", batch_first)):
         if not isinstance(flag, bool | np.bool_):
             raise ModuleError(f"{name} is {flag!r}; it should be True or False")
+    check_tensors(inputs, targets)
+    _check_layout(inputs, targets, every_step=every_step, batch_first=batch_first)
+
+
+def check_tensors(inputs: Any, targets: Any) -> None:
+    """ModuleError unless inputs and targets are finite tensors."""
     for name, values in (("inputs", inputs), ("targets", targets)):
         if not isinstance(values, Tensor) or values.layout != torch.strided:
             found = values.layout if isinstance(values, Tensor) else type(values).__name__
@@ -57,7 +63,6 @@ def check_data(inputs: Any, targets: Any, *, every_step: bool, batch_first: bool
         if not values.numel() or not values.isfinite().all():
             found = "NaN or infinite values" if values.numel() else f"the shape {tuple(values.shape)}"
             raise ModuleError(f"{name} should be finite and not empty, found {found}")
-    _check_layout(inputs, targets, every_step=every_step, batch_first=batch_first)
 
 
 def _check_layout(inputs: Tensor, targets: Tensor, *, every_step: bool, batch_first: bool) -> None:

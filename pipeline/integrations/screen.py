@@ -1,0 +1,259 @@
+"""Which of many configurations to train: the predictor ranks them before any training."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any
+
+import torch
+from joblib import Parallel, cpu_count, delayed
+from torch import Tensor
+from tqdm import tqdm
+
+from ..core.errors import ModuleError, first_line
+from ..core.numbers import count, shown
+from ..predictor import Verdict
+from .training import training_of
+from .watch import Watch
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN = 20  # candidates in the table
+START = 8.0  # seconds until new processes have imported torch and scikit-learn and fitted the predictor's models
+_CHARACTERS = 60  # of a main reason that are shown
+_OWN = {"loss", "chance", "every_step", "batch_first"}  # options with which a candidate shares nothing with the others
+Build = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Screening:
+    """Verdicts on candidates before training.
+
+    Attributes:
+        candidates: in the given order.
+        verdicts: on these.
+    """
+
+    candidates: tuple[Any, ...]
+    verdicts: tuple[Verdict, ...]
+
+    @cached_property
+    def order(self) -> tuple[int, ...]:
+        """Places of the candidates, the highest expected score first, and of equal ones the most probable success."""
+        ranks = [(-v.expected_score, -v.probability, place) for place, v in enumerate(self.verdicts)]
+        return tuple(place for _, _, place in sorted(ranks))
+
+    @property
+    def best(self) -> Any:
+        """The candidate with the highest expected score."""
+        return self.candidates[self.order[0]]
+
+    def __len__(self) -> int:
+        return len(self.candidates)
+
+    def __iter__(self) -> Iterator[tuple[Any, Verdict]]:
+        """Candidates and their verdicts, the best first."""
+        return ((self.candidates[place], self.verdicts[place]) for place in self.order)
+
+    def __repr__(self) -> str:
+        scores = [self.verdicts[place].expected_score for place in (self.order[0], self.order[-1])]
+        return f"Screening({len(self)} candidates, expected scores {scores[0]:.2f} to {scores[1]:.2f}; best: {shown(self.best)})"
+
+    def __str__(self) -> str:
+        settings = _columns(self.candidates)
+        rows = []
+        for rank, place in enumerate(self.order[:SHOWN], 1):
+            verdict = self.verdicts[place]
+            values = [_written(column[place]) for column in settings.values()]
+            rows.append(
+                [str(rank), f"{verdict.expected_score:.2f}", f"{verdict.probability:.2f}", *values, _main_reason(verdict)]
+            )
+        columns = ["rank", "expected score", "probability", *settings, "main reason"]
+        return _table([columns, *rows]) + (f"\n... and {len(self) - SHOWN} more" if len(self) > SHOWN else "")
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """Columns as lists, one value per candidate, best first: rank, candidate (its place), the verdict and the settings."""
+        verdicts = [self.verdicts[place] for place in self.order]
+        found: dict[str, list[Any]] = {
+            "rank": list(range(1, len(self) + 1)),
+            "candidate": list(self.order),
+            "expected_score": [v.expected_score for v in verdicts],
+            "probability": [v.probability for v in verdicts],
+            "based_on": [v.based_on for v in verdicts],
+            "reasons": [list(v.reasons) for v in verdicts],
+        }
+        for name, column in _columns(self.candidates).items():
+            found[name if name not in found else f"candidate_{name}"] = [column[place] for place in self.order]
+        return found
+
+    def to_frame(self) -> "pd.DataFrame":
+        """The columns of `to_dict` as a table; ModuleError if pandas is not installed."""
+        try:
+            import pandas as pd
+        except ModuleNotFoundError:
+            raise ModuleError("to_frame() needs pandas: pip install pandas; to_dict() works without it") from None
+        return pd.DataFrame(self.to_dict())
+
+
+def screen(
+    build: Build,
+    candidates: Sequence[Any],
+    inputs: Tensor,
+    targets: Tensor,
+    *,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    budget: int,
+    jobs: int | None = None,
+    seed: int = 0,
+    progress: bool = True,
+    **watch_options: Any,
+) -> Screening:
+    """Rank configurations by what the predictor says of them before any training.
+
+    Args:
+        build: candidate -> (model, optimiser), or (model, optimiser, options) with options of `watch` for this candidate such as
+            {"batch_size": 32, "clip_norm": 1.0}. Lambdas and closures will do. torch's global generator begins at `seed` each
+            time, and is afterwards as it was.
+        candidates: dictionaries of settings, or anything else that `build` takes.
+        inputs: training sequences, as for `watch`.
+        targets: their targets.
+        loss: answers, targets -> loss, a mean over sequences.
+        budget: epochs of the whole training.
+        jobs: number of processes; by default as many as there are cores if that saves time, or else this one alone. The
+            verdicts are the same. Each computes on one thread.
+        seed: of the random numbers that `build` draws from torch.
+        progress: whether a bar on a terminal's stderr shows the progress.
+        **watch_options: options of `watch` for all candidates.
+
+    Raises:
+        ModuleError: a candidate cannot be built or measured, or an argument is not as above.
+    """
+    tried = _listed(candidates)
+    wanted = None if jobs is None else min(count("jobs", jobs), len(tried))
+    one = _Screen(build, inputs, targets, {"loss": loss, "budget": budget} | watch_options, int(seed), {})
+    with _one_thread(), tqdm(total=len(tried), desc="screening", disable=None if progress else True) as bar:
+        begin = time.perf_counter()
+        first, shared = one.begun(0, tried[0])
+        bar.update()
+        wanted = _processes(len(tried) - 1, time.perf_counter() - begin) if wanted is None else wanted
+        verdicts = [first]
+        for verdict in replace(one, shared=shared).verdicts(tried, wanted):
+            verdicts.append(verdict)
+            bar.update()
+    return Screening(tuple(tried), tuple(verdicts))
+
+
+@dataclass(frozen=True)
+class _Screen:
+    """What all candidates share."""
+
+    build: Build
+    inputs: Tensor
+    targets: Tensor
+    options: Mapping[str, Any]
+    seed: int
+    shared: Mapping[str, Any]
+
+    def verdicts(self, tried: list[Any], jobs: int) -> Iterator[Verdict]:
+        """The verdicts on all candidates but the first, in their order, from this process or from others."""
+        if jobs <= 1 or len(tried) <= 1:
+            yield from (self.begun(place, candidate)[0] for place, candidate in enumerate(tried[1:], 1))
+            return
+        calls = [delayed(self.apart)(place, candidate) for place, candidate in enumerate(tried[1:], 1)]
+        answers = iter(Parallel(n_jobs=jobs, backend="loky", return_as="generator")(calls))
+        for _ in calls:
+            try:
+                verdict = next(answers)
+            except Exception as error:  # what cannot be pickled, or a process that was lost
+                said = f"{first_line(error)} ({type(error).__name__})"
+                raise ModuleError(f"the candidates cannot be screened in other processes; try jobs=1: {said}") from error
+            if isinstance(verdict, str):
+                raise ModuleError(verdict)
+            yield verdict
+
+    def apart(self, place: int, candidate: Any) -> Verdict | str:
+        """The verdict in another process, or the sentence of its error."""
+        torch.set_num_threads(1)
+        try:
+            return self.begun(place, candidate)[0]
+        except ModuleError as error:
+            return str(error)
+
+    def begun(self, place: int, candidate: Any) -> tuple[Verdict, Mapping[str, Any]]:
+        """The verdict on a candidate before its training, and what was found that is the same for all."""
+        try:
+            model, optimiser, own = self._built(candidate)
+            options = {**self.options, **({} if _OWN & own.keys() else self.shared), **own, "optimizer": optimiser}
+            training = training_of(model, self.inputs, self.targets, **options)
+            verdict = Watch(training).before()
+            shared = {} if _OWN & own.keys() else {"chance": training.chance, "dependence": training.dependence}
+            return verdict, shared
+        except ModuleError as error:
+            raise ModuleError(f"candidates[{place}], {shown(candidate)}: {error}") from error
+        except Exception as error:  # whatever the user's code raises
+            said = f"{first_line(error)} ({type(error).__name__})"
+            raise ModuleError(f"candidates[{place}], {shown(candidate)}: {said}") from error
+
+    def _built(self, candidate: Any) -> tuple[Any, Any, Mapping[str, Any]]:
+        devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(self.seed)
+            found = self.build(candidate)
+        if not isinstance(found, tuple | list) or len(found) not in (2, 3):
+            raise ModuleError("build should return (model, optimiser), or (model, optimiser, options of watch)")
+        return found[0], found[1], found[2] if len(found) == 3 else {}
+
+
+def _listed(candidates: Any) -> list[Any]:
+    """The candidates in a list; ModuleError if there are none."""
+    if not isinstance(candidates, Iterable) or isinstance(candidates, Mapping | str | bytes):
+        raise ModuleError(f"candidates should be a sequence of settings, found {shown(candidates)}")
+    found = list(candidates)
+    if not found:
+        raise ModuleError("there are no candidates; give one or more")
+    return found
+
+
+def _processes(others: int, seconds: float) -> int:
+    """As many processes as there are cores, if that saves more time for the other candidates than it takes to start them."""
+    cores = max(1, min(int(cpu_count()), others))
+    return cores if others * seconds * (1 - 1 / cores) > START else 1
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one thread, as in other processes, so that sums have the same order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _columns(candidates: Sequence[Any]) -> dict[str, list[Any]]:
+    """Settings by name, one value per candidate, None where it lacks one; candidates that are no dictionaries are one column."""
+    if not all(isinstance(candidate, Mapping) for candidate in candidates):
+        return {"settings": list(candidates)}
+    names = dict.fromkeys(str(name) for candidate in candidates for name in candidate)
+    return {name: [{str(key): value for key, value in c.items()}.get(name) for c in candidates] for name in names}
+
+
+def _table(lines: list[list[str]]) -> str:
+    """Lines of cells, in columns."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def _written(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else shown(value) if value is not None else ""
+
+
+def _main_reason(verdict: Verdict) -> str:
+    """The input that matters most, or why the network has failed."""
+    reason = next((reason for reason in verdict.reasons if "compared with" in reason), verdict.reasons[0])
+    return shorten(reason.partition(";")[0], _CHARACTERS, placeholder=" ...")
