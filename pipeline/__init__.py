@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .core.errors import AlignmentWarning, ModuleError, RoundingWarning, SurrogateWarning
     from .integrations.screen import Screening, screen
+    from .integrations.summary import Summary, summary
     from .integrations.watch import Watch, watch
     from .measuring.base.network import early_measurements
     from .points import FixedPoints, fixed_points, line_attractor, slow_points
@@ -30,6 +31,8 @@ _PUBLIC = {
     "slow_points": "points",
     "line_attractor": "points",
     "FixedPoints": "points",
+    "summary": "integrations.summary",
+    "Summary": "integrations.summary",
     "early_measurements": "measuring.base.network",
     "watch": "integrations.watch",
     "Watch": "integrations.watch",

@@ -1,1 +1,1 @@
-"""What other people's training loops, searches and tools use of the library."""
+"""The library in other people's programs: summaries, helpers of training loops and searches, the command line."""
