@@ -13,7 +13,7 @@ from .. import __version__
 from ..core.errors import AlignmentWarning, ModuleError, PipelineError, RoundingWarning, SurrogateWarning
 from ..core.hyper_parameters import CHOICES, DECLARED
 from .data import LIMIT, load_candidates, load_inputs, load_pairs
-from .output import SHOWN, json_text, spectrum_numbers, spectrum_table, verdict_fields, write_csv
+from .output import SHOWN, json_text, spectrum_table, verdict_fields, write_csv
 
 if TYPE_CHECKING:  # torch takes a second to import, and `--help` needs none
     from torch import Tensor, nn
@@ -110,8 +110,9 @@ def spectrum(*, count: int | None, transient: int | None, plot: Path | None, who
     from ..spectrum import lyapunov_spectrum
 
     found = lyapunov_spectrum(asked.model, asked.inputs, state=asked.state, count=count, transient=transient)
-    _draw(found, plot)
-    click.echo(json_text(spectrum_numbers(found)) if as_json else "\n".join(spectrum_table(found, whole)))
+    if plot is not None:
+        found.plot(path=plot, length=asked.steps)
+    click.echo(json_text(found.to_dict()) if as_json else "\n".join(spectrum_table(found, whole)))
 
 
 @main.command()
@@ -125,7 +126,8 @@ def summary(*, plot: Path | None, as_json: bool, **files: Any) -> None:
     from .summary import summary as summarise
 
     found = summarise(asked.model, asked.inputs, state=asked.state, steps=asked.steps)
-    _draw(found, plot)
+    if plot is not None:
+        found.plot(path=plot)
     click.echo(json_text(found.to_dict()) if as_json else str(found))
 
 
@@ -228,14 +230,6 @@ def _asked(
     inputs = as_taken(loaded.model, sequences, batch_first=batch_first)
     steps, count, _ = sequences.values.shape
     return _Asked(loaded.model, inputs, zeros(sizes, count), steps, loaded.parameter_count)
-
-
-def _draw(found: Any, path: Path | None) -> None:
-    if path is not None:
-        try:
-            found.plot(path=path)
-        except (OSError, ValueError) as error:  # of matplotlib, for a folder or a format that is not there
-            raise ModuleError(f"cannot draw {path}: {error}") from error
 
 
 if __name__ == "__main__":

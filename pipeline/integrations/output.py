@@ -24,7 +24,7 @@ def spectrum_table(found: "Spectrum", whole: bool) -> Iterator[str]:
     sequences, gone = len(found.per_sequence), int(found.diverged.sum())
     diverged = f"; {gone} of them diverged and do not count" if gone else ""
     yield f"{many} in nats per step, from {found.steps} steps of {sequences} sequence{'s' * (sequences > 1)}{diverged}"
-    yield f"{'':>5}{'exponent':>10}  {'95 % interval':<22}{'standard error':>14}{'rounding':>10}{'alignment':>11}"
+    yield f"{'rank':>5}{'exponent':>10}  {'95 % interval':<22}{'standard error':>14}{'rounding':>10}{'alignment':>11}"
     columns = [found.exponents, *found.confidence_interval(), found.standard_error, found.rounding_error, found.alignment_error]
     rows = list(zip(*(column.tolist() for column in columns), strict=True))
     for rank, (exponent, low, high, *errors) in enumerate(rows if whole else rows[:SHOWN], start=1):
@@ -32,27 +32,6 @@ def spectrum_table(found: "Spectrum", whole: bool) -> Iterator[str]:
         yield f"{rank:>5}{exponent:>10.4f}  {interval:<22}{errors[0]:>14.1e}{errors[1]:>10.1e}{errors[2]:>11.1e}"
     if not whole and count > SHOWN:
         yield f"... and {count - SHOWN} more, which --all shows"
-
-
-def spectrum_numbers(found: "Spectrum") -> dict[str, Any]:
-    """The numbers of a spectrum by name; (k,) tensors for its exponents and their errors, in nats per step."""
-    low, high = found.confidence_interval()
-    return {
-        "exponents": found.exponents,
-        "low": low,
-        "high": high,
-        "standard_error": found.standard_error,
-        "rounding_error": found.rounding_error,
-        "alignment_error": found.alignment_error,
-        "state_size": found.state_size,
-        "steps": found.steps,
-        "transient": found.transient,
-        "sequences": len(found.per_sequence),
-        "diverged": int(found.diverged.sum()),
-        "lost": found.lost,
-        "kaplan_yorke_dimension": found.kaplan_yorke_dimension,
-        "entropy_rate": found.entropy_rate,
-    }
 
 
 def verdict_fields(verdict: "Verdict") -> dict[str, Any]:
