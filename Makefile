@@ -4,6 +4,7 @@
 # make cost  estimates the hours that the study would take on this machine, before anything is run; PROFILE works here too
 # make ui    starts the MLflow UI on the study's store
 # make evidence  evaluates the predictor again on the trials that come with the library
+# make wheel builds what other people install
 # Other targets: models, check, lint, track, docs, collect, benchmarks, replications, lock.
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ export DVC_NO_ANALYTICS := 1
 STAMP := .venv/.stamp$(if $(CUDA),-cuda)
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: run cost test models check lint ui track docs collect evidence benchmarks replications lock .venv
+.PHONY: run cost test models check lint ui track docs collect evidence benchmarks replications lock wheel .venv
 
 run: $(STAMP)
 	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "ERROR: dvc repro needs a git repository; clone the project instead of unpacking an archive" >&2; exit 1; }
@@ -45,7 +46,7 @@ track: $(STAMP) # logs results to MLflow that DVC restored from its cache or tha
 	python -m stages.track
 
 docs: $(STAMP) # writes the pages that are generated from the code and from the last run
-	python -c "from pipeline.predictor.features import documentation as d; print(d(), end='')" > docs/.page && mv docs/.page docs/features.md
+	python -c "from pipeline.predictor.feature_table import documentation as d; print(d(), end='')" > docs/.page && mv docs/.page docs/features.md
 	python -m pipeline.report.results
 	PYTHONPATH=. python tests/systems.py > docs/.page && mv docs/.page docs/oracles.md
 
@@ -67,6 +68,9 @@ benchmarks: $(STAMP) # takes minutes; run it on an otherwise idle machine
 
 replications: $(STAMP) # reproduces related work, in up to three quarters of an hour; replications with a result do not run again
 	python -m replications
+
+wheel: $(STAMP) # builds the wheel and the source archive in dist/
+	@rm -rf dist && python -m build -q --outdir dist && ls -l dist
 
 lock: # pins the newest versions that pyproject.toml allows
 	rm -rf .lock && $(PYTHON) -m venv .lock

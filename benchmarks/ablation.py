@@ -14,9 +14,10 @@ import pandas as pd
 from pipeline import measuring
 from pipeline.core import execution
 from pipeline.core.tables import Table, signed, with_interval
-from pipeline.predictor import evidence, packaged
-from pipeline.predictor.folds import CELLS, SCALE, TASKS, Fold, parts, scale_part
+from pipeline.predictor import evidence, trials
+from pipeline.predictor.folds import Fold, parts, scale_part
 from pipeline.predictor.inputs import BEFORE, EARLY_SPECTRAL, EPOCH, HYPER_PARAMETERS, SETS, SPECTRAL
+from pipeline.predictor.splits import CELLS, SCALE, TASKS
 
 SEED, SAMPLES, ALL = 2026, 500, "all"
 MEASURES = {"auc": "AUC", "brier": "Brier score", "spearman": "rank correlation"}
@@ -32,7 +33,7 @@ def families(columns: Sequence[str]) -> dict[str, set[str]]:
 
 def folds(rows: pd.DataFrame) -> list[Fold]:
     """The fits with all inputs, and without each family."""
-    own, shifts = packaged.learned_from(rows), packaged.shifted(rows)
+    own, shifts = trials.learned_from(rows), trials.shifted(rows)
     held = [part for part in parts(own, own.iloc[:0], SEED) if part.split in (CELLS, TASKS)]
     made = []
     for part in [*held, *([scale_part(own, shifts)] if len(shifts) else [])]:
@@ -55,7 +56,7 @@ def table(answers: Mapping[tuple[str, str, str], pd.DataFrame], moment: str, spl
 def main() -> None:
     """Print the page."""
     with execution.executor(execution.process_count("auto")) as on:
-        answered, _ = evidence.answers(folds(packaged.trials()), on)
+        answered, _ = evidence.answers(folds(trials.kept()), on)
     answers = {key: own for key, own in answered.groupby(["split", "moment", "inputs"])}
     print("# What each input adds\n")
     print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}. `python -m benchmarks.ablation` makes this page.\n")

@@ -24,10 +24,11 @@ from pipeline.core.config import SpectrumSettings
 from pipeline.core.records import TrialResult
 from pipeline.core.tables import Table
 from pipeline.jobs.spectra import driving_inputs
-from pipeline.predictor import evidence, packaged
+from pipeline.predictor import evidence, trials
 from pipeline.predictor.features import spectrum_features
-from pipeline.predictor.folds import CELLS, SCALE, TASKS, parts, scale_part
+from pipeline.predictor.folds import parts, scale_part
 from pipeline.predictor.inputs import BEFORE, SPECTRAL
+from pipeline.predictor.splits import CELLS, SCALE, TASKS
 from pipeline.spectrum.engine import growth
 from pipeline.training.network import Network
 
@@ -91,7 +92,7 @@ def columns(rows: pd.DataFrame, exponents: Mapping[str, NDArray[np.float64]]) ->
 
 def judged(rows: pd.DataFrame, sets: Sequence[str], on: execution.Executor) -> dict[tuple[str, str], list[str]]:
     """Split and set -> AUC, Brier score and rank correlation."""
-    own, shifts = packaged.learned_from(rows), packaged.shifted(rows)
+    own, shifts = trials.learned_from(rows), trials.shifted(rows)
     held = [part for part in parts(own, own.iloc[:0], SEED) if part.split in (CELLS, TASKS)]
     held += [scale_part(own, shifts)] if len(shifts) else []
     table, _ = evidence.answers([fold for part in held for fold in part.folds({BEFORE: list(sets)}, SEED)], on)
@@ -111,7 +112,7 @@ def main(folders: Sequence[str]) -> None:
     ]
     with execution.executor(execution.process_count("auto")) as on:
         taken: Any = [one for one in execution.run(measure, jobs, on) if one[1]]
-        rows = packaged.trials()
+        rows = trials.kept()
         rows = rows[rows["trial"].isin({one[0] for one in taken})].reset_index(drop=True)
         lines = [["none", "", name, split, *found] for (split, name), found in judged(rows, WITHOUT, on).items()]
         for place, (sequences, transient, steps, count) in enumerate(VARIANTS):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .core.errors import AlignmentWarning, ModuleError, RoundingWarning, SurrogateWarning
     from .integrations.screen import Screening, screen
+    from .integrations.summary import Summary, summary
     from .integrations.watch import watch
     from .integrations.watched import Watch
     from .measuring.base.network import early_measurements
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from .predictor import StabilityPredictor, Verdict, network_inputs, trial_inputs
     from .spectrum import Spectrum, lyapunov_spectra, lyapunov_spectrum
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PUBLIC = {
     "AlignmentWarning": "core.errors",
@@ -31,6 +32,8 @@ _PUBLIC = {
     "slow_points": "points",
     "line_attractor": "points",
     "FixedPoints": "points",
+    "summary": "integrations.summary",
+    "Summary": "integrations.summary",
     "early_measurements": "measuring.base.network",
     "watch": "integrations.watch",
     "Watch": "integrations.watched",

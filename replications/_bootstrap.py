@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from pipeline.core.records import Estimate, finite_or_none
+from pipeline.core.cards import Estimate
+from pipeline.core.numbers import finite_or_none
 
 Values = NDArray[np.float64]
 Places = NDArray[np.int64]

@@ -19,9 +19,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2 import Template as Prose
 from pydantic import TypeAdapter, ValidationError
 
+from pipeline.core.cards import Estimate
 from pipeline.core.code import CORE, hash_of
 from pipeline.core.files import load_json, save_text
-from pipeline.core.records import Estimate
 from pipeline.core.registry import LIBRARY
 from pipeline.core.tables import MINUS, Table, number, signed, with_interval
 

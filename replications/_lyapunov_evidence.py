@@ -12,7 +12,7 @@ from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from pipeline.core.records import Estimate
+from pipeline.core.cards import Estimate
 
 from ._bootstrap import Places, estimate, r2
 from ._codes import Code, Components

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.core.config import Config, Train
-from pipeline.core.hyper_parameters import DECLARED, Range
+from pipeline.core.config import Config, Range, Train
+from pipeline.core.hyper_parameters import DECLARED
 from pipeline.core.records import TaskInfo, Trial
 from pipeline.training import draw
 
@@ -28,5 +28,5 @@ def trial(info: TaskInfo, cell: str, seed: int, *, epochs: int, **hyper_paramete
     """One trial with these hyper-parameters; `early_epoch` may be among them."""
     for name in set(DECLARED) & set(hyper_parameters):
         value = hyper_parameters[name]
-        hyper_parameters[name] = exactly(value) if DECLARED[name].setting is Range else (value,)
+        hyper_parameters[name] = exactly(value) if DECLARED[name].interval else (value,)
     return trials(info, [cell], seed, trials=1, epochs=epochs, **hyper_parameters)[0]

@@ -12,14 +12,15 @@ from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.model_selection import KFold, cross_val_predict
 
 from pipeline import tasks
-from pipeline.core.config import SpectrumSettings
-from pipeline.core.hyper_parameters import Range
-from pipeline.core.records import Estimate, TaskData
+from pipeline.core.cards import Estimate
+from pipeline.core.config import Range, SpectrumSettings
+from pipeline.core.records import TaskData
 from pipeline.core.tables import with_interval
 from pipeline.jobs import measurements
 from pipeline.jobs.spectra import measure
-from pipeline.predictor import features
-from pipeline.predictor.inputs import trial_inputs
+from pipeline.predictor import feature_table
+from pipeline.predictor.features import SPECTRUM as FEATURES
+from pipeline.predictor.trials import trial_inputs
 from pipeline.training import train
 
 from ._bootstrap import MEASURES, Places, estimate
@@ -32,7 +33,7 @@ SEED, RESAMPLES = 2026, 1000
 HYPER_PARAMETERS = ("log_learning_rate", "log_init_scale", "log_hidden_size", "clip_norm")
 # The columns of the spectrum that the published values rest on; those that count in lags or of the
 # leading exponents alone came later.
-SPECTRAL = tuple(name for name in features.SPECTRUM if not {"lag", "leading"} & {*name.split("_")})
+SPECTRAL = tuple(name for name in FEATURES if not {"lag", "leading"} & {*name.split("_")})
 INITIAL = tuple(f"initial_{name}" for name in SPECTRAL)
 EARLY = tuple(f"{when}_{name}" for when in ("early", "change") for name in SPECTRAL)
 SETS = {"spectrum at initialisation": INITIAL, "early spectrum": EARLY, "hyper-parameters": HYPER_PARAMETERS}
@@ -76,7 +77,7 @@ def sweeps(task: str, cells: Sequence[str], count: int, sequences: int) -> list[
         data.save(path)
         spectra = [measure(result, path, SPECTRUM, "cpu") for result in results]
         early = [measurements.measure(result, path, "cpu") for result in results]
-    table = features.table(results, spectra, early, 0.8)
+    table = feature_table.table(results, spectra, early, 0.8)
     rows = trial_inputs(table)
     return [rows[rows["head"] == head].sort_values(["cell", "index"], ignore_index=True) for head in HEADS]
 

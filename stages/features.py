@@ -3,7 +3,7 @@
 from pipeline.core import layout, stage
 from pipeline.core.files import save_table
 from pipeline.core.records import measurements_in, spectra_in, trials_in
-from pipeline.predictor import features
+from pipeline.predictor import feature_table
 
 
 def main(run: stage.Run) -> None:
@@ -12,10 +12,10 @@ def main(run: stage.Run) -> None:
     trials = [trial for task in tasks for trial in trials_in(layout.trials(task))]
     spectra = [spectrum for task in tasks for spectrum in spectra_in(layout.spectra(task))]
     measurements = [found for task in tasks for found in measurements_in(layout.measurements(task))]
-    table = features.table(trials, spectra, measurements, run.settings.success.threshold)
+    table = feature_table.table(trials, spectra, measurements, run.settings.success.threshold)
     save_table(layout.FEATURES, table)
     save_table(layout.FEATURES_CSV, table)
-    print(features.summary(table))
+    print(feature_table.summary(table))
 
 
 if __name__ == "__main__":

@@ -2,14 +2,16 @@
 
 from pipeline.core import layout, stage
 from pipeline.core.files import load_table, save_json, save_table
-from pipeline.predictor import StabilityPredictor, evidence, inputs, study
+from pipeline.predictor import StabilityPredictor, evidence, study, trials
 
 
 def main(run: stage.Run) -> None:
     """Write predictor/ and metrics/predictor.json, and print the evidence."""
-    rows = inputs.trial_inputs(load_table(layout.FEATURES))
+    rows, known = trials.trial_inputs(load_table(layout.FEATURES)), trials.learned_from(trials.kept())
     packaged = StabilityPredictor.load()
-    answers, judgement = study.judge(rows, packaged, run.settings.predictor.bootstrap, run.settings.seed, run.executor())
+    answers, judgement = study.judge(
+        rows, known, packaged.card, run.settings.predictor.bootstrap, run.settings.seed, run.executor()
+    )
     packaged.update(study.own(rows)).save(layout.PREDICTOR)
     judgement.save(layout.EVIDENCE)
     save_table(layout.PREDICTIONS, answers)

@@ -3,15 +3,13 @@
 import numpy as np
 
 from pipeline import measuring
+from pipeline.core.cards import Card, Judgement, Recipe
 from pipeline.core.config import FixedPointsSettings, SpectrumSettings
 from pipeline.core.hyper_parameters import DECLARED, HyperParameters
 from pipeline.core.records import (
     CURVES,
-    Card,
-    Judgement,
     Outcome,
     PointCounts,
-    Recipe,
     TaskInfo,
     Trial,
     TrialFixedPoints,

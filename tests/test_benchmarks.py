@@ -14,8 +14,9 @@ from pipeline.core import registry
 from pipeline.core.config import SpectrumSettings
 from pipeline.jobs import measurements as measurements_job
 from pipeline.jobs import spectra as spectra_job
-from pipeline.predictor import features
-from pipeline.predictor.inputs import BEFORE, EPOCH, RELATIVE_LOSS, SETS, SPECTRAL, trial_inputs
+from pipeline.predictor import feature_table
+from pipeline.predictor.inputs import BEFORE, EPOCH, RELATIVE_LOSS, SETS, SPECTRAL
+from pipeline.predictor.trials import trial_inputs
 from pipeline.spectrum.engine import random_basis
 from pipeline.spectrum.reference import reference_spectrum
 from pipeline.training import train
@@ -173,7 +174,7 @@ def test_a_short_spectrum_gives_the_inputs_that_a_trial_has(prepared, tmp_path):
     assert (name, len(seconds)) == (result.trial.id, len(short_spectra.VARIANTS))
     whole = spectra_job.measure(result, path, SpectrumSettings(sequences=2, transient=10, steps=20), "cpu")
     measured = measurements_job.measure(result, path, "cpu")
-    rows = trial_inputs(features.table([result], [whole], [measured], 0.8))
+    rows = trial_inputs(feature_table.table([result], [whole], [measured], 0.8))
     made = short_spectra.columns(rows, {name: exponents[short_spectra.VARIANTS.index((2, 10, 20, 8))]})
     for column in SPECTRAL:
         assert made[column].item() == pytest.approx(rows[column].item(), abs=0.02 * (1 + abs(rows[column].item()))), column

@@ -8,8 +8,9 @@ from conftest import ROOT, YAML_1_2
 from pydantic import ValidationError
 
 from pipeline.core import config
+from pipeline.core.config import Range
 from pipeline.core.errors import ConfigError
-from pipeline.core.hyper_parameters import DECLARED, Range
+from pipeline.core.hyper_parameters import DECLARED
 
 
 def message(path):

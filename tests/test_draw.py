@@ -16,8 +16,9 @@ from scipy.stats import qmc
 
 from pipeline import training
 from pipeline.core import config
+from pipeline.core.config import Range
 from pipeline.core.errors import ConfigError
-from pipeline.core.hyper_parameters import DECLARED, FIRST_OPTION, Declaration, HyperParameters, Range
+from pipeline.core.hyper_parameters import DECLARED, FIRST_OPTION, Declaration, HyperParameters
 from pipeline.training import Network
 from pipeline.training.draw import fitting_heads
 
@@ -107,7 +108,7 @@ def test_every_hyper_parameter_has_its_own_dimension():
 def test_a_new_hyper_parameter_changes_no_other_draw(small_params, monkeypatch):
     settings = config.load(path=small_params({"train.dropout": [0.0, 0.5], "train.trials": 16}))
     before = training.draw(settings, IMAGES, "cpu")
-    declared = Declaration(Range, 6, "log", "strength of a new penalty")
+    declared = Declaration(float, 6, "log", "strength of a new penalty", interval=True)
     wider = make_dataclass(
         "Wider", [("penalty", float, field(metadata={"declaration": declared}))], bases=(HyperParameters,), frozen=True
     )

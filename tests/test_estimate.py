@@ -406,12 +406,12 @@ def test_a_tolerance_is_not_reached_while_the_first_exponent_has_not_aligned():
 def test_a_spectrum_is_shown_in_one_line_and_may_be_compared():
     growth = noise(200, 4, 64)
     spectrum = Spectrum.from_growth(growth, rounding_error=torch.full((64,), 2e-9), transient=50, state_size=70)
-    assert len(repr(spectrum)) < 160
+    assert len(repr(spectrum)) <= 120
     low, high = spectrum.confidence_interval()[:, 0].tolist()
     assert repr(spectrum).startswith(
-        f"Spectrum(64 exponents of 70; largest {spectrum.exponents[0]:.4f} ({low:.4f} to {high:.4f})"
+        f"Spectrum(64 of 70 exponents; largest {spectrum.exponents[0]:.4g} ({low:.4g} to {high:.4g})"
     )
-    assert "200 steps of 4 sequences; rounding error 2e-09" in repr(spectrum)
+    assert "200 steps of 4 sequences" in repr(spectrum)
     growth[3:, 1] = math.nan
     assert repr(Spectrum.from_growth(growth)).endswith("1 diverged)")
     assert spectrum == spectrum

@@ -10,7 +10,7 @@ from study import HYPER_PARAMETERS, measurements, result, spectra, study
 from pipeline.core.dimension import kaplan_yorke_dimension
 from pipeline.core.errors import ArtefactError
 from pipeline.core.hyper_parameters import DECLARED
-from pipeline.predictor import features
+from pipeline.predictor import feature_table, features
 
 MANY = [[[0.5, -0.1, -0.3, -2.0], [0.7, 0.1, -0.5, -4.0]]] * 3
 
@@ -111,7 +111,7 @@ def test_kaplan_yorke_dimension_of_known_spectra(exponents, dimension, kind):
 
 def test_the_table_has_a_row_a_trial_and_checkpoint_and_every_documented_column():
     results, measured_, probed = study(trials=3)
-    table = features.table(results, measured_, probed, 0.8)
+    table = feature_table.table(results, measured_, probed, 0.8)
     assert len(table) == 3 * len(results)
     assert list(table) == [n for g in features.GROUPS.values() for n in g]
     assert table["checkpoint"].tolist() == ["initial", "early", "final"] * len(results)
@@ -120,12 +120,12 @@ def test_the_table_has_a_row_a_trial_and_checkpoint_and_every_documented_column(
 
 def test_changes_are_differences_to_initialisation():
     exponents = [[[0.0, -1.0]] * 2, [[0.5, -1.5]] * 2, [[0.25, -1.0]] * 2]
-    table = features.table([result()], [spectra(exponents)], [measurements()], 0.8)
+    table = feature_table.table([result()], [spectra(exponents)], [measurements()], 0.8)
     assert table["change_exponent_1"].tolist() == [0.0, 0.5, 0.25]
 
 
 def test_progress_is_that_of_the_checkpoints_epoch():
-    table = features.table([result()], [spectra(MANY)], [measurements()], 0.8)
+    table = feature_table.table([result()], [spectra(MANY)], [measurements()], 0.8)
     assert table["relative_loss"].tolist() == [1.0, 0.75, 0.25]
     assert np.isnan(table["gradient_norm"][0])
     assert table["gradient_norm"].tolist()[1:] == [0.1, 0.3]
@@ -139,7 +139,7 @@ def test_hyper_parameters_and_options_are_the_trials():
         == set(features.HYPER_PARAMETERS) - {"parameter_count", "state_size", "steps", "updates", "epochs"}
     )
     changes = drawn | {"options": {"leak": 0.3, "gain": 2}}
-    table = features.table([result(**changes)], [spectra(MANY, **changes)], [measurements(**changes)], 0.8)
+    table = feature_table.table([result(**changes)], [spectra(MANY, **changes)], [measurements(**changes)], 0.8)
     assert table[list(drawn)].drop_duplicates().to_dict("records") == [drawn]
     assert table["options"].unique() == ["gain=2, leak=0.3"]
     assert (table["parameter_count"].unique(), table["state_size"].unique(), table["steps"].unique()) == ([37], [4], [10])
@@ -148,7 +148,7 @@ def test_hyper_parameters_and_options_are_the_trials():
 def test_a_diverged_trial_is_a_row_like_any_other():
     bad = result([2.0, np.nan, np.nan, np.nan], diverged=True, index=1)
     nothing = [MANY[0], [[np.nan] * 4] * 2, [[np.nan] * 4] * 2]
-    table = features.table(
+    table = feature_table.table(
         [result(), bad], [spectra(MANY), spectra(nothing, index=1)], [measurements(index=i) for i in range(2)], 0.8
     )
     row = table[table["trial"] == bad.trial.id].iloc[-1]
@@ -160,26 +160,30 @@ def test_a_diverged_trial_is_a_row_like_any_other():
 
 def test_success_is_a_score_at_or_above_the_threshold():
     trials = [result([2, 1.5, 1, loss], index=i) for i, loss in enumerate([0.0, 0.4, 0.41])]
-    table = features.table(trials, [spectra(MANY, index=i) for i in range(3)], [measurements(index=i) for i in range(3)], 0.8)
+    table = feature_table.table(
+        trials, [spectra(MANY, index=i) for i in range(3)], [measurements(index=i) for i in range(3)], 0.8
+    )
     final = table[table["checkpoint"] == "final"]
     assert final["success"].tolist() == [True, True, False]
 
 
 def test_a_trial_without_spectra_is_refused():
     with pytest.raises(ArtefactError, match=r"trial [0-9a-f]{16} \(counting elman 00\) has no spectra"):
-        features.table([result()], [spectra(MANY, index=1)], [measurements()], 0.8)
+        feature_table.table([result()], [spectra(MANY, index=1)], [measurements()], 0.8)
 
 
 def test_the_summary_counts_the_trials_of_each_task_and_cell():
     trials = [result([2, 1.5, 1, loss], index=i, diverged=loss is np.nan) for i, loss in enumerate([0.0, 0.4, 1.0, np.nan])]
-    table = features.table(trials, [spectra(MANY, index=i) for i in range(4)], [measurements(index=i) for i in range(4)], 0.8)
-    head, row = features.summary(table).splitlines()
+    table = feature_table.table(
+        trials, [spectra(MANY, index=i) for i in range(4)], [measurements(index=i) for i in range(4)], 0.8
+    )
+    head, row = feature_table.summary(table).splitlines()
     assert head.split() == ["task", "cell", "trials", "diverged", "successes", "best", "loss", "median", "score"]
     assert row.split() == ["counting", "elman", "4", "1", "2", "0.000", "0.650"]  # scores 1, .8, .5 and 0
 
 
 def test_the_documentation_names_every_column_and_is_what_docs_holds():
-    text = features.documentation()
+    text = feature_table.documentation()
     for group in features.GROUPS.values():
         for name, column in group.items():
             assert f"| `{name}` | {column.unit} | {column.meaning} |" in text

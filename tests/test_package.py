@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from study import card, study
 
-from pipeline.predictor import StabilityPredictor, features
-from pipeline.predictor.inputs import trial_inputs
+from pipeline.predictor import StabilityPredictor, feature_table
+from pipeline.predictor.trials import trial_inputs
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.slow
@@ -46,16 +46,19 @@ def installed(tmp_path_factory):
 @pytest.fixture(scope="module")
 def predictor(tmp_path_factory):
     """A folder with a small predictor."""
-    inputs = trial_inputs(features.table(*study(trials=8), 0.8)).assign(study="evidence")
+    inputs = trial_inputs(feature_table.table(*study(trials=8), 0.8)).assign(study="evidence")
     folder = tmp_path_factory.mktemp("predictor")
     StabilityPredictor(inputs, card(inputs)).save(folder)
     return folder
 
 
 def test_every_package_of_the_folder_is_in_the_wheel_and_every_file_with_it(installed):
-    kinds = ("*.py", "*.j2", "*.parquet", "*.json", "py.typed")
+    kinds = ("*.py", "*.j2", "*.npz", "*.parquet", "*.json", "py.typed")
     there = {p.relative_to(ROOT / "pipeline") for e in kinds for p in (ROOT / "pipeline").rglob(e)}
-    assert there == {p.relative_to(installed / "rnn_stability") for e in kinds for p in (installed / "rnn_stability").rglob(e)}
+    kept = {Path("data/trials.parquet"), Path("data/judgement.json")}  # in the repository alone
+    found = {p.relative_to(installed / "rnn_stability") for e in kinds for p in (installed / "rnn_stability").rglob(e)}
+    assert found == there - kept
+    assert sum(p.stat().st_size for p in (installed / "rnn_stability/data").iterdir()) <= 1e6
 
 
 def examples(page):
@@ -138,6 +141,29 @@ def test_the_readmes_lstm_runs_as_it_stands(installed, tmp_path):
     assert last == "256 exponents, Kaplan-Yorke dimension 0.00"
 
 
+WITHOUT = """
+import sys
+absent = "pandas pyarrow pydantic ruamel mlflow dvc matplotlib skops lightning optuna ray".split()
+sys.modules |= dict.fromkeys(absent)  # importing them raises
+"""
+
+
+def test_the_core_needs_none_of_the_extras_and_each_part_imports_no_more_than_it_uses(installed, tmp_path):
+    light = "import rnn_stability.spectrum, rnn_stability.points\n" + (
+        "assert not {'scipy', 'sklearn', 'safetensors', 'click'} & {*sys.modules}, sorted(sys.modules)\n"
+        "from rnn_stability import lyapunov_spectrum, fixed_points\n"
+        "assert not {'scipy', 'sklearn', 'safetensors', 'click'} & {*sys.modules}\n"
+    )
+    output_of(WITHOUT + light, tmp_path, installed)
+    assert "success with probability" in output_of(
+        WITHOUT
+        + BEFORE.replace("import pipeline, sys, torch", "import sys, torch").replace("assert pipeline.MINE", "")
+        + example_with("StabilityPredictor"),
+        tmp_path,
+        installed,
+    )
+
+
 HENON = """
 import math
 assert abs(chaotic.exponents.sum() - math.log(0.3)) < 1e-4  # what accuracy=1e-5 allows two exponents, and float32's 0.3
@@ -196,3 +222,50 @@ def test_the_readme_has_no_gaps_and_every_file_that_it_names_exists():
     linked = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
     assert linked
     assert not [link for link in linked if not (ROOT / link).exists()]
+
+
+SKLEARN = ("1.5.2", "1.7.2", None)  # the oldest that is supported, one between, and the newest
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The Python of an environment in which nothing but the wheel and what it needs is installed, and the folder of the wheel."""
+    folder = tmp_path_factory.mktemp("alone")
+    _run(sys.executable, "-m", "build", "-q", "--outdir", folder / "dist", ROOT)
+    (wheel,) = (folder / "dist").glob("*.whl")
+    assert list((folder / "dist").glob("*.tar.gz"))
+    _run(sys.executable, "-m", "venv", folder / "venv")
+    python = folder / "venv/bin/python"
+    _run(python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", wheel)
+    return python, folder
+
+
+def _run(*words, **options):
+    answer = subprocess.run([str(word) for word in words], capture_output=True, text=True, **options)
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout
+
+
+def test_the_wheel_brings_few_packages_and_none_of_the_extras(alone):
+    python, _ = alone
+    listed = [line.split("==")[0].lower() for line in _run(python, "-m", "pip", "list", "--format=freeze").splitlines()]
+    assert {"rnn-stability", "torch", "numpy", "scikit-learn"} <= set(listed)
+    assert not {"mlflow", "pyarrow", "pandas", "dvc", "skops", "matplotlib", "pydantic"} & set(listed)
+    assert len([name for name in listed if name != "pip"]) <= 25
+
+
+@pytest.mark.parametrize("version", SKLEARN)
+def test_the_wheel_answers_beside_foreign_packages_and_with_every_scikit_learn(alone, tmp_path, version):
+    python, folder = alone
+    for name in ("pipeline", "stages"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("MINE = True\n")
+    path, other = [], folder / f"scikit-learn-{version}"
+    if version:
+        install = ("install", "-q", "--no-deps", "--target", other, f"scikit-learn=={version}")
+        _run(python, "-m", "pip", *install)
+        path = [str(other)]
+    check = f"import sklearn, stages\nassert stages.MINE\nassert {version!r} in (None, sklearn.__version__)\n"
+    (tmp_path / "mine.py").write_text(BEFORE + check + example_with("StabilityPredictor") + AFTER)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1"}
+    assert "success with probability" in _run(python, "mine.py", cwd=tmp_path, env=environment)

@@ -13,7 +13,7 @@ import pytest
 import study
 from safetensors.numpy import save_file
 
-from pipeline.core import files, records
+from pipeline.core import cards, files, numbers, records
 from pipeline.core.config import SpectrumSettings
 from pipeline.core.errors import ArtefactError
 from pipeline.core.records import (
@@ -251,7 +251,7 @@ def test_numbers_that_json_lacks_are_refused(value, tmp_path):
 
 
 def test_numbers_that_json_lacks_become_none():
-    assert [records.finite_or_none(v) for v in (1.5, np.float32(2), math.nan, math.inf, -math.inf)] == [
+    assert [numbers.finite_or_none(v) for v in (1.5, np.float32(2), math.nan, math.inf, -math.inf)] == [
         1.5,
         2.0,
         None,
@@ -411,33 +411,33 @@ def test_a_record_of_another_version_is_refused_in_one_sentence(tmp_path):
 
 
 def test_a_judgement_a_card_and_the_record_of_a_stage_come_back(tmp_path):
-    estimate, place = records.Estimate(0.5, 0.25, None), ("over trials", "one epoch")
-    evidence = records.Evidence(*place, "all", 9, {"auc": estimate}, {"lstm": {"auc": None}}, ["trees"])
-    gain = records.Gain(*place, "loss", "all", {"brier": records.Estimate(0.1, 0.05, 0.2), "auc": estimate})
-    front = records.Front("i-Epoch", [1.0, 2.5], [estimate] * 2, {"5": estimate}, estimate, estimate, None)
-    decisions = [records.Decision("searches", 3, 40, [front])]
+    estimate, place = cards.Estimate(0.5, 0.25, None), ("over trials", "one epoch")
+    evidence = cards.Evidence(*place, "all", 9, {"auc": estimate}, {"lstm": {"auc": None}}, ["trees"])
+    gain = cards.Gain(*place, "loss", "all", {"brier": cards.Estimate(0.1, 0.05, 0.2), "auc": estimate})
+    front = cards.Front("i-Epoch", [1.0, 2.5], [estimate] * 2, {"5": estimate}, estimate, estimate, None)
+    decisions = [cards.Decision("searches", 3, 40, [front])]
     served = {place[0]: {place[1]: "all"}}
-    made = records.Judgement([evidence], [gain], served, gain, estimate, decisions, {"auc": estimate}, {})
+    made = cards.Judgement([evidence], [gain], served, gain, estimate, decisions, {"auc": estimate}, {})
     made.save(tmp_path / "evidence.json")
-    assert records.Judgement.load(tmp_path / "evidence.json") == made
+    assert cards.Judgement.load(tmp_path / "evidence.json") == made
     assert made.of(*place, "all") == evidence
     assert made.of(*place, "loss") is None
     assert decisions[0].of("i-Epoch") == front
     assert gain.beats("brier")
-    recipe = records.Recipe(("a", "b"), "linear", "both", (0.1, 0.9))
-    card = records.Card(
+    recipe = cards.Recipe(("a", "b"), "linear", "both", (0.1, 0.9))
+    card = cards.Card(
         {"evidence": 9}, ["t"], ["lstm"], 0.8, {place[1]: {"all": recipe}}, {"5": 4.0}, {"a": [0.0]}, made, {"seed": 1}
     )
     card.save(tmp_path / "card.json")
-    assert records.Card.load(tmp_path / "card.json") == card
+    assert cards.Card.load(tmp_path / "card.json") == card
 
 
 @pytest.mark.parametrize(("brier", "volume", "is_champion"), [(0.01, 0.01, True), (0.0, 0.01, False), (0.01, -0.01, False)])
 def test_a_champion_is_better_by_brier_score_and_hypervolume(brier, volume, is_champion):
-    gain = records.Gain("one cell left out", "one epoch", "loss", "all", {"brier": records.Estimate(0.02, brier, 0.03)})
-    made = records.Judgement([], [], {}, gain, records.Estimate(0.02, volume, 0.03), [], {}, {})
+    gain = cards.Gain("one cell left out", "one epoch", "loss", "all", {"brier": cards.Estimate(0.02, brier, 0.03)})
+    made = cards.Judgement([], [], {}, gain, cards.Estimate(0.02, volume, 0.03), [], {}, {})
     assert made.is_champion == is_champion
-    assert not records.Judgement([], [], {}, None, None, [], {}, {}).is_champion
+    assert not cards.Judgement([], [], {}, None, None, [], {}, {}).is_champion
 
 
 def test_the_record_of_a_stage_comes_back(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import r2_score
 
-from pipeline.core.records import Estimate
+from pipeline.core.cards import Estimate
 from replications import _two_heads as heads
 from replications._bootstrap import MEASURES, estimate
 

@@ -4,8 +4,8 @@ import pytest
 from jinja2 import UndefinedError
 from pydantic import TypeAdapter
 
+from pipeline.core.cards import Estimate
 from pipeline.core.code import hash_of, imported
-from pipeline.core.records import Estimate
 from pipeline.core.registry import LIBRARY
 from replications import __main__ as command
 from replications import _harness as harness

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from pipeline.core.records import Estimate
+from pipeline.core.cards import Estimate
 from replications import _lyapunov_evidence as evidence
 from replications import _lyapunov_networks as ways
 from replications import lyapunov_paper as paper

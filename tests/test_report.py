@@ -12,16 +12,18 @@ from conftest import ROOT
 from PIL import Image
 
 from pipeline.core import config, layout
+from pipeline.core.cards import Card, Decision, Estimate, Evidence, Front, Gain, Judgement
 from pipeline.core.execution import Here
 from pipeline.core.files import save_table
-from pipeline.core.records import Card, Decision, Estimate, Evidence, Front, Gain, Judgement, StageRecord, TaskData
-from pipeline.predictor import decision, features, packaged
+from pipeline.core.records import StageRecord, TaskData
+from pipeline.predictor import decision, feature_table, packaged, trials
 from pipeline.predictor.decision import REPLAYED
 from pipeline.predictor.evidence import PAIRS, RIVALS, judgement, verdict
-from pipeline.predictor.folds import CELLS, SCALE, TASKS, TRIALS
-from pipeline.predictor.inputs import BEFORE, EIGHTH, EPOCH, MOMENTS, trial_inputs
+from pipeline.predictor.inputs import BEFORE, EIGHTH, EPOCH, MOMENTS
 from pipeline.predictor.measures import MEASURES
+from pipeline.predictor.splits import CELLS, SCALE, TASKS, TRIALS
 from pipeline.predictor.study import JUDGED
+from pipeline.predictor.trials import trial_inputs
 from pipeline.report import bands, card, dynamics, evidence, findings, page, results, searches, tables, times
 from pipeline.report.figures import cell_marks, png
 from pipeline.report.phase import components, phase_portrait
@@ -100,7 +102,7 @@ def written(folder, trials, spectra, measurements, splits, noise=None):
         for result, measured in zip(trials, spectra, strict=True):
             result.save(result.trial.path(layout.trials(result.trial.task)))
             measured.save(result.trial.path(layout.spectra(result.trial.task)))
-        table = features.table(trials, spectra, measurements, settings.success.threshold)
+        table = feature_table.table(trials, spectra, measurements, settings.success.threshold)
         rows = trial_inputs(table).copy()
         predictions = answers(rows, splits, noise or {})
         save_table(layout.FEATURES, table)
@@ -608,7 +610,7 @@ def test_a_share_has_wilsons_interval():
 def test_of_many_cells_each_has_one_panel_of_spectra_and_each_task_one_of_training():
     tasks, cells = {f"task{i}": f"Title {i}" for i in range(3)}, [f"cell{i:02d}" for i in range(20)]
     trials, spectra, measured = made.study(trials=2, tasks=tuple(tasks), cells=cells)
-    table = features.table(trials, spectra, measured, 0.8)
+    table = feature_table.table(trials, spectra, measured, 0.8)
     by_cell = dynamics.spectra(spectra, dict.fromkeys(table["trial"], True), "early", tasks, cells)
     by_task = dynamics.training_curves(trials, table, tasks, cells, 0.8)
     for figure, names, count in ((by_cell, cells, 2 * 3), (by_task, list(tasks.values()), 2 * 20)):
@@ -624,7 +626,7 @@ def test_every_cell_of_many_has_a_look_of_its_own():
 @pytest.mark.parametrize("count", [1, 2, 4, 7])
 def test_every_task_has_its_panels_whatever_their_number(count):
     tasks = {f"task{i:02d}": f"Title {i}" for i in range(count)}
-    table = features.table(*made.study(trials=2, tasks=tuple(tasks), cells=("elman",)), 0.8)
+    table = feature_table.table(*made.study(trials=2, tasks=tuple(tasks), cells=("elman",)), 0.8)
     figure = dynamics.largest_exponent(table, tasks, ["elman"])
     assert len(figure.axes) == 2 * count
     assert sorted(axes.get_title("left") for axes in figure.axes if axes.get_title("left")) == sorted(tasks.values())
@@ -639,7 +641,7 @@ def test_bands_are_the_quartiles_of_each_exponent_and_cells_stand_in_the_order_o
     spectra = [made.spectra(np.full((3, 2, 4), index * unit), cell=cell, index=index) for cell, unit, index in names]
     spectra[0] = made.spectra(np.full((3, 2, 4), np.nan), cell="elman", index=0)
     measured = [made.measurements(cell=cell, index=index) for cell, _, index in names]
-    figure = bands.spectra_by_cell(features.table(trials, spectra, measured, 0.8), ["elman", "gru", "lstm"])
+    figure = bands.spectra_by_cell(feature_table.table(trials, spectra, measured, 0.8), ["elman", "gru", "lstm"])
     assert [axes.get_title("left") for axes in figure.axes] == ["gru", "lstm", "elman"]
     for axes, unit in zip(figure.axes[:2], (-0.1, -0.2), strict=True):
         assert [c.get_paths()[0].vertices[:, 1].min() for c in axes.collections] == pytest.approx([1.5 * unit] * 2)
@@ -733,7 +735,7 @@ def own_card(tmp_path, monkeypatch):
             "volume": between(0.001, 0.003),
         } | changes
         found = judged(gain(0.01, 0.03), gain(-0.01, 0.02, SCALE), gain(0.1, 0.2, f"{TASKS}, 5 own trials"), **known)
-        monkeypatch.setattr(packaged, "card", lambda: carded(found))
+        monkeypatch.setattr(trials, "card", lambda: carded(found))
         card.main()
         return (tmp_path / "docs/evidence.md").read_text()
 
@@ -742,7 +744,7 @@ def own_card(tmp_path, monkeypatch):
 
 def test_the_page_of_the_card_holds_every_number_of_the_card(own_card, tmp_path):
     text = own_card()
-    found = packaged.card()
+    found = trials.card()
     assert {path.name for path in (tmp_path / "docs").iterdir()} == {"evidence.md", "regret.png", "added.png"}
     assert min(colours(path.read_bytes()) for path in (tmp_path / "docs").glob("*.png")) > 20
     assert all(f"]({name})" in text for name in ("regret.png", "added.png"))
@@ -763,7 +765,7 @@ def test_the_page_of_the_card_holds_every_number_of_the_card(own_card, tmp_path)
 
 def test_what_measuring_cost_is_a_median_share_of_the_trainings(own_card, monkeypatch):
     rows = {"training_seconds": [10.0, 20, 30], "measuring_seconds": [1.0, 4, 3], "spectrum_seconds": [0.5, 2, 9]}
-    monkeypatch.setattr(packaged, "trials", lambda: pd.DataFrame(rows))
+    monkeypatch.setattr(trials, "kept", lambda: pd.DataFrame(rows))
     assert "the median was 10 % of a training for measuring, and 10 % for the whole spectrum" in own_card()
 
 
@@ -776,12 +778,12 @@ def test_the_page_of_a_card_without_searches_and_gains_claims_nothing(own_card, 
 
 def test_the_noise_ceiling_and_the_use_of_the_distance_are_printed_where_they_are_known(own_card, monkeypatch):
     assert "Far from" not in own_card()
-    found = packaged.card()
+    found = trials.card()
     known = {
         "ceiling": {"auc": Estimate(0.9375, 0.875, 1.0)},
         "outside": {"one task left out, one epoch": Estimate(0.5, 0.4, 0.6)},
     }
-    monkeypatch.setattr(packaged, "card", lambda: replace(found, judgement=replace(found.judgement, **known)))
+    monkeypatch.setattr(trials, "card", lambda: replace(found, judgement=replace(found.judgement, **known)))
     card.main()
     text = layout.Path("docs/evidence.md").read_text()
     assert "| AUC | 0.938 (0.875 to 1.000) |" in text

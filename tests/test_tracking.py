@@ -21,12 +21,13 @@ from requests.exceptions import ConnectionError as NoConnection
 
 from pipeline import tracking
 from pipeline.core import layout
+from pipeline.core.cards import Card, Estimate, Judgement, Recipe
 from pipeline.core.errors import TrackingError
 from pipeline.core.execution import Here
 from pipeline.core.files import save_table
 from pipeline.core.hyper_parameters import DECLARED
-from pipeline.core.records import CHECKPOINTS, CURVES, Card, Estimate, Judgement, Recipe, StageRecord, TaskData
-from pipeline.predictor import StabilityPredictor, decision, evidence, features, folds, inputs, packaged
+from pipeline.core.records import CHECKPOINTS, CURVES, StageRecord, TaskData
+from pipeline.predictor import StabilityPredictor, decision, evidence, feature_table, features, inputs, packaged, splits, trials
 from pipeline.predictor.inputs import BEFORE, EPOCH
 from pipeline.tracking import registry, shown, store, ui, update, views
 
@@ -392,15 +393,15 @@ def test_the_run_of_fixed_points_shows_their_counts_and_later_their_picture(task
 # The predictor and the report
 
 
-SPLITS = folds.SPLITS[:3]  # of a study
+SPLITS = splits.SPLITS[:3]  # of a study
 
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
     """A folder with features, a predictor and a report."""
     folder = tmp_path_factory.mktemp("fitted")
-    table = features.table(*study.study(trials=6), 0.8)
-    rows, random = inputs.trial_inputs(table).copy(), np.random.default_rng(0)
+    table = feature_table.table(*study.study(trials=6), 0.8)
+    rows, random = trials.trial_inputs(table).copy(), np.random.default_rng(0)
     about = {"variant": "", "score_kind": "linear", "success_kind": "linear"}
     answers = pd.concat(
         [
@@ -423,7 +424,7 @@ def fitted(tmp_path_factory):
         for name in ("DRAWS", "PRUNER_DRAWS"):
             patch.setattr(decision, name, 2)
         judgement = evidence.judgement(answers, rows.assign(study="own"), count=100, seed=0, on=Here())
-    kept = packaged.compact(rows).assign(study="evidence")
+    kept = trials.compact(rows).assign(study="evidence")
     card = Card(
         studies={"evidence": len(kept)},
         tasks=sorted(rows["task"].unique()),
@@ -603,7 +604,7 @@ def test_the_model_loads_without_torch_and_beside_another_package_named_pipeline
     done = subprocess.run(code, cwd=outside, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     answer, *refused, mine, place = done.stdout.strip().splitlines()[-1].split("|")
-    rows = inputs.trial_inputs(pd.read_parquet(layout.FEATURES))
+    rows = trials.trial_inputs(pd.read_parquet(layout.FEATURES))
     own = StabilityPredictor.load("models:/rnn-stability/latest").predict(rows).iloc[2]
     first, second, third, _ = json.loads(answer)
     assert (first["moment"], third["moment"]) == (BEFORE, EPOCH)

@@ -7,6 +7,7 @@ range raises ConfigError with its full path, what was found and what would be ri
 import difflib
 import io
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -18,9 +19,53 @@ from ruamel.yaml import YAML, YAMLError
 
 from . import registry
 from .errors import ConfigError
-from .hyper_parameters import DECLARED, TASKS_OWN, Count, Positive, Range, Value
+from .hyper_parameters import DECLARED, TASKS_OWN, Declaration, Value
 
 PARAMS, PROFILES = Path("params.yaml"), Path("profiles")
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Range(BaseModel):
+    """An interval that is sampled uniformly in the logarithm."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    low: Positive
+    high: Positive
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low ({self.low:g}) should not exceed high ({self.high:g})")
+        return self
+
+
+def pick(setting: Any, share: float) -> Any:
+    """The value at a point `share` in [0, 1) of a setting.
+
+    A number of a `Range` is rounded to six digits, so that every file shows the very number that was used.
+    """
+    if isinstance(setting, Range):
+        return float(f"{setting.low * (setting.high / setting.low) ** share:.6g}")
+    return setting[min(int(share * len(setting)), len(setting) - 1)]
+
+
+def _setting(declared: Declaration) -> Any:
+    """The type of a hyper-parameter's setting: a `Range`, or a tuple of choices."""
+    if declared.interval:
+        return Range
+    choice: Any = declared.kind
+    if declared.among:
+        choice = Literal[declared.among]
+    elif declared.kind is not str:
+        below = declared.below if declared.below < math.inf else None
+        choice = Annotated[
+            declared.kind, Field(ge=declared.least, lt=below, allow_inf_nan=None if declared.kind is int else False)
+        ]
+    if declared.own and declared.kind is not str:
+        choice = Literal[TASKS_OWN] | choice
+    return Annotated[tuple[choice, ...], Field(min_length=1)]
 
 
 def _option(value: Any) -> Range | tuple[Value, ...]:
@@ -84,7 +129,7 @@ class TrainBase(_Section):
 if TYPE_CHECKING:
     Train = TrainBase
 else:
-    Train = create_model("Train", __base__=TrainBase, **{name: (d.setting, ...) for name, d in DECLARED.items()})
+    Train = create_model("Train", __base__=TrainBase, **{name: (_setting(d), ...) for name, d in DECLARED.items()})
 
 
 class SpectrumSettings(_Section):

@@ -5,34 +5,14 @@ sees of it, its parameter in MLflow and its documentation all follow from its li
 """
 
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, Literal, Self
-
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from math import inf
+from typing import Any, Literal
 
 DIMENSIONS = 32  # of the Sobol sequence
 FIRST_OPTION = 16  # dimension of a cell's first own option
 
 Value = float | int | str
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, lt=1)]
 TASKS_OWN = "default"  # stands for the task's own batch size or head
-
-
-class Range(BaseModel):
-    """An interval that is sampled uniformly in the logarithm."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    low: Positive
-    high: Positive
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.low > self.high:
-            raise ValueError(f"low ({self.low:g}) should not exceed high ({self.high:g})")
-        return self
 
 
 @dataclass(frozen=True)
@@ -40,29 +20,45 @@ class Declaration:
     """How one hyper-parameter is set, drawn and seen.
 
     Attributes:
-        setting: its type in params.yaml, `Range` or a tuple of choices.
+        kind: of its values: float, int or str.
         dimension: its own dimension of the Sobol sequence, below FIRST_OPTION; none is used twice, so that a new
             hyper-parameter changes the draw of no other.
         scale: what the predictor sees: its logarithm, the number itself, or a category.
         meaning: one line for the documentation.
+        interval: whether params.yaml gives an interval `low` to `high` instead of a list of choices.
+        least: smallest possible number, which itself is possible unless `interval`.
+        below: numbers are smaller than this.
+        among: names that are possible; any by default.
+        own: whether the task's own value, TASKS_OWN, is a choice.
         unit: of the number.
         default: what `StabilityPredictor.assess` takes when it is not given; None if it must be given.
     """
 
-    setting: Any
+    kind: type
     dimension: int
     scale: Literal["log", "linear", "category"]
     meaning: str
+    interval: bool = False
+    least: float = 0
+    below: float = inf
+    among: tuple[str, ...] = ()
+    own: bool = False
     unit: str = ""
     default: Value | None = None
 
+    def wrong(self, number: float) -> str | None:
+        """What a number should be, in words, if it is not what params.yaml could hold."""
+        if not abs(number) < inf:
+            return "it should be a finite number"
+        if self.kind is int and not float(number).is_integer():
+            return "it should be a valid integer"
+        if number < self.least or (self.interval and number <= self.least):
+            return f"it should be greater than {'' if self.interval else 'or equal to '}{self.least:g}"
+        return f"it should be less than {self.below:g}" if number >= self.below else None
 
-def _declare(setting: Any, dimension: int, scale: Any, meaning: str, **options: Any) -> Any:
-    return field(metadata={"declaration": Declaration(setting, dimension, scale, meaning, **options)})
 
-
-def _choices(kind: Any) -> Any:
-    return Annotated[tuple[kind, ...], Field(min_length=1)]
+def _declare(kind: type, dimension: int, scale: Any, meaning: str, **options: Any) -> Any:
+    return field(metadata={"declaration": Declaration(kind, dimension, scale, meaning, **options)})
 
 
 @dataclass(frozen=True)
@@ -70,47 +66,32 @@ class HyperParameters:
     """The hyper-parameters of one trial."""
 
     init_scale: float = _declare(
-        Range, 0, "log",
+        float, 0, "log",
         "p of uniform(-p, p), from which a cell draws its parameters, or only its input weights where its recurrent "
         "weights have an initialisation of their own",
+        interval=True,
     )  # fmt: skip
-    learning_rate: float = _declare(Range, 1, "log", "learning rate of the optimiser")
-    hidden_size: int = _declare(_choices(Count), 2, "log", "H", unit="units")
-    clip_norm: float = _declare(_choices(NotNegative), 3, "linear", "largest norm of a gradient, 0 for no clipping", default=0.0)
+    learning_rate: float = _declare(float, 1, "log", "learning rate of the optimiser", interval=True)
+    hidden_size: int = _declare(int, 2, "log", "H", least=1, unit="units")
+    clip_norm: float = _declare(float, 3, "linear", "largest norm of a gradient, 0 for no clipping", default=0.0)
     dropout: float = _declare(
-        _choices(Share), 4, "linear", "share of the outputs that the head does not see during training", default=0.0
+        float, 4, "linear", "share of the outputs that the head does not see during training", below=1, default=0.0
     )
-    head: str = _declare(
-        _choices(str), 5, "category", "what reads the outputs of the cell, a file of `pipeline/heads`", default="another"
-    )
+    head: str = _declare(str, 5, "category", "what reads the outputs of the cell, a file of `pipeline/heads`", default="another")
     weight_decay: float = _declare(
-        _choices(NotNegative), 6, "linear", "weight decay, 0 for none; decoupled if the optimiser is AdamW", default=0.0
+        float, 6, "linear", "weight decay, 0 for none; decoupled if the optimiser is AdamW", default=0.0
     )
-    optimiser: str = _declare(
-        _choices(Literal["adamw", "sgd"]), 7, "category", "adamw, or sgd with momentum 0.9", default="adamw"
-    )  # fmt: skip
+    optimiser: str = _declare(str, 7, "category", "adamw, or sgd with momentum 0.9", among=("adamw", "sgd"), default="adamw")
     initialisation: str = _declare(
-        _choices(Literal["uniform", "torch", "orthogonal"]), 8, "category",
+        str, 8, "category",
         "uniform draws from uniform(-p, p); torch is uniform with p = H^-1/2, the default of torch's modules; orthogonal is "
         "uniform with each H x H block of `weight_hh` replaced by a random orthogonal matrix",
-        default="torch",
+        among=("uniform", "torch", "orthogonal"), default="torch",
     )  # fmt: skip
-    batch_size: int = _declare(
-        _choices(Literal["default"] | Count), 9, "log", "sequences per mini-batch", unit="sequences", default=50
-    )
+    batch_size: int = _declare(int, 9, "log", "sequences per mini-batch", least=1, own=True, unit="sequences", default=50)
 
 
 DECLARED: dict[str, Declaration] = {f.name: f.metadata["declaration"] for f in fields(HyperParameters)}
 CATEGORIES = tuple(name for name, d in DECLARED.items() if d.scale == "category")
-CHOICES = {"optimiser": ("adamw", "sgd"), "initialisation": ("uniform", "torch", "orthogonal")}  # of categories without files
+CHOICES = {name: d.among for name, d in DECLARED.items() if d.among}  # of categories without files
 NUMBERS = tuple(name for name, d in DECLARED.items() if d.scale != "category")
-
-
-def pick(setting: Any, share: float) -> Any:
-    """The value at a point `share` in [0, 1) of a setting.
-
-    A number of a `Range` is rounded to six digits, so that every file shows the very number that was used.
-    """
-    if isinstance(setting, Range):
-        return float(f"{setting.low * (setting.high / setting.low) ** share:.6g}")
-    return setting[min(int(share * len(setting)), len(setting) - 1)]

@@ -1,4 +1,4 @@
-"""One check of the numbers that a user hands in."""
+"""One check of the numbers that a user hands in, and means and logarithms of what was measured."""
 
 import math
 import reprlib
@@ -6,6 +6,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .errors import ModuleError
 
@@ -39,3 +40,18 @@ def count(name: str, value: Any) -> int:
     if not plain >= 1 or not plain.is_integer():
         raise ModuleError(f"{name} is {plain:g}; it should be a whole number above 0")
     return int(plain)
+
+
+def finite_mean(per_sequence: NDArray[np.float64], *, floor: float = -np.inf) -> NDArray[np.float64]:
+    """Mean (S,) of exponents (B, S) over the sequences without NaN; NaN if there are none.
+
+    Exponents below the floor count as the floor.
+    """
+    rows = np.maximum(per_sequence, floor)
+    rows = rows[~np.isnan(rows).any(axis=1)]
+    return rows.mean(axis=0) if len(rows) else np.full(per_sequence.shape[1], np.nan)
+
+
+def finite_or_none(value: float) -> float | None:
+    """The number, or None where JSON could not hold it."""
+    return float(value) if np.isfinite(value) else None

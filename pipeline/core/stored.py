@@ -1,4 +1,4 @@
-"""How records, which are dataclasses, are written to files, read and checked."""
+"""How records with arrays, which are dataclasses, are written to files, read and checked."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -11,26 +11,11 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from .errors import ArtefactError
-from .files import ArrayFile, Arrays, load_json, save_arrays, save_json
+from .files import ArrayFile, Arrays, save_arrays
+from .written import other_version
 
 _adapter = cast(Callable[[Any], TypeAdapter[Any]], cache(TypeAdapter))
 _types = cast(Callable[[Any], dict[str, Any]], cache(get_type_hints))
-
-
-class JsonRecord:
-    """A dataclass that is stored in a JSON file."""
-
-    def save(self, path: Path) -> None:
-        """Write to `path`."""
-        save_json(path, _adapter(type(self)).dump_python(self, mode="json"))
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read `path`; ArtefactError if it is missing, damaged or of another version."""
-        try:
-            return _adapter(cls).validate_python(load_json(path))
-        except ValidationError:
-            raise ArtefactError(_other_version(path, cls)) from None
 
 
 class ArrayRecord:
@@ -63,7 +48,7 @@ class ArrayRecord:
             return cls(**values)
         except (TypeError, ArtefactError) as error:
             reason = f" ({error})" if isinstance(error, ArtefactError) else ""
-            raise ArtefactError(_other_version(path, cls) + reason) from None
+            raise ArtefactError(other_version(path, cls) + reason) from None
 
     @staticmethod
     def header(kind: type, file: ArrayFile) -> dict[str, Any]:
@@ -72,7 +57,7 @@ class ArrayRecord:
         try:
             return {name: _adapter(types[name]).validate_python(value) for name, value in json.loads(file.header).items()}
         except (KeyError, ValidationError):
-            raise ArtefactError(_other_version(file.path, kind)) from None
+            raise ArtefactError(other_version(file.path, kind)) from None
 
 
 def _flat(name: str, value: Any) -> Arrays:
@@ -113,7 +98,3 @@ class _Lazy(Mapping[str, Arrays]):
 
     def __len__(self) -> int:
         return len(self.keys_)
-
-
-def _other_version(path: Path, kind: type) -> str:
-    return f"{path} is not a {kind.__name__} of this version; delete it and run `dvc repro` to make it again"

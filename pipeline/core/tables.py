@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from .records import Estimate
+from .cards import Estimate
 
 MINUS = "\N{MINUS SIGN}"
 

@@ -1,1 +1,1 @@
-"""What other people's training loops, searches and tools use of the library."""
+"""What other people's code calls: a watched training, screening, summaries, the command line, callbacks for libraries."""

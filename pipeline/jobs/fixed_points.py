@@ -10,15 +10,8 @@ import torch
 from ..core import layout
 from ..core.code import code_hash, content_hash
 from ..core.config import Config, FixedPointsSettings, SpectrumSettings
-from ..core.records import (
-    CONSTANT_INPUTS,
-    PointCounts,
-    TrialFixedPoints,
-    TrialResult,
-    by_cell,
-    finite_or_none,
-    trials_in,
-)  # fmt: skip
+from ..core.numbers import finite_or_none
+from ..core.records import CONSTANT_INPUTS, PointCounts, TrialFixedPoints, TrialResult, by_cell, trials_in  # fmt: skip
 from ..points import FixedPoints, fixed_points
 from ..training.network import Network
 from .spectra import driving_inputs

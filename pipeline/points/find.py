@@ -11,6 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from ..core.errors import ModuleError
+from ..core.progress import Advance, progress
 from ..spectrum.adapt import Model, adapt, warn_of_surrogate
 from ..spectrum.tangent import measuring
 from . import search
@@ -97,15 +98,18 @@ def fixed_points(
     """
     _check(seeds, iterations, noise=noise, tolerance=tolerance, distance=distance, reach=reach)
     source = _source(generator)
-    with _search(model, inputs, state, at, seeds, noise, source, verify) as course:
-        first = _solved(course, course.seeds, iterations, tolerance)
+    with (
+        _search(model, inputs, state, at, seeds, noise, source, verify) as course,
+        progress("fixed points", (1 + ROUNDS) * iterations) as advanced,
+    ):
+        first = _solved(course, course.seeds, iterations, tolerance, advanced)
         points, outliers = _split(course, _Points(*first), distance, reach)
         known = 0
         for _ in range(ROUNDS):
             if len(points) < 2 or len(points) == known:
                 break
             known = len(points)
-            more = _Points(*_solved(course, _between(points.states, seeds, source), iterations, tolerance))
+            more = _Points(*_solved(course, _between(points.states, seeds, source), iterations, tolerance, advanced))
             points, further = _split(course, points.joined(more), distance, reach)
             outliers = outliers.joined(further).distinct(distance * course.radius)
         return _described(course, points, len(first[0]), len(outliers))
@@ -149,8 +153,11 @@ def slow_points(  # noqa: D417 the other arguments are those of fixed_points
         raise ModuleError(f"tolerances should be at least one number above 0, found {found}")
     for tolerance in tolerances:
         _check(seeds, iterations, noise=noise, tolerance=tolerance, distance=distance, reach=reach)
-    with _search(model, inputs, state, at, seeds, noise, _source(generator), verify) as course:
-        snapshots = search.slow(course.held, course.seeds, iterations=iterations, tolerances=tolerances)
+    with (
+        _search(model, inputs, state, at, seeds, noise, _source(generator), verify) as course,
+        progress("slow points", iterations) as advanced,
+    ):
+        snapshots = search.slow(course.held, course.seeds, iterations=iterations, tolerances=tolerances, advanced=advanced)
         split = [(len(q), *_split(course, _Points(states, q), distance, reach)) for states, q in snapshots]
         return tuple(_described(course, points, found, len(outliers)) for found, points, outliers in split)
 
@@ -193,9 +200,9 @@ def _between(points: Tensor, most: int, source: Generator) -> Tensor:
     return points[chosen].mean(1)
 
 
-def _solved(course: Course, seeds: Tensor, iterations: int, tolerance: float) -> tuple[Tensor, Tensor]:
+def _solved(course: Course, seeds: Tensor, iterations: int, tolerance: float, advanced: Advance) -> tuple[Tensor, Tensor]:
     """The points (N, S) that the seeds lead to, and their q (N,); one for each seed that converges."""
-    states, q = search.exact(course.held, seeds, iterations=iterations, tolerance=tolerance, push=course.push)
+    states, q = search.exact(course.held, seeds, iterations=iterations, tolerance=tolerance, push=course.push, advanced=advanced)
     converged = q < tolerance
     return states[converged], q[converged]
 

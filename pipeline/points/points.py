@@ -1,11 +1,21 @@
 """The result of a search for points, and helpers that describe, merge and measure points."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from ..spectrum import shown
+from . import plane
 from .linear import inverse, sign_of_determinant
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+NAMED = 6  # largest number of entries of the signature that are printed
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -54,11 +64,75 @@ class FixedPoints:
         return len(self.states)
 
     def __repr__(self) -> str:
-        count, size = self.states.shape
+        """Number and kinds of the points, in one line."""
+        number, size = self.states.shape
+        signature = f"({', '.join([*map(str, self.signature[:NAMED]), *(['...'] if len(self.signature) > NAMED else [])])})"
         return (
-            f"FixedPoints({count} points of {size} numbers, signature {self.signature}, index {self.index}, "
-            f"found by {self.found} of {self.seeds} seeds, {self.outliers} outliers)"
+            f"FixedPoints({number} point{'s' * (number != 1)} of {size} number{'s' * (size != 1)}, signature {signature}, "
+            f"index {self.index}, found by {self.found} of {self.seeds} seeds, {self.outliers} outliers)"
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The points as plain numbers and lists, for JSON; None for a number that is NaN or infinite.
+
+        The eigenvalues are split into `eigenvalues_real` and `eigenvalues_imag`; the Jacobians and eigenvectors are left out.
+        """
+        return {
+            "states": shown.plain(self.states),
+            "q": shown.plain(self.q),
+            "at": shown.plain(self.at),
+            "eigenvalues_real": shown.plain(self.eigenvalues.real),
+            "eigenvalues_imag": shown.plain(self.eigenvalues.imag),
+            "unstable": self.unstable.tolist(),
+            "kind": plane.kinds(self),
+            "signature": list(self.signature),
+            "index": self.index,
+            "seeds": self.seeds,
+            "found": self.found,
+            "outliers": self.outliers,
+            "natural_q": shown.plain(self.natural_q),
+            "visited_q": shown.plain(self.visited_q),
+        }
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row per point: kind, q, unstable, modulus, time_constant and the state as state_0, state_1, ...
+
+        `kind` is stable, saddle, source (all directions grow) or slow (not fixed: it moves by more than 1e-6 per step);
+        `modulus` is that of the largest eigenvalue, and `time_constant` the steps in which its mode grows or decays by e.
+
+        Raises:
+            ModuleError: pandas is not installed.
+        """
+        table = shown.frame(
+            {
+                "q": self.q,
+                "unstable": self.unstable,
+                "modulus": self.eigenvalues.abs()[:, 0],
+                "time_constant": self.time_constants[:, 0],
+                **{f"state_{place}": values for place, values in enumerate(self.states.unbind(-1))},
+            }
+        )
+        table.insert(0, "kind", plane.kinds(self))
+        return table
+
+    def plot(self, ax: "Axes | None" = None, path: str | Path | None = None) -> "Axes":
+        """Draw the points in their first two principal components, by kind as in `to_frame`.
+
+        The labels of the axes say which share of the variance between points each component holds.
+
+        Args:
+            ax: where to draw; by default in a new figure, which `pyplot` does not know (show or save it as `.figure`).
+            path: where to save the figure, such as "points.png".
+
+        Returns:
+            The axes.
+
+        Raises:
+            ModuleError: matplotlib is not installed, an argument is not as above, or the file cannot be written.
+        """
+        ax = shown.axes_for(ax, width=5.4)
+        plane.points_on(ax, self)
+        return shown.save(ax, path)
 
     @property
     def unstable(self) -> Tensor:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from ..core.progress import Advance, ignore
 from ..spectrum.tangent import Push, push_forward
 from .linear import solve
 
@@ -28,18 +29,28 @@ def jacobian(function: Map, at: Tensor, push: Push = push_forward) -> tuple[Tens
     return values, pushed.mT
 
 
-def exact(step: Map, states: Tensor, *, iterations: int, tolerance: float, push: Push = push_forward) -> tuple[Tensor, Tensor]:
+def exact(
+    step: Map,
+    states: Tensor,
+    *,
+    iterations: int,
+    tolerance: float,
+    push: Push = push_forward,
+    advanced: Advance = ignore,
+) -> tuple[Tensor, Tensor]:
     """States (N, S) with F(h) - h close to 0, and their q (N,), by the Levenberg-Marquardt method (Marquardt 1963).
 
     Each row has its own damping, and leaves the search when its q is below the tolerance or when no step improves it any
-    more. A row that does not converge ends at a local minimum of |F(h) - h|; its q shows this.
+    more. A row that does not converge ends at a local minimum of |F(h) - h|; its q shows this. `advanced` is called with the
+    numbers of iterations that are done or, in the end, not necessary.
     """
     states = states.clone()
     q = speed(step(states) - states)
     damping = torch.full_like(q, FIRST_DAMPING)
     rows = (q >= tolerance).nonzero()[:, 0]
-    for _ in range(iterations):
+    for done in range(iterations):
         if not len(rows):
+            advanced(iterations - done)
             break
         old = states[rows]
         new = old + _damped_move(step, old, damping[rows], push)
@@ -49,6 +60,7 @@ def exact(step: Map, states: Tensor, *, iterations: int, tolerance: float, push:
         q[rows] = torch.where(better, new_q, q[rows])
         damping[rows] *= torch.where(better, 0.1, 5.0).to(q)
         rows = rows[(q[rows] >= tolerance) & (damping[rows] < GIVE_UP)]
+        advanced(1)
     return states, q
 
 
@@ -62,7 +74,9 @@ def _damped_move(step: Map, states: Tensor, damping: Tensor, push: Push) -> Tens
     return solve(normal, downhill).nan_to_num(0.0, 0.0, 0.0)
 
 
-def slow(step: Map, states: Tensor, *, iterations: int, tolerances: Sequence[float]) -> list[tuple[Tensor, Tensor]]:
+def slow(
+    step: Map, states: Tensor, *, iterations: int, tolerances: Sequence[float], advanced: Advance = ignore
+) -> list[tuple[Tensor, Tensor]]:
     """For each tolerance, the states (N', S) at which the q of a row first fell below it under Adam, and their q (N',).
 
     Adam minimises the sum of q over the rows. Rows are independent and Adam works element by element, so that each row
@@ -82,6 +96,7 @@ def slow(step: Map, states: Tensor, *, iterations: int, tolerances: Sequence[flo
             break
         descent.step()
         schedule.step()
+        advanced(1)
     return [(s[~q.isnan()], q[~q.isnan()]) for s, q in zip(kept, kept_q, strict=True)]
 
 

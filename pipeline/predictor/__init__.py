@@ -4,13 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .inputs import trial_inputs
     from .network import network_inputs
     from .predictor import StabilityPredictor, Verdict
+    from .trials import trial_inputs
 
 __all__ = ["StabilityPredictor", "Verdict", "network_inputs", "trial_inputs"]
 
-_FILES = {"trial_inputs": "inputs", "network_inputs": "network"}
+_FILES = {"trial_inputs": "trials", "network_inputs": "network"}
 
 
 def __getattr__(name: str) -> Any:

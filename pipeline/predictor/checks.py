@@ -1,20 +1,18 @@
 """What may be asked of the predictor: one check of numbers and names for all ways of asking."""
 
 import difflib
-from collections.abc import Collection, Mapping, Sequence
-from functools import cache
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
 
 from ..core import registry
 from ..core.errors import ModuleError
-from ..core.hyper_parameters import CHOICES, DECLARED, NUMBERS, Range, Value
+from ..core.hyper_parameters import CHOICES, DECLARED, NUMBERS, Value
 from ..core.numbers import number, shown
 from .inputs import CATEGORIES, DIVERGED, IDENTITY, LIMITS
+from .rows import Rows, absent, columns_of, count, missing, objects
 
 OWN = "another"  # a task, cell or head of one's own
 _ALIKE = 0.85  # similarity from which a name that is not known counts as a misspelt one
@@ -23,20 +21,16 @@ _ALIKE = 0.85  # similarity from which a name that is not known counts as a miss
 def hyper_parameter(name: str, value: Any) -> Value:
     """The value of a hyper-parameter; ModuleError if params.yaml could not hold it."""
     declared = DECLARED[name]
-    if declared.scale != "category":
-        value = number(name, value)
-        value = int(value) if float(value).is_integer() and declared.setting is not Range else value
-    try:
-        _adapter(name).validate_python({"low": value, "high": value} if declared.setting is Range else (value,))
-    except ValidationError as error:
-        message = error.errors()[0]["msg"].replace("Input should", "it should")
-        raise ModuleError(f"{name} is {value!r}; {message}") from None
+    if declared.scale == "category":
+        if not isinstance(value, str) or (declared.among and value not in (*declared.among, OWN)):
+            right = f"one of {', '.join(declared.among)}" if declared.among else "a name"
+            raise ModuleError(f"{name} is {shown(value)}; it should be {right}")
+        return value
+    value = number(name, value)
+    value = int(value) if float(value).is_integer() and not declared.interval else value
+    if wrong := declared.wrong(value):
+        raise ModuleError(f"{name} is {value!r}; {wrong}")
     return value
-
-
-@cache
-def _adapter(name: str) -> TypeAdapter[Any]:
-    return TypeAdapter(DECLARED[name].setting)
 
 
 def known(kind: str, name: Any, names: Sequence[str], *, others: str = "") -> None:
@@ -48,11 +42,12 @@ def known(kind: str, name: Any, names: Sequence[str], *, others: str = "") -> No
     raise ModuleError(f"there is no {kind} {name!r}; {right}")
 
 
-def rows(inputs: pd.DataFrame, names: Mapping[str, Collection[str]]) -> pd.DataFrame:
-    """Inputs of the predictor with numbers, names and truth values as they should be, numbered from 0.
+def rows(inputs: Any, names: Mapping[str, Collection[str]]) -> Rows:
+    """Inputs of the predictor with numbers, names and truth values as they should be.
 
     Args:
-        inputs: any columns of LIMITS, CATEGORIES, IDENTITY and `already_diverged`; others are left out.
+        inputs: a table for `columns_of`: any columns of LIMITS, CATEGORIES, IDENTITY and `already_diverged`; others are left
+            out.
         names: "task" and "cell" -> those of the trials that the predictor learned from.
 
     Returns:
@@ -62,42 +57,37 @@ def rows(inputs: pd.DataFrame, names: Mapping[str, Collection[str]]) -> pd.DataF
         ModuleError: a value is infinite, out of its range, of a wrong type or an unknown name, or a column that is unknown
             resembles one of the inputs.
     """
-    if not isinstance(inputs, pd.DataFrame):
-        raise ModuleError(f"the inputs are a {type(inputs).__name__}; they should be a pandas.DataFrame, one row per network")
-    _check_columns(inputs.columns)
-    checked: dict[str, Any] = {}
+    table = columns_of(inputs)
+    _check_columns(table)
+    checked: Rows = {}
     for column in (*IDENTITY, *CATEGORIES):
-        if column in inputs:
-            checked[column] = _names(column, inputs[column], names.get(column, ()))
-    checked |= {column: _numbers(column, inputs[column]) for column in LIMITS if column in inputs}
-    checked[DIVERGED] = _truths(inputs[DIVERGED]) if DIVERGED in inputs else False
-    return pd.DataFrame(checked, index=range(len(inputs)))
+        if column in table:
+            checked[column] = _names(column, table[column], names.get(column, ()))
+    checked |= {column: _numbers(column, table[column]) for column in LIMITS if column in table}
+    checked[DIVERGED] = _truths(DIVERGED, table[DIVERGED]) if DIVERGED in table else np.zeros(count(inputs), bool)
+    return checked
 
 
-def outcomes(trials: pd.DataFrame, threshold: float) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def outcomes(trials: Rows, threshold: float) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Scores of finished trials, and whether each is a success: a score of at least `threshold` where that is not said.
 
     Raises:
         ModuleError: a task or score is missing, or a value is not what it should be.
     """
     for column in ("task", "score"):
-        if column not in trials or trials[column].isna().any():
+        if column not in trials or missing(trials[column]).any():
             raise ModuleError(f"own trials need the column {column!r} in every row")
     score = np.array([number(f"score in row {row}", value) for row, value in enumerate(trials["score"])], float)
     if not ((score >= 0) & (score <= 1)).all():
         raise ModuleError("the scores of own trials should lie within 0 and 1")
     if "success" not in trials:
         return score, score >= threshold
-    said = _truths(trials["success"])
-    return score, np.where(trials["success"].isna(), score >= threshold, said)
+    said = _truths("success", trials["success"])
+    return score, np.where(missing(trials["success"]), score >= threshold, said)
 
 
-def _check_columns(columns: pd.Index) -> None:
+def _check_columns(columns: Iterable[str]) -> None:
     inputs = (*LIMITS, *CATEGORIES, *IDENTITY, DIVERGED)
-    if columns.nlevels > 1:
-        raise ModuleError(f"the table has {columns.nlevels} levels of columns; it should have one, a name for each column")
-    if columns.has_duplicates:
-        raise ModuleError(f"the column {columns[columns.duplicated()][0]!r} is there twice")
     about = ("trial", "study", "index", "draw", "score", "success", "validation_losses", "early_epoch")
     for column in set(columns) - {*inputs, *about}:
         logarithm = [name for name in (f"log_{column}", f"early_log_{column}") if name in inputs]
@@ -106,11 +96,12 @@ def _check_columns(columns: pd.Index) -> None:
             raise ModuleError(f"there is no input {column!r}; did you mean {near[0]!r}?")
 
 
-def _numbers(column: str, values: pd.Series) -> NDArray[np.float64]:
+def _numbers(column: str, values: NDArray[Any]) -> NDArray[np.float64]:
     if values.dtype.kind in "iuf":
-        found = values.to_numpy(float, na_value=np.nan)
+        found = values.astype(float)
     else:
-        found = np.array([np.nan if _absent(v) else number(f"{column} in row {row}", v) for row, v in enumerate(values)], float)
+        given = [None if absent(value) else value for value in values.tolist()]
+        found = np.array([np.nan if v is None else number(f"{column} in row {row}", v) for row, v in enumerate(given)], float)
     least, most = LIMITS[column]
     slack = 1e-6 * max(1.0, *(abs(b) for b in (least, most) if np.isfinite(b)), 1.0)
     wrong = np.flatnonzero(np.isinf(found) | (found < least - slack) | (found > most + slack))
@@ -124,9 +115,9 @@ def _numbers(column: str, values: pd.Series) -> NDArray[np.float64]:
     return found
 
 
-def _names(column: str, values: pd.Series, learned: Collection[str]) -> list[str | None]:
+def _names(column: str, values: NDArray[Any], learned: Collection[str]) -> NDArray[Any]:
     """Names as they should be; a task or cell may have any name that does not look like a misspelt one."""
-    names = [None if _absent(value) else value for value in values]
+    names = [None if absent(value) else value for value in values.tolist()]
     for name in names:
         if name is not None and not (isinstance(name, str) and name.strip()):
             raise ModuleError(f"{column} is {shown(name)}; it should be a name")
@@ -134,16 +125,11 @@ def _names(column: str, values: pd.Series, learned: Collection[str]) -> list[str
     for name in dict.fromkeys(name for name in names if name is not None and name not in there):
         if column not in IDENTITY or difflib.get_close_matches(name.lower(), there, 1, _ALIKE):
             known(column, name, there, others=" for one of your own" if column == "head" else "")
-    return names
+    return objects(names)
 
 
-def _truths(values: pd.Series) -> list[bool]:
-    for row, value in enumerate(values):
-        if not (_absent(value) or pd.api.types.is_bool(value)):
-            raise ModuleError(f"{values.name} in row {row} is {shown(value)}; it should be True or False")
-    return [not _absent(value) and bool(value) for value in values]
-
-
-def _absent(value: Any) -> bool:
-    """Whether a value of a table is missing: None, NaN or pandas' NA."""
-    return pd.isna(value) is True
+def _truths(column: str, values: NDArray[Any]) -> NDArray[np.bool_]:
+    for row, value in enumerate(values.tolist()):
+        if not (absent(value) or isinstance(value, bool)):
+            raise ModuleError(f"{column} in row {row} is {shown(value)}; it should be True or False")
+    return np.array([not absent(value) and bool(value) for value in values], bool)

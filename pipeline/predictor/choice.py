@@ -1,26 +1,26 @@
 """Which set of inputs answers for a network, and on what evidence."""
 
 from collections.abc import Mapping, Sequence, Set
-from functools import partial
 from typing import Any
 
 import numpy as np
-import pandas as pd
+from numpy.typing import NDArray
 
+from ..core.cards import Card, Evidence
 from ..core.errors import ModuleError
-from ..core.records import Card, Evidence
 from ..measuring import get as measurement
 from .checks import OWN as OWN_KIND
 from .features import SPECTRUM
-from .folds import CELLS, OWN, SCALE, TASKS, TRIALS
 from .inputs import CATEGORIES, DIVERGED, HYPER_PARAMETERS, INPUTS, MOMENTS, RELATIVE_LOSS, SETS
+from .rows import Rows, count, missing
+from .splits import CELLS, OWN, SCALE, TASKS, TRIALS
 
 _MOMENTS = ("initial", "early", "change")
 _PROXIES = frozenset(measurement("proxies").columns)  # which may be left out where the other measurements are taken
 DIVERGENCE = "divergence"  # what an answer is based on if the network has diverged
 
 
-def splits(rows: pd.DataFrame, card: Card, own: Mapping[str, int], learned: Mapping[str, list[str]]) -> pd.Series:
+def splits(rows: Rows, card: Card, own: Mapping[str, int], learned: Mapping[str, list[str]]) -> list[str]:
     """The split whose evidence counts, by row.
 
     The one of other settings where a hyper-parameter or size is outside of what the predictor learned from. Otherwise the one
@@ -34,28 +34,28 @@ def splits(rows: pd.DataFrame, card: Card, own: Mapping[str, int], learned: Mapp
         learned: category -> its values in the trials that the predictor learned from.
     """
     elsewhere = other_settings(rows, card, learned) & (SCALE in card.judgement.served)
-    tasks, cells = (rows[c] if c in rows else pd.Series(None, rows.index, dtype=object) for c in ("task", "cell"))
+    tasks, cells = (rows[c] if c in rows else [None] * count(rows) for c in ("task", "cell"))
     found = []
     for task, cell, differs in zip(tasks, cells, elsewhere, strict=True):
-        count = max((n for n in OWN if n <= own.get(task, 0)), default=0)
+        trials = max((n for n in OWN if n <= own.get(task, 0)), default=0)
         if differs:
             found.append(SCALE)
-        elif count:
-            found.append(f"{TASKS}, {count} own trials")
+        elif trials:
+            found.append(f"{TASKS}, {trials} own trials")
         else:
             found.append(TASKS if task not in card.tasks else CELLS if cell not in card.cells else TRIALS)
-    return pd.Series(found, rows.index, dtype=object)
+    return found
 
 
-def other_settings(rows: pd.DataFrame, card: Card, learned: Mapping[str, list[str]]) -> pd.Series:
+def other_settings(rows: Rows, card: Card, learned: Mapping[str, list[str]]) -> NDArray[np.bool_]:
     """Whether a hyper-parameter or size is outside of what the predictor learned from, by row; the kind "another" is not."""
-    found = pd.Series(False, rows.index)
-    for column in rows.columns.intersection([*HYPER_PARAMETERS]):
-        values = rows[column]
+    found = np.zeros(count(rows), bool)
+    for column in (c for c in HYPER_PARAMETERS if c in rows):
         if column in CATEGORIES:
-            found |= values.notna() & ~values.isin([*learned[column], OWN_KIND])
+            own = {None, OWN_KIND, *learned[column]}
+            found |= np.array([value not in own for value in rows[column]], bool)
         else:
-            found |= values.map(partial(is_outside, card.quantiles[column]))
+            found |= np.array([is_outside(card.quantiles[column], value) for value in rows[column]], bool)
     return found
 
 
@@ -65,7 +65,7 @@ def is_outside(known: Sequence[float], value: float) -> bool:
     return bool(value < known[0] - slack or value > known[-1] + slack)
 
 
-def sets(rows: pd.DataFrame, card: Card, split: pd.Series) -> pd.DataFrame:
+def sets(rows: Rows, card: Card, split: Sequence[str]) -> list[tuple[str, str]]:
     """The moment and the set of inputs that answer, by row; both are DIVERGENCE for a network that has diverged.
 
     At each moment that counts the set that is served under the row's split, if its columns are all there, and otherwise the
@@ -74,11 +74,11 @@ def sets(rows: pd.DataFrame, card: Card, split: pd.Series) -> pd.DataFrame:
     Raises:
         ModuleError: a row suffices for no set.
     """
-    there = known(rows)
-    chosen = []
-    for gone, where, (row, counts) in zip(rows[DIVERGED], split, there.iterrows(), strict=True):
-        chosen.append((DIVERGENCE, DIVERGENCE) if gone else _chosen(row, set(there.columns[counts]), card, where))
-    return pd.DataFrame(chosen, columns=["moment", "inputs"], index=rows.index)
+    there, chosen = known(rows), []
+    for row, (gone, where) in enumerate(zip(rows[DIVERGED], split, strict=True)):
+        columns = {column for column, counts in there.items() if counts[row]}
+        chosen.append((DIVERGENCE, DIVERGENCE) if gone else _chosen(row, columns, card, where))
+    return chosen
 
 
 def evidence(card: Card, split: str, moment: str, inputs: str) -> Evidence | None:
@@ -87,18 +87,18 @@ def evidence(card: Card, split: str, moment: str, inputs: str) -> Evidence | Non
     return found if found is not None else card.judgement.of(TASKS, moment, inputs)
 
 
-def known(rows: pd.DataFrame) -> pd.DataFrame:
-    """Whether each input of the sets counts as known, (rows, inputs).
+def known(rows: Rows) -> dict[str, NDArray[np.bool_]]:
+    """Whether each input of the sets counts as known, by row; inputs that no row has are left out.
 
     A number that is not defined although others of its family were measured, such as the credit of a network without
     gradients, is NaN and counts. Hyper-parameters must all be there.
     """
-    there, families = rows.notna(), dict[str, list[str]]()
-    for column in there.columns.intersection([column for column in INPUTS if column not in CATEGORIES]):
-        families.setdefault(family(column), []).append(column)
-    measured = {name: there[columns].any(axis=1) for name, columns in families.items()}
-    found = {c: there[c] if c in HYPER_PARAMETERS else measured[family(c)] for c in INPUTS if c in there}
-    return pd.DataFrame(found, index=rows.index, dtype=bool).reindex(columns=list(INPUTS), fill_value=False)
+    there = {column: ~missing(rows[column]) for column in INPUTS if column in rows}
+    measured: dict[str, NDArray[np.bool_]] = {}
+    for column, counts in there.items():
+        if column not in CATEGORIES:
+            measured[family(column)] = measured.get(family(column), np.zeros(len(counts), bool)) | counts
+    return {column: counts if column in HYPER_PARAMETERS else measured[family(column)] for column, counts in there.items()}
 
 
 def family(column: str) -> str:

@@ -5,14 +5,14 @@ import sys
 from ..core import config, layout
 from ..core.errors import PipelineError
 from ..core.files import load_table
-from . import packaged
+from . import trials
 
 
 def main() -> None:
     """Replace the trials of the study of params.yaml in pipeline/data/trials.parquet."""
     settings = config.load("study")
-    rows = packaged.collect(load_table(layout.FEATURES), settings.study)
-    sys.stdout.write("".join(f"{name}: {count} trials\n" for name, count in packaged.studies(rows).items()))
+    rows = trials.collect(load_table(layout.FEATURES), settings.study)
+    sys.stdout.write("".join(f"{name}: {count} trials\n" for name, count in trials.studies(rows).items()))
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..core.records import Decision, Estimate, Front, finite_or_none
-from .folds import CELLS, OWN, SCALE, TASKS
+from ..core.cards import Decision, Estimate, Front
+from ..core.numbers import finite_or_none
 from .inputs import BEFORE, EPOCH, SETS, WITH_SPECTRA
 from .search import Ranking, front, hypervolume, pools, regret_at, replay
+from .splits import CELLS, OWN, SCALE, SLACK, TASKS
 
 I_EPOCH = "i-Epoch"
 BOTH = "both: {}, then loss"  # screens by a set of inputs before training, and by the loss after an epoch
@@ -21,7 +22,6 @@ RANKED = {
 }
 RANGE = (2.0, 20.0)  # full trainings between which hypervolumes are taken: below there is no search, above no regret
 COSTS = (2.0, 3.3, 5.0, 8.3)  # full trainings at which regrets are reported
-SLACK = 0.02  # share of the least Brier score, or loss of hypervolume, by which a smaller or cheaper set may be worse
 NEARLY = 1.02  # a search whose cost is within 2 % of these counts as affordable
 Values = NDArray[np.float64]
 Places = NDArray[np.int64]

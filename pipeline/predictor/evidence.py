@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 
 from ..core import execution
-from ..core.records import Estimate, Evidence, Gain, Judgement, Recipe
+from ..core.cards import Estimate, Evidence, Gain, Judgement, Recipe
 from ..core.tables import Table, signed, with_interval
 from . import decision
-from .decision import SLACK
-from .folds import CELLS, OWN, TASKS, TRIALS, Fold, Key, Part, answer
+from .folds import Fold, Key, Part, answer
 from .inputs import BEFORE, EIGHTH, EPOCH, MOMENTS, SETS, WITH_SPECTRA
 from .measures import MEASURES, Answers, Values, estimate, weights
 from .outside import outside
+from .splits import CELLS, OWN, SLACK, TASKS, TRIALS
 
 # Moment -> the simplest set of inputs, which costs a user nothing: the rival of the others.
 RIVALS = {BEFORE: "hyper-parameters", EIGHTH: "loss", EPOCH: "loss"}

@@ -7,13 +7,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..core.records import Recipe
+from ..core.cards import Recipe
 from . import model
 from .inputs import DIVERGED, EPOCH, SETS
+from .splits import CELLS, OWN, SCALE, TASKS, TRIALS
 
-TRIALS, CELLS, TASKS, SCALE = "over trials", "one cell left out", "one task left out", "other settings"
-OWN = (5, 10, 20, 40)  # trials of a task left out that are known after all
-SPLITS = (TRIALS, CELLS, TASKS, *(f"{TASKS}, {count} own trials" for count in OWN), SCALE)
 WEIGHTS = (1, 4, 16)  # how often an own trial counts beside the others
 REPEATS = 2  # draws of own trials
 OUTER = 5  # folds over trials

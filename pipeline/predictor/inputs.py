@@ -4,14 +4,13 @@ docs/features.md describes the columns.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from ..core import hyper_parameters
-from ..core.errors import ModuleError
 from ..core.hyper_parameters import DECLARED, NUMBERS
-from .features import CHANGE, CURVE, GROUPS, MEASURED, MEASUREMENT, PROGRESS, SPECTRUM
+from .features import CHANGE, CURVE, MEASURED, MEASUREMENT, SPECTRUM
 
 MOMENTS = ("before training", "an eighth of an epoch", "one epoch")  # at which the predictor is asked
 BEFORE, EIGHTH, EPOCH = MOMENTS
@@ -106,55 +105,16 @@ FALLING = (
     *(f"{stretch}_{name}" for stretch in ("eighth", "epoch") for name in ("last", "mean", "least", "forecast")),
 )
 _DECADES = 12.0  # where decimal logarithms are cut, on both sides
-_NOT_INPUTS = ("trial", "index", "draw", "validation_losses", "measuring_seconds", "spectrum_seconds", "training_seconds")
 
 
-def trial_inputs(table: pd.DataFrame) -> pd.DataFrame:
-    """The inputs of the predictor from rows of the feature table (`features/features.parquet` of a study).
-
-    Returns:
-        One row per trial, in the order of the table: all columns of SETS, task, cell, MEASUREMENT and `already_diverged`, and
-        besides, for judging, trial, index, draw, score, success, validation_losses, early_epoch and times.
-
-    Raises:
-        ModuleError: a column of the feature table is missing, or the rows of a trial are not all there.
-    """
-    if not isinstance(table, pd.DataFrame):
-        raise ModuleError(f"the feature table is a {type(table).__name__}; it should be a pandas.DataFrame")
-    missing = [name for group in GROUPS.values() for name in group if name not in table]
-    if missing:
-        raise ModuleError(f"the feature table lacks the column {missing[0]!r}; docs/features.md lists all columns")
-    initial = table[table["checkpoint"] == "initial"].reset_index(drop=True)
-    early = table[table["checkpoint"] == "early"].reset_index(drop=True)
-    if not initial["trial"].equals(early["trial"]):
-        raise ModuleError("the feature table should hold an initial and an early row of each trial, in the same order")
-    columns = {name: initial[name] for name in (*_NOT_INPUTS, *IDENTITY, *CATEGORIES, *OUTCOME, *MEASUREMENT)}
-    columns["early_epoch"] = early["epoch"].astype(float)
-    columns |= {input_name(name): scaled(name, initial[name]) for name in NUMBERS}
-    columns |= {f"log_{name}": log10(initial[name]) for name in ("parameter_count", "steps", "updates")}
-    columns |= {RELATIVE_LOSS: log10(early["relative_loss"])}
-    moments = (("initial", initial), ("early", early))
-    columns |= {f"{when}_{name}": rows[name] for when, rows in moments for name in (*MEASURED, *SPECTRUM)}
-    columns |= {name: early[name] for name in (*CHANGE, *CURVE)}
-    columns |= {"change_step_ratio": early["step_ratio"] - initial["step_ratio"]}
-    finite = np.isfinite(early[list(PROGRESS)].to_numpy(float)).all(axis=1)
-    columns[DIVERGED] = ~finite | (initial["diverged_share"] == 1) | (early["diverged_share"] == 1)
-    return pd.DataFrame({name: _defined(values) for name, values in columns.items()})
-
-
-def _defined(values: pd.Series) -> pd.Series:
-    """What is infinite is not defined."""
-    return values.where(np.isfinite(values)) if values.dtype.kind == "f" else values
-
-
-def scaled(hyper_parameter: str, values: pd.Series) -> pd.Series:
+def scaled(hyper_parameter: str, value: float) -> float:
     """A numeric hyper-parameter as the predictor sees it: its logarithm or itself."""
-    return log10(values) if DECLARED[hyper_parameter].scale == "log" else values.astype(float)
+    return float(log10(value)) if DECLARED[hyper_parameter].scale == "log" else float(value)
 
 
-def log10(values: pd.Series) -> pd.Series:
-    """Decimal logarithm, cut to +-12; NaN stays."""
-    return values.astype(float).clip(10**-_DECADES, 10**_DECADES).map(np.log10)
+def log10(values: Any) -> Any:
+    """Decimal logarithm of numbers, cut to +-12; NaN stays."""
+    return np.log10(np.clip(np.asarray(values, float), 10**-_DECADES, 10**_DECADES))
 
 
 def _limits() -> dict[str, tuple[float, float]]:

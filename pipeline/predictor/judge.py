@@ -1,7 +1,8 @@
-"""Judges the trials that come with the library: `python -m pipeline.predictor.judge` writes pipeline/data/card.json."""
+"""Judges the trials of this repository: `python -m pipeline.predictor.judge` writes the packaged predictor, and its evidence."""
 
 import os
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # read when NumPy loads; workers inherit it
@@ -9,13 +10,16 @@ os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # read when
 import pandas as pd
 
 from ..core import execution
+from ..core.cards import Card, Recipe
 from ..core.errors import PipelineError
 from ..core.files import digest
 from ..core.provenance import git_state
-from ..core.records import Card, Recipe
-from . import evidence, model, packaged
-from .folds import SCALE, Key, own_parts, parts, scale_part
+from . import evidence, model, packaged, trials
+from .folds import Key, own_parts, parts, scale_part
 from .inputs import BEFORE, EPOCH, SETS
+from .predictor import StabilityPredictor
+from .rows import columns_of
+from .splits import SCALE
 
 SEED, SAMPLES, THRESHOLD = 2026, 500, 0.8
 OWN_SETS = {
@@ -26,13 +30,13 @@ OWN_SETS = {
 
 def judge(rows: pd.DataFrame, on: execution.Executor, *, samples: int = SAMPLES) -> Card:
     """The card of trials with their studies: all sets of inputs under all splits, and what is fitted to all of them."""
-    own = packaged.learned_from(rows)
-    table, weights = _answers(own, packaged.shifted(rows), on)
+    own = trials.learned_from(rows)
+    table, weights = _answers(own, trials.shifted(rows), on)
     judgement = evidence.judgement(table, rows, count=samples, seed=SEED, on=on)
     chosen = dict(execution.run(_choose, [(own, moment, name) for moment in SETS for name in SETS[moment]], on))
     commit, changed = git_state()
     return Card(
-        studies=packaged.studies(rows),
+        studies=trials.studies(rows),
         tasks=sorted(own["task"].unique()),
         cells=sorted(own["cell"].unique()),
         threshold=THRESHOLD,
@@ -43,7 +47,7 @@ def judge(rows: pd.DataFrame, on: execution.Executor, *, samples: int = SAMPLES)
         origin={
             "date": f"{datetime.now(UTC):%Y-%m-%d}",
             "commit": commit + (" with changes" if changed else ""),
-            "table": digest(packaged.FOLDER / packaged.TRIALS),
+            "table": digest(trials.TABLE),
             "seed": SEED,
             "samples": samples,
         },
@@ -67,11 +71,18 @@ def _choose(job: tuple[pd.DataFrame, str, str]) -> tuple[Key, Recipe]:
     return (moment, name), model.choose(rows, SETS[moment][name], rows["task"].tolist(), seed=SEED)
 
 
+def pack(card: Card) -> None:
+    """Write the files of the predictor that comes with the library."""
+    predictor = StabilityPredictor(columns_of(trials.learned_from(trials.kept())), replace(card, judgement=card.judgement.brief))
+    predictor.save(packaged.FOLDER)
+
+
 def main() -> None:
-    """Write the card, and print the evidence."""
+    """Write the packaged predictor and its evidence, and print the evidence."""
     with execution.executor(execution.process_count("auto")) as on:
-        card = judge(packaged.trials(), on)
-    card.save(packaged.FOLDER / packaged.CARD)
+        card = judge(trials.kept(), on)
+    card.judgement.save(trials.JUDGEMENT)
+    pack(card)
     sys.stdout.write(evidence.text(card.judgement) + "\n")
 
 

@@ -9,7 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from ..core.records import Estimate, finite_or_none
+from ..core.cards import Estimate
+from ..core.numbers import finite_or_none
 
 Values = NDArray[np.float64]
 BINS = 10  # of the calibration error, with equally many trials each

@@ -1,21 +1,20 @@
 """The models of score and success, how their kind is chosen and calibrated inside the training data, and what they answer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, QuantileTransformer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import QuantileTransformer
 
-from ..core.records import Recipe
+from ..core.cards import Recipe
 from .inputs import CATEGORIES, FALLING
+from .rows import Rows, Table, count, missing, take
 
 KINDS = ("linear", "trees", "both")  # the last is the mean of the others
 PENALTY = 10.0  # of the linear models
@@ -47,22 +46,22 @@ class Fitted:
     """
 
     recipe: Recipe
-    score: tuple[Pipeline, ...]
-    success: tuple[Pipeline, ...]
+    score: tuple["_Model", ...]
+    success: tuple["_Model", ...]
     mean_score: float
     mean_success: float
 
-    def answer(self, rows: pd.DataFrame) -> tuple[Values, Values]:
+    def answer(self, rows: Table) -> tuple[Values, Values]:
         """Expected scores within [0, 1] and probabilities of success, each (N,)."""
-        x = rows[list(self.recipe.columns)]
+        x = inputs_of(rows, self.recipe.columns)
         if not self.score:
-            return np.full(len(x), self.mean_score), np.full(len(x), self.mean_success)
-        expected = np.mean([model.predict(x) for model in self.score], axis=0).clip(0, 1)
+            return np.full(count(rows), self.mean_score), np.full(count(rows), self.mean_success)
+        expected = np.mean([model.values(x) for model in self.score], axis=0).clip(0, 1)
         level, slope = self.recipe.calibration
-        return expected, sigmoid(level + slope * np.mean([_logits(model, x) for model in self.success], axis=0))
+        return expected, sigmoid(level + slope * np.mean([model.values(x) for model in self.success], axis=0))
 
 
-def choose(rows: pd.DataFrame, columns: Sequence[str], groups: Sequence[Any], *, seed: int) -> Recipe:
+def choose(rows: Table, columns: Sequence[str], groups: Sequence[Any], *, seed: int) -> Recipe:
     """Choose kinds of models and calibrate them for one set of inputs.
 
     Groups are left out in FOLDS folds. The kinds with the least squared error of the score and the least log loss of success
@@ -76,11 +75,11 @@ def choose(rows: pd.DataFrame, columns: Sequence[str], groups: Sequence[Any], *,
     """
     columns = tuple(columns)
     deal = _deal(groups, seed)
-    if not _can_learn(rows, columns) or not deal:
+    x, score, success = inputs_of(rows, columns), np.asarray(rows["score"], float), np.asarray(rows["success"], bool)
+    if not _can_learn(x, success) or not deal:
         return Recipe(columns, KINDS[0], KINDS[0], (0.0, 1.0))
-    x, score, success = rows[list(columns)], rows["score"].to_numpy(float), rows["success"].to_numpy(bool)
-    expected = {kind: _held_out(_regression, kind, x, score, deal) for kind in KINDS[:2]}
-    logits = {kind: _held_out(_classifier, kind, x, success, deal) for kind in KINDS[:2]}
+    expected = {kind: _held_out(kind, x, score, deal) for kind in KINDS[:2]}
+    logits = {kind: _held_out(kind, x, success, deal) for kind in KINDS[:2]}
     for held in (expected, logits):
         held[KINDS[2]] = np.mean([held[kind] for kind in KINDS[:2]], axis=0)
     errors = {kind: np.mean((score - held) ** 2) for kind, held in expected.items()}
@@ -89,16 +88,26 @@ def choose(rows: pd.DataFrame, columns: Sequence[str], groups: Sequence[Any], *,
     return Recipe(columns, best_score, best_success, _platt(logits[best_success], success))
 
 
-def fit(rows: pd.DataFrame, recipe: Recipe) -> Fitted:
+def fit(rows: Table, recipe: Recipe) -> Fitted:
     """Fit what a recipe says to trials, with score and success."""
-    score, success = rows["score"].to_numpy(float), rows["success"].to_numpy(bool)
+    x, score, success = inputs_of(rows, recipe.columns), np.asarray(rows["score"], float), np.asarray(rows["success"], bool)
     means = float(score.mean()), float(success.mean())
-    if not _can_learn(rows, recipe.columns):
+    if not _can_learn(x, success):
         return Fitted(recipe, (), (), *means)
-    x = rows[list(recipe.columns)]
-    regressions = tuple(_regression(kind, x).fit(x, score) for kind in _parts(recipe.score_kind))
-    classifiers = tuple(_classifier(kind, x).fit(x, success) for kind in _parts(recipe.success_kind))
+    regressions = tuple(_Model.fitted(kind, x, score) for kind in _parts(recipe.score_kind))
+    classifiers = tuple(_Model.fitted(kind, x, success) for kind in _parts(recipe.success_kind))
     return Fitted(recipe, regressions, classifiers, *means)
+
+
+def inputs_of(rows: Table, columns: Sequence[str]) -> Rows:
+    """Columns of a table as the models take them: 64-bit numbers, and names, "" where one is missing."""
+    return {c: _names(rows[c]) if c in CATEGORIES else np.asarray(rows[c], float) for c in columns}
+
+
+def _names(values: Any) -> NDArray[Any]:
+    found = np.array(values, dtype=object)
+    found[missing(found)] = ""
+    return found.astype(str)
 
 
 def sigmoid(x: Values) -> Values:
@@ -110,27 +119,29 @@ def _parts(kind: str) -> tuple[str, ...]:
     return KINDS[:2] if kind == KINDS[2] else (kind,)
 
 
-def _can_learn(rows: pd.DataFrame, columns: Sequence[str]) -> bool:
+def _can_learn(x: Rows, success: Mask) -> bool:
     """Whether a column varies and both outcomes are there."""
-    varies = any(rows[column].nunique(dropna=False) > 1 for column in columns)
-    return varies and 2 <= rows["success"].sum() <= len(rows) - 2
+    varies = any(len(np.unique(values)) > 1 for values in x.values())
+    return varies and bool(2 <= success.sum() <= len(success) - 2)
 
 
-def _held_out(build: Callable[[str, pd.DataFrame], Pipeline], kind: str, x: pd.DataFrame, y: Any, deal: Sequence[Mask]) -> Values:
+def _held_out(kind: str, x: Rows, y: Any, deal: Sequence[Mask]) -> Values:
     """Scores, or logits of success, for the rows that each fold leaves out, (N,)."""
-    held = np.zeros(len(x))
+    held = np.zeros(len(y))
     for left_out in deal:
-        if len(np.unique(y[~left_out])) < 2 or x[~left_out].isna().all(axis=None):
+        known = take(x, ~left_out)
+        if len(np.unique(y[~left_out])) < 2 or not any(_is_known(values) for values in known.values()):
             held[left_out] = _logit(np.mean(y[~left_out])) if y.dtype == bool else np.mean(y[~left_out])
             continue
-        model = build(kind, x[~left_out]).fit(x[~left_out], y[~left_out])
-        held[left_out] = _logits(model, x[left_out]) if y.dtype == bool else model.predict(x[left_out])
+        held[left_out] = _Model.fitted(kind, known, y[~left_out]).values(take(x, left_out))
     return held
 
 
 def _deal(groups: Sequence[Any], seed: int) -> list[Mask]:
     """Masks of the rows that each fold leaves out: whole groups in random order, the folds about equal; none for one group."""
-    codes, names = pd.factorize(np.asarray(groups))
+    places: dict[Any, int] = {}
+    codes = np.array([places.setdefault(group, len(places)) for group in groups], int)
+    names = list(places)
     number = min(FOLDS, len(names))
     if number < 2:
         return []
@@ -142,43 +153,73 @@ def _deal(groups: Sequence[Any], seed: int) -> list[Mask]:
     return [fold_of[codes] == fold for fold in range(number)]
 
 
-def _regression(kind: str, x: pd.DataFrame) -> Pipeline:
-    model = Ridge(PENALTY) if kind == "linear" else HistGradientBoostingRegressor(**TREES, monotonic_cst=_directions(x))
-    return Pipeline([("prepare", _prepared(kind, x)), ("model", model)])
+@dataclass(frozen=True)
+class _Design:
+    """How rows become the numbers that a model sees: the numeric columns, and a column for each name of each category.
+
+    Attributes:
+        numbers: numeric columns, but for those in which nothing was ever measured.
+        names: category -> its names.
+        scores: what maps numbers to normal scores, with a flag where one is missing; None for numbers as they are.
+    """
+
+    numbers: tuple[str, ...]
+    names: dict[str, NDArray[Any]]
+    scores: Any
+
+    @classmethod
+    def fitted(cls, kind: str, x: Rows) -> "_Design":
+        """Normal scores for linear models; numbers as they are for trees."""
+        numbers = tuple(c for c, values in x.items() if values.dtype.kind == "f" and not np.isnan(values).all())
+        names = {c: np.unique(values) for c, values in x.items() if values.dtype.kind == "U"}
+        scores = None
+        if kind == "linear" and numbers:
+            size = min(_QUANTILES, count(x))
+            scores = make_pipeline(
+                QuantileTransformer(n_quantiles=size, output_distribution="normal", subsample=None),
+                SimpleImputer(strategy="median", add_indicator=True),
+            ).fit(np.column_stack([x[c] for c in numbers]))
+        return cls(numbers, names, scores)
+
+    def of(self, x: Rows) -> Values:
+        """The numbers (N, columns) of rows."""
+        known = np.column_stack([np.empty((count(x), 0)), *[x[c] for c in self.numbers]])
+        scored = known if self.scores is None else self.scores.transform(known)
+        return np.column_stack([scored, *[x[c][:, None] == names for c, names in self.names.items()]]).astype(float)
+
+    @property
+    def directions(self) -> list[int]:
+        """-1 for a column of which a larger value never raises the answer, 0 for others; of numbers as they are."""
+        return [-1 if name in FALLING else 0 for name in self.numbers] + [0] * sum(map(len, self.names.values()))
 
 
-def _classifier(kind: str, x: pd.DataFrame) -> Pipeline:
-    if kind == "linear":
-        model: Any = LogisticRegression(C=1 / PENALTY, max_iter=1000)
-    else:
-        model = HistGradientBoostingClassifier(**TREES, monotonic_cst=_directions(x))
-    return Pipeline([("prepare", _prepared(kind, x)), ("model", model)])
+@dataclass(frozen=True)
+class _Model:
+    """A regression of the score, or a classifier of success, on rows of one set of inputs."""
+
+    design: _Design
+    estimator: Any
+
+    @classmethod
+    def fitted(cls, kind: str, x: Rows, y: Any) -> "_Model":
+        design = _Design.fitted(kind, x)
+        if kind == "linear":
+            estimator: Any = LogisticRegression(C=1 / PENALTY, max_iter=1000) if y.dtype == bool else Ridge(PENALTY)
+        else:
+            trees = HistGradientBoostingClassifier if y.dtype == bool else HistGradientBoostingRegressor
+            estimator = trees(**TREES, monotonic_cst=design.directions)
+        return cls(design, estimator.fit(design.of(x), y))
+
+    def values(self, x: Rows) -> Values:
+        """Scores, or logits of success, (N,)."""
+        if hasattr(self.estimator, "predict_proba"):
+            return _logit(self.estimator.predict_proba(self.design.of(x))[:, 1])
+        return np.asarray(self.estimator.predict(self.design.of(x)), float)
 
 
-def _prepared(kind: str, x: pd.DataFrame) -> ColumnTransformer:
-    """Normal scores for linear models, with a flag where a number is missing; numbers as they are for trees."""
-    numbers: Any = "passthrough"
-    if kind == "linear":
-        scores = QuantileTransformer(n_quantiles=min(_QUANTILES, len(x)), output_distribution="normal", subsample=None)
-        numbers = make_pipeline(scores, SimpleImputer(strategy="median", add_indicator=True))
-    encode = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
-    numeric, categories = _split(x)
-    return ColumnTransformer([("numbers", numbers, numeric), ("categories", encode, categories)])
-
-
-def _directions(x: pd.DataFrame) -> list[int]:
-    """-1 for a column of which a larger value never raises the answer, 0 for others, as `_prepared` orders them."""
-    numeric, categories = _split(x)
-    return [-1 if name in FALLING else 0 for name in numeric] + [0] * sum(x[c].nunique(dropna=False) for c in categories)
-
-
-def _split(x: pd.DataFrame) -> tuple[list[str], list[str]]:
-    """Numeric columns, but for those in which nothing was ever measured, and categories."""
-    return [c for c in x.columns if c not in CATEGORIES and x[c].notna().any()], [c for c in x.columns if c in CATEGORIES]
-
-
-def _logits(model: Pipeline, x: pd.DataFrame) -> Values:
-    return _logit(model.predict_proba(x)[:, 1])
+def _is_known(values: NDArray[Any]) -> bool:
+    """Whether anything is known of a column."""
+    return not np.isnan(values).all() if values.dtype.kind == "f" else True
 
 
 def _logit(probability: Any) -> Any:

@@ -6,7 +6,6 @@ from collections.abc import Set as AnySet
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ..core.errors import ModuleError
@@ -164,7 +163,7 @@ def length(model: Any, inputs: Any) -> int:
 
 def log(value: float) -> float:
     """Decimal logarithm as in the predictor's inputs."""
-    return float(log10(pd.Series([value])).iloc[0])
+    return float(log10(value))
 
 
 def _hyper_parameter_columns(given: Mapping[str, Any], steps: int, updates: int | None) -> Iterator[tuple[str, Any]]:
@@ -176,7 +175,7 @@ def _hyper_parameter_columns(given: Mapping[str, Any], steps: int, updates: int 
         if declared.scale == "category":
             yield name, value
         else:
-            yield input_name(name), float(scaled(name, pd.Series([value])).iloc[0])
+            yield input_name(name), scaled(name, float(value))
     yield "log_parameter_count", log(count("parameter_count", given["parameter_count"]))
     yield "log_steps", log(steps)
     yield "log_updates", log(count("updates", updates))

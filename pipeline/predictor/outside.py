@@ -5,10 +5,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
-from ..core.records import Estimate
-from .folds import CELLS, TASKS
+from ..core.cards import Estimate
 from .inputs import MOMENTS, SETS
 from .measures import Answers, auc, estimate, weights
+from .splits import CELLS, TASKS
 
 NEIGHBOURS = 5
 _FAR = 4.0  # interquartile ranges at which numbers are cut

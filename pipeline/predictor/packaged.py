@@ -1,85 +1,96 @@
-"""The trials that come with the library, small networks on many tasks, and the card of the predictor that is fitted to them."""
+"""The files of a predictor: the trials that it learns from, and its card; those of the packaged predictor come with the library.
 
+The trials are columns in a NumPy archive, the card is JSON: neither can hold code, and none of it depends on a version of
+another library.
+"""
+
+import zipfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
+from numpy.typing import NDArray
 
-from ..core.files import load_table, save_table
-from ..core.hyper_parameters import CATEGORIES, DECLARED
-from ..core.records import Card
-from .inputs import INPUTS, input_name, scaled, trial_inputs
+from ..core.cards import Card
+from ..core.errors import ArtefactError
+from ..core.files import replacing
+from ..core.hyper_parameters import CATEGORIES
+from .inputs import DIVERGED, IDENTITY, INPUTS, OUTCOME
+from .rows import Rows, Table, missing, objects
 
 FOLDER = Path(__file__).parent.parent / "data"
-TRIALS, CARD = "trials.parquet", "card.json"
+TRIALS, CARD = "trials.npz", "card.json"
+COLUMNS = (*INPUTS, *IDENTITY, *OUTCOME, DIVERGED, "study")  # of the trials in a predictor's file
 GRID = np.linspace(0, 1, 41)  # quantiles that the card keeps
+MOST = 1 << 28  # bytes of the trials of a predictor; more than a thousand times the packaged ones
 
 
 @cache
-def trials() -> pd.DataFrame:
-    """The trials, as `trial_inputs` gives them, with the name of their study; repeated draws are among them.
-
-    A hyper-parameter that was declared after they were trained has its default.
-    """
-    rows = load_table(FOLDER / TRIALS)
-    later = {name: d.default for name, d in DECLARED.items() if input_name(name) not in rows and d.default is not None}
-    for name, default in later.items():
-        values = pd.Series(default, rows.index)
-        rows[input_name(name)] = values if name in CATEGORIES else scaled(name, values)
-    return rows
+def trials() -> Rows:
+    """The trials from which the packaged predictor learns."""
+    return load(FOLDER / TRIALS)
 
 
 @cache
 def card() -> Card:
-    """Their card."""
+    """Its card."""
     return Card.load(FOLDER / CARD)
 
 
-def learned_from(rows: pd.DataFrame) -> pd.DataFrame:
-    """The trials that the predictor learns from: without repeated draws, and without those of other settings."""
-    own = rows[~rows["study"].str.startswith("shift_") & (rows["index"] == rows["draw"])]
-    return own.reset_index(drop=True)
+def save(path: Path, rows: Rows) -> None:
+    """Write COLUMNS of trials, numbers with 32 bits; ArtefactError if the file cannot be written."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **{name: _plain(rows[name]) for name in COLUMNS if name in rows})
 
 
-def shifted(rows: pd.DataFrame) -> pd.DataFrame:
-    """Trials of other settings, which are in the studies named "shift_..."."""
-    return rows[rows["study"].str.startswith("shift_") & (rows["index"] == rows["draw"])].reset_index(drop=True)
+def load(path: Path) -> Rows:
+    """Read trials; ArtefactError if the file is missing, damaged, or no such file.
 
-
-def collect(table: pd.DataFrame, study: str, path: Path = FOLDER / TRIALS) -> pd.DataFrame:
-    """Put the trials of a study's feature table into the file, in place of earlier ones of the same study."""
-    rows = compact(trial_inputs(table)).assign(study=study)
-    if path.exists():
-        known = load_table(path)
-        rows = pd.concat([known[known["study"] != study], rows], ignore_index=True)[list(rows)]
-    rows = rows.sort_values(["study", "task", "cell", "index"], ignore_index=True)
-    save_table(path, rows)
-    return rows
-
-
-def compact(rows: pd.DataFrame) -> pd.DataFrame:
-    """The columns that are inputs or needed for judging, as 32-bit numbers."""
-    about = ("trial", "task", "cell", "index", "draw", "score", "success", "already_diverged", "validation_losses", "early_epoch")
-    times = ("training_seconds", "measuring_seconds", "spectrum_seconds")
-    kept = rows[[c for c in rows if c in INPUTS or c in about or c in times or c == "initial_lag_needed"]].copy()
-    for column in kept.select_dtypes("float"):
-        kept[column] = kept[column].astype(np.float32)
-    kept["validation_losses"] = kept["validation_losses"].map(lambda losses: np.asarray(losses, np.float32))
-    return kept
-
-
-def quantiles(rows: pd.DataFrame) -> dict[str, list[float]]:
-    """Quantiles of every numeric input."""
-    found = {}
-    for column in INPUTS:
-        if pd.api.types.is_numeric_dtype(rows[column]):
-            finite = rows[column][np.isfinite(rows[column])].to_numpy(float)
-            found[column] = [float(q) for q in np.quantile(finite, GRID)] if len(finite) else [0.0]
+    Nothing in it is executed, and no more than MOST bytes are read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > MOST:
+                raise ArtefactError(f"{path} holds more than {MOST >> 20} MiB; it is not a file of a predictor")
+            with np.load(path, allow_pickle=False) as arrays:
+                found = {name: _read(arrays[name]) for name in arrays.files}
+    except OSError as error:
+        raise ArtefactError(f"cannot read {path}: {error.strerror or error}") from None
+    except (ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, NotImplementedError, RuntimeError):
+        raise ArtefactError(f"{path} is damaged; save the predictor again, or fit it again (`dvc repro`)") from None
+    if len({values.shape for values in found.values()}) != 1 or any(values.ndim != 1 for values in found.values()):
+        raise ArtefactError(f"{path} is damaged (its columns are not of one length); save the predictor again")
     return found
 
 
-def studies(rows: pd.DataFrame) -> dict[str, int]:
-    """Name of a study -> number of its trials, without repeated draws."""
-    once = rows.loc[rows["index"] == rows["draw"], "study"]
-    return {str(name): int(count) for name, count in once.value_counts().sort_index().items()}
+def rounded(values: NDArray[Any]) -> NDArray[Any]:
+    """Numbers as they will be read from a file: rounded to 32 bits; other values as they are."""
+    return values.astype(np.float32).astype(float) if values.dtype.kind in "iuf" else values
+
+
+def _plain(values: NDArray[Any]) -> NDArray[Any]:
+    """Numbers with 32 bits, truth values, or text, "" where it is missing."""
+    if values.dtype.kind in "iuf":
+        return values.astype(np.float32)
+    if values.dtype == bool:
+        return values
+    text = np.array(values, object)
+    text[missing(text)] = ""
+    return text.astype(str)
+
+
+def _read(values: NDArray[Any]) -> NDArray[Any]:
+    if values.dtype.kind == "U":
+        return objects([text or None for text in values.tolist()])
+    return values.astype(float) if values.dtype.kind == "f" else values
+
+
+def quantiles(rows: Table) -> dict[str, list[float]]:
+    """Quantiles of every numeric input, as 32-bit numbers."""
+    found = {}
+    for column in (c for c in INPUTS if c not in CATEGORIES):
+        values = np.asarray(rows[column], float)
+        finite = values[np.isfinite(values)]
+        found[column] = [float(np.float32(q)) for q in np.quantile(finite, GRID)] if len(finite) else [0.0]
+    return found

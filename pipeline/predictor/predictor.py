@@ -1,24 +1,25 @@
 """The predictor: trials and a card; its models are fitted when they are first asked, which takes a fraction of a second."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import pandas as pd
 
+from ..core.cards import Card, Evidence
 from ..core.errors import ArtefactError, ModuleError, first_line
-from ..core.files import load_table, save_table
 from ..core.numbers import shown
-from ..core.records import Card, Evidence
 from . import checks, choice, model, network, packaged, reasons, stored
 from .choice import DIVERGENCE
 from .features import LEADING
-from .inputs import CATEGORIES, DIVERGED, SETS
+from .inputs import CATEGORIES, DIVERGED, IDENTITY, SETS
+from .rows import Rows, columns_of, count, is_frame, joined, objects, take
 
 if TYPE_CHECKING:  # torch takes a second to import, and a served model has none
+    import pandas as pd
     import torch
     from torch import Tensor, nn
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:  # torch takes a second to import, and a served model has none
 FEW = 5  # number of own trials of a task from which they are used
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verdict:
     """The predictor's answer for one network.
 
@@ -46,8 +47,12 @@ class Verdict:
     expected_score: float
     moment: str
     based_on: str
-    evidence: Evidence | None = field(repr=False, hash=False)
-    reasons: tuple[str, ...] = field(repr=False)
+    evidence: Evidence | None = field(hash=False)
+    reasons: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        numbers = f"probability {self.probability:.2f}, expected score {self.expected_score:.2f}"
+        return f"Verdict({numbers}; {self.moment}, from {self.based_on})"
 
     def __str__(self) -> str:
         head = f"success with probability {self.probability:.2f}, expected score {self.expected_score:.2f}"
@@ -65,12 +70,19 @@ class StabilityPredictor:
     """Predicts from early measurements whether a training will succeed.
 
     Attributes:
-        trials: from which it learns, as `trial_inputs` gives them; of a user's own trials the column `study` is "own".
+        trials: from which it learns, columns of `trial_inputs` by name, each (N,); of a user's own trials the column `study` is
+            "own".
         card: what it was fitted to and how good it is.
     """
 
-    trials: pd.DataFrame
+    trials: Rows
     card: Card
+
+    def __post_init__(self) -> None:
+        """Take the columns that count of any table, with the precision of a saved predictor."""
+        columns = columns_of(self.trials)
+        kept = {name: packaged.rounded(columns[name]) for name in packaged.COLUMNS if name in columns}
+        object.__setattr__(self, "trials", kept)
 
     @classmethod
     def load(cls, source: str | Path | None = None) -> Self:
@@ -84,7 +96,7 @@ class StabilityPredictor:
             TrackingError: there is no such model.
         """
         if source is None:
-            return cls(packaged.learned_from(packaged.trials()), packaged.card())
+            return cls(packaged.trials(), packaged.card())
         folder = _folder(source)
         if str(source).startswith(("models:/", "runs:/")):
             try:
@@ -94,7 +106,7 @@ class StabilityPredictor:
                     f"{source} is in MLflow's registry, and {error.name} is not installed: pip install 'rnn-stability[mlflow]'"
                 ) from None
             folder = fetch_model(str(source))
-        card, trials = Card.load(folder / packaged.CARD), load_table(folder / packaged.TRIALS)
+        card, trials = Card.load(folder / packaged.CARD), packaged.load(folder / packaged.TRIALS)
         if not stored.are_of_this_version(card, trials):
             raise ArtefactError(
                 f"the predictor in {folder} was fitted to other inputs than this version of the library gives: fit it again "
@@ -105,40 +117,39 @@ class StabilityPredictor:
         return cls(trials, card)
 
     def save(self, folder: str | Path) -> None:
-        """Write trials.parquet and card.json into a folder; ArtefactError if they cannot be written."""
+        """Write trials.npz and card.json into a folder; ArtefactError if they cannot be written."""
         folder = _folder(folder)
-        save_table(folder / packaged.TRIALS, self.trials)
+        packaged.save(folder / packaged.TRIALS, self.trials)
         self.card.save(folder / packaged.CARD)
 
     def __repr__(self) -> str:
-        own = int((self.trials["study"] == "own").sum())
+        own, tasks, cells = sum(self._own.values()), set(self.trials["task"]), set(self.trials["cell"])
+        mine = f", {own} of your own" if own else ""
         return (
-            f"{type(self).__name__}({len(self.trials)} trials of {self.trials['task'].nunique()} tasks and "
-            f"{self.trials['cell'].nunique()} cells{f', {own} of your own' if own else ''}; success is a score of "
-            f"{self.card.threshold:g})"
+            f"{type(self).__name__}({count(self.trials)} trials of {len(tasks)} tasks and {len(cells)} cells{mine}; success is a "
+            f"score of {self.card.threshold:g})"
         )
 
-    def update(self, trials: pd.DataFrame) -> "StabilityPredictor":
+    def update(self, trials: "pd.DataFrame | Sequence[Mapping[str, Any]]") -> "StabilityPredictor":
         """A predictor that has also learned from finished trials of your own; this one stays as it is.
 
         Args:
-            trials: rows as `trial_inputs` or `network_inputs` make them, with `task`, `score` (the share of the gap between
-                chance and the best known loss that the training closed, within 0 and 1) and, if known, `success`; otherwise
-                a success is a score of at least the card's threshold. Trials of one task carry one name.
+            trials: a table, or a list of rows, as `trial_inputs` or `network_inputs` make them, with `task`, `score` (the share
+                of the gap between chance and the best known loss that the training closed, within 0 and 1) and, if known,
+                `success`; otherwise a success is a score of at least the card's threshold. Trials of one task carry one name.
 
         Raises:
             ModuleError: a column is missing, or a value is not what it should be.
         """
         rows = checks.rows(trials, self._names)
-        score, success = checks.outcomes(trials, self.card.threshold)
-        number = np.arange(len(rows))  # none repeats the draw of another
-        rows["cell"] = rows["cell"].fillna(checks.OWN) if "cell" in rows else checks.OWN
-        own = rows.assign(index=number, draw=number, score=score, success=success, study="own")
-        kinds = {column: values.dtype for column, values in self.trials.items() if values.dtype.kind != "i"}  # no NaN
-        together = pd.concat([self.trials, own.reindex(columns=self.trials.columns).astype(kinds)], ignore_index=True)
+        score, success = checks.outcomes(columns_of(trials), self.card.threshold)
+        cells = rows.get("cell", objects([None] * len(score)))
+        rows |= {"cell": objects([checks.OWN if name is None else name for name in cells])}
+        rows |= {"score": score, "success": success, "study": objects(["own"] * len(score))}
+        together = joined([self.trials, {name: _column(rows, name, len(score)) for name in self.trials}])
         return StabilityPredictor(together, replace(self.card, quantiles=packaged.quantiles(together)))
 
-    def predict(self, inputs: pd.DataFrame) -> pd.DataFrame:
+    def predict(self, inputs: Any) -> Any:
         """Expected score, probability of success, and what they are based on, one row per row of `inputs`.
 
         Each row is answered by itself, at the moment whose set of inputs has the lowest Brier score on held-out trials. At each
@@ -147,13 +158,23 @@ class StabilityPredictor:
         nearest in it.
 
         Args:
-            inputs: from `trial_inputs` or `network_inputs`, or any of their columns; NaN is what was not measured.
+            inputs: a pandas.DataFrame with columns of `trial_inputs` or `network_inputs`, or a list of rows as `network_inputs`
+                makes them; NaN, or None, is what was not measured.
+
+        Returns:
+            A pandas.DataFrame with the index of `inputs`, or a list of rows for a list: expected_score,
+            probability_of_success, moment and based_on.
 
         Raises:
             ModuleError: a value is not what it should be, or a row suffices for no set.
         """
-        answers = self._answers(checks.rows(inputs, self._names)).set_axis(inputs.index)
-        return answers[["expected_score", "probability_of_success", "moment", "based_on"]]
+        found = self._answers(checks.rows(inputs, self._names))
+        answers = {name: values for name, values in found.items() if name != "split"}
+        if is_frame(inputs):
+            import pandas as pd
+
+            return pd.DataFrame(answers, index=inputs.index)
+        return [dict(zip(answers, row, strict=True)) for row in zip(*(v.tolist() for v in answers.values()), strict=True)]
 
     def assess(
         self,
@@ -203,7 +224,7 @@ class StabilityPredictor:
                 read.pop("init_scale", None)
             given |= {name: value for name, value in read.items() if name not in given}
         row = network.network_inputs(spectrum=spectrum, initial=initial, steps=steps, **given)
-        checks.rows(pd.DataFrame([row]), self._names)  # raises what is wrong before measuring, which takes longer
+        checks.rows([row], self._names)  # raises what is wrong before measuring, which takes longer
         if spectrum is not None and (state is not None or device is not None):
             raise ModuleError("state= and device= have no effect with spectrum=, which has been measured already")
         counts = not trained or (initial is not None and (network.has_epoch(row) or "losses" not in given))
@@ -216,8 +237,9 @@ class StabilityPredictor:
         """The verdict on one network, from a row of inputs as `network_inputs` makes them. Raises as `predict`."""
         if not isinstance(inputs, Mapping):
             raise ModuleError(f"the inputs are a {type(inputs).__name__}; they should be a mapping, as network_inputs returns it")
-        row = checks.rows(pd.DataFrame([dict(inputs)]), self._names)
-        answer, known = self._answers(row).iloc[0], {str(column): values.iloc[0] for column, values in row.items()}
+        row = checks.rows([inputs], self._names)
+        answer = {column: values[0] for column, values in self._answers(row).items()}
+        known = {column: values[0] for column, values in row.items()}
         split, moment, name = (str(answer[column]) for column in ("split", "moment", "based_on"))
         gone = name == DIVERGENCE
         return Verdict(
@@ -229,7 +251,7 @@ class StabilityPredictor:
             reasons=(reasons.divergence(known),) if gone else self._reasons(split, moment, name, row, known),
         )
 
-    def _reasons(self, split: str, moment: str, name: str, row: pd.DataFrame, known: Mapping[str, Any]) -> tuple[str, ...]:
+    def _reasons(self, split: str, moment: str, name: str, row: Rows, known: Mapping[str, Any]) -> tuple[str, ...]:
         columns, task = SETS[moment][name], known.get("task")
         return (
             *reasons.evidence(self.card, split, moment, name),
@@ -239,22 +261,28 @@ class StabilityPredictor:
             *reasons.unseen(self.card, known, self._learned),
         )
 
-    def _answers(self, rows: pd.DataFrame) -> pd.DataFrame:
+    def _answers(self, rows: Rows) -> Rows:
         """Answers for rows that are checked, the set that they are based on, its moment and the split whose evidence counts."""
-        answers = pd.DataFrame({"expected_score": 0.0, "probability_of_success": 0.0}, index=rows.index)
-        answers["split"] = choice.splits(rows, self.card, self._own, self._learned)
-        answers[["moment", "based_on"]] = choice.sets(rows, self.card, answers["split"])
-        tasks = rows["task"] if "task" in rows else pd.Series(None, rows.index, dtype=object)
-        own_task = tasks.map(self._with_own_models).astype(object)
-        for (moment, name, own), part in rows.groupby([answers["moment"], answers["based_on"], own_task]):
-            if name != DIVERGENCE:
-                found = self._ask(str(moment), str(name), str(own), part)
-                answers.loc[part.index, ["expected_score", "probability_of_success"]] = np.column_stack(found)
-        return answers
+        size = count(rows)
+        splits = choice.splits(rows, self.card, self._own, self._learned)
+        chosen = choice.sets(rows, self.card, splits)
+        tasks = rows.get("task", objects([None] * size))
+        keys = [(*found, self._with_own_models(task)) for found, task in zip(chosen, tasks, strict=True)]
+        expected, probability = np.zeros(size), np.zeros(size)
+        for key in dict.fromkeys(key for key in keys if key[1] != DIVERGENCE):
+            places = np.flatnonzero([other == key for other in keys])
+            expected[places], probability[places] = self._ask(*key, take(rows, places))
+        return {
+            "expected_score": expected,
+            "probability_of_success": probability,
+            "moment": objects([moment for moment, _ in chosen]),
+            "based_on": objects([name for _, name in chosen]),
+            "split": objects(splits),
+        }
 
-    def _ask(self, moment: str, name: str, task: Any, rows: pd.DataFrame) -> tuple[Any, Any]:
+    def _ask(self, moment: str, name: str, task: Any, rows: Rows) -> tuple[Any, Any]:
         """The answers of a set's models, which do not extrapolate: a number beyond all trials counts as the nearest of theirs."""
-        x = rows.reindex(columns=list(SETS[moment][name]))
+        x = {column: _column(rows, column, count(rows)) for column in SETS[moment][name]}
         for column in (c for c in x if c in self.card.quantiles):
             x[column] = x[column].clip(self.card.quantiles[column][0], self.card.quantiles[column][-1])
         return self._model(moment, name, self._with_own_models(task)).answer(x)
@@ -267,10 +295,11 @@ class StabilityPredictor:
         """Models of a set; the own trials of a task count as often as the card says."""
         key = (moment, name, task)
         if key not in self._fitted:
-            own = self.trials[(self.trials["study"] == "own") & (self.trials["task"] == task)]
-            counts = [int(count) for count in self.card.own_weights if int(count) <= len(own)]
+            own = take(self.trials, (self.trials["study"] == "own") & (self.trials["task"] == task))
+            counts = [int(number) for number in self.card.own_weights if int(number) <= count(own)]
             times = int(self.card.own_weights[str(max(counts))]) if counts else 1
-            self._fitted[key] = model.fit(pd.concat([self.trials, *[own] * (times - 1)]), self.card.recipes[moment][name])
+            learned = joined([self.trials, *[own] * (times - 1)])
+            self._fitted[key] = model.fit(learned, self.card.recipes[moment][name])
         return self._fitted[key]
 
     @cached_property
@@ -280,12 +309,12 @@ class StabilityPredictor:
     @cached_property
     def _own(self) -> dict[str, int]:
         """Own task -> number of its trials."""
-        own = self.trials.loc[self.trials["study"] == "own", "task"]
-        return {str(task): int(count) for task, count in own.value_counts().items()}
+        own = self.trials["task"][self.trials["study"] == "own"]
+        return dict(Counter(own.tolist()))
 
     @cached_property
     def _learned(self) -> dict[str, list[str]]:
-        return {column: [str(v) for v in self.trials[column].dropna().unique()] for column in CATEGORIES}
+        return {column: [name for name in dict.fromkeys(self.trials[column].tolist()) if name] for column in CATEGORIES}
 
     @property
     def _names(self) -> dict[str, list[str]]:
@@ -297,3 +326,10 @@ def _folder(source: Any) -> Path:
     if not isinstance(source, str | Path) or not str(source).strip() or "\0" in str(source):
         raise ArtefactError(f"the predictor should be given as a folder or an address, found {shown(source)}")
     return Path(source)
+
+
+def _column(rows: Rows, name: str, size: int) -> Any:
+    """A column of `size` rows, missing everywhere if it is not there."""
+    if name in rows:
+        return rows[name]
+    return objects([None] * size) if name in (*CATEGORIES, *IDENTITY) else np.full(size, np.nan)

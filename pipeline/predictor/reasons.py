@@ -4,14 +4,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from ..core.records import Card, Estimate, Evidence
+from ..core.cards import Card, Estimate, Evidence
 from ..core.tables import with_interval
 from . import choice
-from .decision import SLACK
 from .features import MEASUREMENT
-from .folds import CELLS, SCALE, TASKS, TRIALS
 from .inputs import (
     CATEGORIES,
     CURVE_EIGHTH,
@@ -25,6 +22,8 @@ from .inputs import (
     WITH_SPECTRA,
 )
 from .packaged import GRID
+from .rows import Rows, absent, take
+from .splits import CELLS, SCALE, SLACK, TASKS, TRIALS
 
 _LEAST_AUC = 0.6  # below, answers are hardly better than chance, 0.5
 _LATER = {EIGHTH: CURVE_EIGHTH, EPOCH: CURVE_EPOCH}
@@ -86,7 +85,7 @@ def _without_spectrum(card: Card, found: Evidence) -> Iterator[str]:
 def unused(row: Mapping[str, Any], moment: str) -> Iterator[str]:
     """What is known from a later moment than the one whose inputs answer."""
     later = MOMENTS[MOMENTS.index(moment) + 1 :]
-    if any(pd.notna(row.get(column)) for place in later for column in _LATER[place]):
+    if any(not absent(row.get(column)) for place in later for column in _LATER[place]):
         yield "the losses so far were not used: no complete set of inputs with them was better on held-out trials"
 
 
@@ -97,13 +96,13 @@ def data(card: Card, row: Mapping[str, Any], inputs: str) -> Iterator[str]:
     sequences, steps = (row.get(column, np.nan) for column in MEASUREMENT)
     if sequences * steps > 0:
         yield f"the spectrum rests on {sequences:.0f} {'sequence' if sequences == 1 else 'sequences'} of {steps:.0f} steps"
-    when = "early" if pd.notna(row.get("early_exponent_1")) else "initial"
+    when = "initial" if absent(row.get("early_exponent_1")) else "early"
     diverged = row.get(f"{when}_diverged_share", 0)
     if diverged > 0:
         yield f"in {diverged:.0%} of the sequences the state did not stay finite; the spectrum is that of the others"
 
 
-def effects(card: Card, columns: tuple[str, ...], row: pd.DataFrame, score: Callable[[pd.DataFrame], Any]) -> Iterator[str]:
+def effects(card: Card, columns: tuple[str, ...], row: Rows, score: Callable[[Rows], Any]) -> Iterator[str]:
     """What the expected score would be with one input at a time at its median; the inputs that matter most.
 
     Args:
@@ -112,14 +111,14 @@ def effects(card: Card, columns: tuple[str, ...], row: pd.DataFrame, score: Call
         row: one network's inputs.
         score: rows of that set -> expected scores.
     """
-    numbers = [c for c in columns if c not in CATEGORIES and np.isfinite(row[c].iloc[0])]
-    changed = row.iloc[[0] * (1 + len(numbers))].reset_index(drop=True)
+    numbers = [c for c in columns if c not in CATEGORIES and np.isfinite(row[c][0])]
+    changed = take(row, np.zeros(1 + len(numbers), int))
     for place, column in enumerate(numbers, 1):
-        changed.loc[place, column] = card.quantiles[column][len(card.quantiles[column]) // 2]
+        changed[column][place] = card.quantiles[column][len(card.quantiles[column]) // 2]
     expected, *others = score(changed)
     turns = {c: float(expected - other) for c, other in zip(numbers, others, strict=True)}
     for column in sorted(turns, key=lambda c: -abs(turns[c]))[:_SHOWN]:
-        value, turn = float(row[column].iloc[0]), turns[column]
+        value, turn = float(row[column][0]), turns[column]
         if abs(turn) < _LEAST_EFFECT:
             return
         yield (
@@ -131,7 +130,7 @@ def effects(card: Card, columns: tuple[str, ...], row: pd.DataFrame, score: Call
 def unseen(card: Card, row: Mapping[str, Any], learned: Mapping[str, list[str]]) -> Iterator[str]:
     """Names that no trial had from which the predictor learned, and numbers outside the range of all of them."""
     for column in CATEGORIES:
-        if pd.notna(row.get(column)) and row[column] not in learned[column]:
+        if not absent(row.get(column)) and row[column] not in learned[column]:
             yield f"no trial had {column} {row[column]!r}"
     beyond = [c for c in card.quantiles if c in row and np.isfinite(row[c]) and _place(card, c, row[c]).endswith("all")]
     measured = [c for c in beyond if c not in (*HYPER_PARAMETERS, RELATIVE_LOSS)]

@@ -3,35 +3,36 @@
 from collections.abc import Iterator
 
 import numpy as np
-import pandas as pd
 
-from ..core.records import Card
+from ..core.cards import Card
 from . import model
 from .inputs import CATEGORIES, DIVERGED, IDENTITY, INPUTS, OUTCOME, SETS
+from .rows import Rows, count, missing
 
 _MEASURES = {"brier", "auc", "calibration_error"}  # of evidence, that a verdict names
 
 
-def are_of_this_version(card: Card, trials: pd.DataFrame) -> bool:
+def are_of_this_version(card: Card, trials: Rows) -> bool:
     """Whether the sets of inputs are those of this version, and all of their columns are there."""
     fitted = {moment: {name: recipe.columns for name, recipe in sets.items()} for moment, sets in card.recipes.items()}
-    return fitted == SETS and {*INPUTS, *IDENTITY, *OUTCOME, DIVERGED, "study"} <= set(trials.columns)
+    return fitted == SETS and {*INPUTS, *IDENTITY, *OUTCOME, DIVERGED, "study"} <= set(trials)
 
 
-def damages(card: Card, trials: pd.DataFrame) -> Iterator[str]:
+def damages(card: Card, trials: Rows) -> Iterator[str]:
     """What is wrong with a card and trials of this version."""
     numbers = [column for column in INPUTS if column not in CATEGORIES]
     yield from _of_trials(trials, numbers)
     yield from _of_card(card, numbers)
 
 
-def _of_trials(trials: pd.DataFrame, numbers: list[str]) -> Iterator[str]:
+def _of_trials(trials: Rows, numbers: list[str]) -> Iterator[str]:
     for column in (*numbers, "score"):
         if trials[column].dtype.kind not in "iuf" or np.isinf(trials[column]).any():
             yield f"{column} of the trials should be finite numbers"
-    if trials["success"].dtype != bool or not trials["score"].between(0, 1).all():
+    scores = trials["score"]
+    if trials["success"].dtype != bool or not ((scores >= 0) & (scores <= 1)).all():
         yield "each trial should have a score within 0 and 1 and a success, True or False"
-    if not len(trials) or trials[[*IDENTITY, "study"]].isna().any(axis=None):
+    if not count(trials) or any(missing(trials[column]).any() for column in (*IDENTITY, "study")):
         yield "there should be trials, each with a task, a cell and a study"
 
 

@@ -4,12 +4,11 @@ from concurrent.futures import Executor
 
 import pandas as pd
 
+from ..core.cards import Card, Judgement
 from ..core.errors import ArtefactError
-from ..core.records import Judgement
-from . import evidence, packaged
+from . import evidence
 from .folds import parts
 from .inputs import BEFORE, EIGHTH, EPOCH
-from .predictor import StabilityPredictor
 
 # Moment -> the sets that a study judges on its own trials.
 JUDGED = {
@@ -29,7 +28,7 @@ def own(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def judge(
-    rows: pd.DataFrame, predictor: StabilityPredictor, count: int, seed: int, on: Executor
+    rows: pd.DataFrame, known: pd.DataFrame, card: Card, count: int, seed: int, on: Executor
 ) -> tuple[pd.DataFrame, Judgement]:
     """The answers for a study's trials that were held out, and what they show.
 
@@ -39,7 +38,8 @@ def judge(
 
     Args:
         rows: of the study, from `trial_inputs`.
-        predictor: the packaged one.
+        known: the trials from which the packaged predictor learns.
+        card: of the packaged predictor.
         count: number of bootstrap samples.
         seed: of the folds and of the samples.
         on: where models are fitted.
@@ -52,8 +52,8 @@ def judge(
         raise ArtefactError(
             f"the study has {len(trials)} trials; a predictor needs at least {LEAST}: raise train.trials in params.yaml"
         )
-    recipes = {(moment, name): recipe for moment, sets in predictor.card.recipes.items() for name, recipe in sets.items()}
-    weight = int(max(predictor.card.own_weights.items(), key=lambda item: int(item[0]))[1])
-    held = parts(trials, packaged.learned_from(predictor.trials), seed, weight=weight)
+    recipes = {(moment, name): recipe for moment, sets in card.recipes.items() for name, recipe in sets.items()}
+    weight = int(max(card.own_weights.items(), key=lambda item: int(item[0]))[1])
+    held = parts(trials, known, seed, weight=weight)
     table, _ = evidence.answers([fold for part in held for fold in part.folds(JUDGED, seed, recipes)], on)
     return table, evidence.judgement(table, rows.assign(study="own"), count=count, seed=seed, on=on)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..core.cards import Card
 from ..core.errors import PipelineError
 from ..core.files import save_bytes, save_text
-from ..core.records import Card
-from ..predictor import packaged
-from ..predictor.folds import CELLS, SCALE, TASKS, TRIALS
+from ..predictor import trials
+from ..predictor.splits import CELLS, SCALE, TASKS, TRIALS
 from . import evidence, findings, searches
 from .figures import png
 from .templates import filled
@@ -30,12 +30,12 @@ def images(card: Card, added: Sequence[findings.Addition]) -> dict[str, bytes]:
 
 def main() -> None:
     """Write docs/evidence.md and its figures."""
-    card = packaged.card()
+    card = trials.card()
     added = [addition for addition in findings.additions(card.judgement) if addition.gain.split in DRAWN]
     made = images(card, added)
     for name, image in made.items():
         save_bytes(DOCS / name, image)
-    about = {"card": card, "additions": added, "images": list(made), "shares": shares(packaged.trials())}
+    about = {"card": card, "additions": added, "images": list(made), "shares": shares(trials.kept())}
     save_text(DOCS / "evidence.md", filled("card.md.j2", card.judgement, **about))
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from ..core.records import Estimate, Evidence, Gain
+from ..core.cards import Estimate, Evidence, Gain
 from ..core.tables import number, signed
 from ..predictor.inputs import MOMENTS, WITH_SPECTRA
 from .figures import INK, WITH, WITHOUT, below, cell_keys, cell_marks, columns_for, key, note, panels, styled, ticks, wrapped

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ..core.records import Decision, Estimate, Evidence, Front, Gain, Judgement
+from ..core.cards import Decision, Estimate, Evidence, Front, Gain, Judgement
 from ..predictor.decision import BOTH, I_EPOCH, NEARLY, screened
 from ..predictor.evidence import PAIRS, RIVALS
-from ..predictor.folds import CELLS, SCALE, SPLITS, TASKS, TRIALS
 from ..predictor.inputs import (
     BEFORE,
     EARLY_F,
@@ -23,6 +22,7 @@ from ..predictor.inputs import (
     SPECTRAL,
     F,
 )
+from ..predictor.splits import CELLS, SCALE, SPLITS, TASKS, TRIALS
 
 CASES = ("above", "below", "around")  # where an interval lies, seen from 0
 REFERENCE = 5.0  # full trainings that i-Epoch may cost where its regret is matched

@@ -8,12 +8,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..core import layout
+from ..core.cards import Evidence
 from ..core.files import keep_only, save_bytes, save_text
 from ..core.provenance import git_state, versions
-from ..core.records import Evidence
 from ..core.tables import Table
 from ..predictor.evidence import value
-from ..predictor.folds import TRIALS
+from ..predictor.splits import TRIALS
 from . import bands, dynamics, evidence, findings, searches, tables
 from .figures import FLOOR, LINEAR, png
 from .phase import phase_portrait

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from ..core.records import Decision, Front, Judgement
+from ..core.cards import Decision, Front, Judgement
 from .figures import INK, below, columns_for, key, panels, styled
 from .findings import REFERENCE, drawn
 

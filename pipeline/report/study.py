@@ -6,19 +6,10 @@ from typing import Self
 import pandas as pd
 
 from ..core import layout
+from ..core.cards import Card, Judgement
 from ..core.config import Config
 from ..core.files import array_files, load_table
-from ..core.records import (
-    Card,
-    Judgement,
-    TaskData,
-    TaskInfo,
-    TrialFixedPoints,
-    TrialResult,
-    TrialSpectra,
-    spectra_in,
-    trials_in,
-)
+from ..core.records import TaskData, TaskInfo, TrialFixedPoints, TrialResult, TrialSpectra, spectra_in, trials_in
 from ..predictor import packaged
 
 

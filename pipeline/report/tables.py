@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ..core.records import Card, Estimate, Evidence, Gain, Judgement
+from ..core.cards import Card, Estimate, Evidence, Gain, Judgement
 from ..core.tables import Cell, Table, number, signed, with_interval
 from ..predictor.evidence import RIVALS
 from ..predictor.inputs import MOMENTS, WITH_SPECTRA

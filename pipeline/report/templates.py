@@ -6,7 +6,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from ..core.records import Judgement
+from ..core.cards import Judgement
 from ..core.tables import Table, number, signed, with_interval
 from ..predictor.evidence import verdict
 from ..predictor.search import MEASUREMENTS_COST, SPECTRUM_COST

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.progress import Advance, ignore
 from .estimate import BATCHES
 from .reorthonormalise import reorthonormalise, reorthonormalise_fast
 from .tangent import Tangent
@@ -58,8 +59,16 @@ class Trajectories:
     """The trajectories of some networks and sequences: state (M, B, S) and orthonormal basis (M, B, k, S)."""
 
     def __init__(
-        self, tangent: Tangent, state: Tensor, basis: Tensor, every: int | None, accuracy: float, longest: int = BLOCK
+        self,
+        tangent: Tangent,
+        state: Tensor,
+        basis: Tensor,
+        every: int | None,
+        accuracy: float,
+        longest: int = BLOCK,
+        advanced: Advance = ignore,
     ) -> None:
+        self.advanced = advanced  # is called with the number of steps of each block that is done
         self.tangent, self.state, self.accuracy = tangent, state, accuracy
         self.alive = torch.ones_like(state[..., 0], dtype=torch.bool)
         self.bases = [basis.repeat(*state.shape[:2], 1, 1)]  # always a copy: the caller's basis must not change
@@ -92,6 +101,7 @@ class Trajectories:
         result = self._accurate_attempt(self.tangent.linearise(states, inputs), alive[-1])
         self.state, self.alive = states[-1], alive[-1]
         self.bases = [result.basis] + [basis for basis in self.bases if basis is not result.basis]
+        self.advanced(len(inputs))
         return torch.where(alive[1:, ..., None], result.log, torch.nan), result.error
 
     def _accurate_attempt(self, linear: list[Any], alive: Tensor) -> BlockResult:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.progress import Advance, ignore
 from .adaptive import BLOCK, Growth, Trajectories
 from .tangent import Map, Tangent
 
@@ -66,9 +67,20 @@ class Ensemble:
     """M networks with their states and deviations, cut into chunks that fit the cache; `advance` drives them with inputs."""
 
     def __init__(
-        self, tangent: Tangent, state: Tensor, count: int, *, every: int | None, accuracy: float, longest: int = BLOCK
+        self,
+        tangent: Tangent,
+        state: Tensor,
+        count: int,
+        *,
+        every: int | None,
+        accuracy: float,
+        longest: int = BLOCK,
+        advanced: Advance = ignore,
     ) -> None:
-        """The arguments are those of `growth`; an interval that is chosen is never longer than `longest`."""
+        """The arguments are those of `growth`; an interval that is chosen is never longer than `longest`.
+
+        `advanced` is called with each amount of work that is done, in steps of all trajectories.
+        """
         models, sequences, size = state.shape
         basis = random_basis(size, count, state)
         separable = tangent.by_hand and state.device.type == "cpu"
@@ -77,9 +89,10 @@ class Ensemble:
         self._threads = (torch.get_num_threads() if numbers * size > SERIAL_BELOW else 1) if separable else 0
         rows = max(1, CHUNK_BYTES // (basis.numel() * basis.element_size())) if separable else models * sequences
         rows = min(rows, math.ceil(models * sequences / max(1, self._threads)))
+        cuts = list(_cut(models, sequences, rows))
+        report: Advance = lambda steps: advanced(steps / len(cuts))  # noqa: E731
         self._chunks = [
-            (m, b, Trajectories(tangent.of(m), state[m, b], basis, every, accuracy, longest))
-            for m, b in _cut(models, sequences, rows)
+            (m, b, Trajectories(tangent.of(m), state[m, b], basis, every, accuracy, longest, report)) for m, b in cuts
         ]
 
     def advance(self, inputs: Tensor) -> Growth:

@@ -3,13 +3,20 @@
 import math
 from dataclasses import dataclass
 from numbers import Real
-from typing import Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
 
 from ..core.dimension import kaplan_yorke_dimension
 from ..core.errors import ModuleError
+from ..core.numbers import count
+from . import shown
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
 
 BATCHES = 6  # batches of time steps: few and long, so that correlated growth does not extend across several of them
 # The squared ratio of two components of a random direction is below this in two of three cases (F, 1 and 1 degrees of freedom),
@@ -107,16 +114,15 @@ class Spectrum:
         )
 
     def __repr__(self) -> str:
-        """Number and largest of the exponents with its 95 % interval, steps, sequences and errors, in one line."""
+        """Number and largest of the exponents with its 95 % interval, steps, sequences and what went wrong, in one line."""
         (low, high), largest = self.confidence_interval()[:, 0].tolist(), float(self.exponents[0])
-        interval = "error unknown" if math.isnan(low) else f"{low:.4f} to {high:.4f}"
-        count, sequences = self.per_sequence.shape[1], len(self.per_sequence)
+        interval = "error unknown" if math.isnan(low) else f"{low:.4g} to {high:.4g}"
+        number, sequences = self.per_sequence.shape[1], len(self.per_sequence)
         diverged, turning = int(self.diverged.sum()), int((~self.aligned).sum())
         parts = [
-            f"{count} exponent{'s' * (count != 1)}" + (f" of {self.state_size}" if count < self.state_size else ""),
-            f"largest {largest:.4f} ({interval}) nats per step",
+            (f"{number} of " if number < self.state_size else "") + f"{self.state_size} exponent{'s' * (self.state_size != 1)}",
+            f"largest {largest:.4g} ({interval})",
             f"{self.steps} step{'s' * (self.steps != 1)} of {sequences} sequence{'s' * (sequences != 1)}",
-            f"rounding error {self.rounding_error.max():.0e}",
             *([f"{diverged} diverged"] if diverged else []),
             *([f"{turning} not aligned"] if turning else []),
         ]
@@ -181,6 +187,69 @@ class Spectrum:
         sampling = torch.from_numpy(quantiles).to(self.standard_error) * self.standard_error
         half = torch.hypot(sampling, float(ndtri((1 + level) / 2)) * self.alignment_error.nan_to_num(0.0))
         return torch.stack([self.exponents - half, self.exponents + half])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The spectrum as plain numbers and lists, for JSON; None for a number that is NaN or infinite (`lost` counts -inf).
+
+        `low` and `high` are the ends of the 95 % intervals, `diverged` is a list of truth values, one per sequence. `history`,
+        `local` and `vectors` are left out.
+        """
+        columns = {name: shown.plain(values) for name, values in self._columns().items()}
+        columns["exponents"] = columns.pop("exponent")
+        return columns | {
+            "per_sequence": shown.plain(self.per_sequence),
+            "state_size": self.state_size,
+            "steps": self.steps,
+            "transient": self.transient,
+            "diverged": self.diverged.tolist(),
+            "lost": self.lost,
+            "converged": self.converged,
+            "entropy_rate": shown.plain(self.entropy_rate),
+            "kaplan_yorke_dimension": shown.plain(self.kaplan_yorke_dimension),
+        }
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row per exponent, largest first: exponent, standard_error, low, high, rounding_error, alignment_error.
+
+        All are in nats per step; `low` and `high` are the ends of the 95 % interval.
+
+        Raises:
+            ModuleError: pandas is not installed.
+        """
+        return shown.frame(self._columns())
+
+    def _columns(self) -> dict[str, Tensor]:
+        low, high = self.confidence_interval()
+        return {
+            "exponent": self.exponents,
+            "standard_error": self.standard_error,
+            "low": low,
+            "high": high,
+            "rounding_error": self.rounding_error,
+            "alignment_error": self.alignment_error,
+        }
+
+    def plot(self, ax: "Axes | None" = None, path: str | Path | None = None, *, length: int | None = None) -> "Axes":
+        """Draw the exponents against their rank, with 95 % intervals and lines at 0 and at -1 / length.
+
+        A direction above -1 / length shrinks by less than a factor e in a sequence of `length` steps: it remembers the sequence.
+        The vertical axis is linear around 0 and logarithmic beyond. Exponents of -inf are counted in the figure, not drawn.
+
+        Args:
+            ax: where to draw; by default in a new figure, which `pyplot` does not know (show or save it as `.figure`).
+            path: where to save the figure, such as "spectrum.png".
+            length: steps of a sequence; by default those that were measured, with the transient.
+
+        Returns:
+            The axes.
+
+        Raises:
+            ModuleError: matplotlib is not installed, an argument is not as above, or the file cannot be written.
+        """
+        steps = self.steps + (self.transient or 0) if length is None else count("length", length)
+        ax = shown.axes_for(ax)
+        shown.spectrum_on(ax, self, steps)
+        return shown.save(ax, path)
 
     @property
     def entropy_rate(self) -> float:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from ..core.errors import AlignmentWarning, ModuleError, RoundingWarning
+from ..core.progress import progress
 from .adapt import Adapted, Model, adapt, check_alike, stackable, warn_of_surrogate
 from .adaptive import BLOCK
 from .copies import unwrapped
@@ -44,11 +45,11 @@ class Options:
     device: torch.device | str | None = None
     lengths: Tensor | Sequence[int] | None = None
     verify: bool = True
-    at_most: bool = False  # whether there are all exponents if `count` is more than that
+    whole: int = 0  # largest state size of which there are all exponents, whatever `count` is
 
     def fitted(self, steps: int, size: int) -> Self:
         """The options with defaults for this number of steps and state size; ModuleError if one is out of range."""
-        count = size if self.count is None else min(self.count, size) if self.at_most else self.count
+        count = size if self.count is None or size <= self.whole else self.count
         transient = steps // 5 if self.transient is None else self.transient
         _check_whole("count", count, 1, size, "the state's size")
         _check_whole("transient", transient, 0, steps - 1, "below the number of steps")
@@ -154,9 +155,9 @@ def lyapunov_spectrum(
     return _spectra([model], inputs, options)[0]
 
 
-def leading_spectrum(model: Model, inputs: Tensor | PackedSequence, most: int, **options: Any) -> Spectrum:
-    """The spectrum of the `most` largest exponents, or of all if there are fewer; else as `lyapunov_spectrum`."""
-    return _spectra([model], inputs, Options(count=most, at_most=True, **options))[0]
+def leading_spectrum(model: Model, inputs: Tensor | PackedSequence, most: int, *, whole: int = 0, **options: Any) -> Spectrum:
+    """The spectrum of the `most` largest exponents, or of all if these are at most `most` or `whole`; as `lyapunov_spectrum`."""
+    return _spectra([model], inputs, Options(count=most, whole=max(most, whole), **options))[0]
 
 
 def lyapunov_spectra(models: Sequence[nn.Module], inputs: Tensor, **options: Any) -> list[Spectrum]:
@@ -214,25 +215,34 @@ def _measured(adapted: Adapted, options: Options) -> list[Spectrum]:
     lengths = _counted(options, adapted)
     count, transient = options.count or size, options.transient or 0
     longest = BLOCK if options.tolerance is None else LONGEST_WITH_TOLERANCE
-    ensemble = Ensemble(adapted.tangent, adapted.state, count, every=options.every, accuracy=options.accuracy, longest=longest)
     spectra = []
-    with ensemble.threads():
-        if transient:
-            ensemble.advance(adapted.inputs[:transient])
-        growth, converged = _measure(ensemble, adapted.inputs[transient:], options, size, lengths)
-        for m, rows in enumerate(growth.per_step.unbind(1)):
-            along, local = (None, rows) if options.vectors is None else _covariant(adapted, m, count, transient)
-            spectrum = Spectrum.from_growth(
-                rows,
-                transient=transient,
-                lengths=lengths,
-                state_size=size,
-                rounding_error=growth.rounding_error[m][~rows.isnan().any(-1).any(0)].mean(0),
-                converged=converged[m],
-                local=local if options.local else None,
-                vectors=along,
-            )
-            spectra.append(spectrum)
+    with progress("Lyapunov exponents", len(adapted.inputs)) as advanced:
+        ensemble = Ensemble(
+            adapted.tangent,
+            adapted.state,
+            count,
+            every=options.every,
+            accuracy=options.accuracy,
+            longest=longest,
+            advanced=advanced,
+        )
+        with ensemble.threads():
+            if transient:
+                ensemble.advance(adapted.inputs[:transient])
+            growth, converged = _measure(ensemble, adapted.inputs[transient:], options, size, lengths)
+            for m, rows in enumerate(growth.per_step.unbind(1)):
+                along, local = (None, rows) if options.vectors is None else _covariant(adapted, m, count, transient)
+                spectrum = Spectrum.from_growth(
+                    rows,
+                    transient=transient,
+                    lengths=lengths,
+                    state_size=size,
+                    rounding_error=growth.rounding_error[m][~rows.isnan().any(-1).any(0)].mean(0),
+                    converged=converged[m],
+                    local=local if options.local else None,
+                    vectors=along,
+                )
+                spectra.append(spectrum)
     return spectra
 
 

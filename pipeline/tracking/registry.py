@@ -12,9 +12,9 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
 
 from ..core import layout
+from ..core.cards import Judgement
 from ..core.errors import TrackingError
 from ..core.files import digest, load_table
-from ..core.records import Judgement
 from ..predictor import packaged
 from . import store
 from .views import MODEL, STAGES
@@ -23,7 +23,7 @@ CHAMPION, PACKAGE = "champion", "rnn_stability"
 FILES = (packaged.TRIALS, packaged.CARD)
 DONE = "is_champion"  # the last tag that registration sets
 # What a served predictor imports; it needs no torch.
-_REQUIREMENTS = ("mlflow", "numpy", "pandas", "scipy", "scikit-learn", "pyarrow", "pydantic", "ruamel.yaml", "safetensors")
+_REQUIREMENTS = ("mlflow", "numpy", "pandas", "scipy", "scikit-learn", "safetensors")
 
 
 def register(opened: store.Store, run: str, judgement: Judgement) -> None:
@@ -85,11 +85,11 @@ def _log(opened: store.Store, run: str) -> LoggedModel:
 
     `mlflow.pyfunc.log_model` would do it too, and load the model into this process to try it: 13 of 16 seconds.
     """
-    from ..predictor import inputs
+    from ..predictor import trials
 
     client, package = opened.client, Path(__file__).parent.parent
     columns = _signature()
-    example = inputs.trial_inputs(load_table(layout.FEATURES)).head(3)
+    example = trials.trial_inputs(load_table(layout.FEATURES)).head(3)
     model = client.create_logged_model(opened.experiments[STAGES], MODEL, run)
     with tempfile.TemporaryDirectory() as folder:
         code, target = Path(folder) / PACKAGE, Path(folder) / "model"

@@ -14,12 +14,12 @@ import pandas as pd
 from mlflow.entities import Dataset
 
 from ..core import layout
+from ..core.cards import Judgement
 from ..core.files import digest
 from ..core.records import (
     CHECKPOINTS,
     CURVES,
     MOMENTS,
-    Judgement,
     StageRecord,
     TaskInfo,
     TrialFixedPoints,

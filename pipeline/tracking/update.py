@@ -11,9 +11,10 @@ import pandas as pd
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
 
 from ..core import layout
+from ..core.cards import Judgement
 from ..core.errors import ArtefactError, TrackingError
 from ..core.files import load_table
-from ..core.records import Judgement, StageRecord, TaskData, TrialMeasurements
+from ..core.records import StageRecord, TaskData, TrialMeasurements
 from . import shown, store
 from .shown import Instance, Series, Shown
 from .views import STAGES, TRIALS

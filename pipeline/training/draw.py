@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from .. import cells, heads
 from ..core.code import code_hash
-from ..core.config import Config
+from ..core.config import Config, pick
 from ..core.errors import ConfigError
-from ..core.hyper_parameters import DECLARED, DIMENSIONS, FIRST_OPTION, TASKS_OWN, HyperParameters, Value, pick
+from ..core.hyper_parameters import DECLARED, DIMENSIONS, FIRST_OPTION, TASKS_OWN, HyperParameters, Value
 from ..core.records import TaskInfo, Trial
 from .network import Network
 

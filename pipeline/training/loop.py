@@ -9,7 +9,8 @@ from torch import Generator, Tensor
 from .. import heads, tasks
 from ..core.files import Arrays
 from ..core.hyper_parameters import HyperParameters
-from ..core.records import CURVES, UPDATES, Outcome, TaskData, Trial, TrialResult, finite_or_none
+from ..core.numbers import finite_or_none
+from ..core.records import CURVES, UPDATES, Outcome, TaskData, Trial, TrialResult
 from .network import Module, Network
 from .policies import POLICIES, append, previous
 

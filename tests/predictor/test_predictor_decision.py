@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from pipeline.predictor import decision, search
-from pipeline.predictor.folds import CELLS, SCALE, TASKS
 from pipeline.predictor.inputs import BEFORE, EPOCH
+from pipeline.predictor.splits import CELLS, SCALE, TASKS
 
 
 def replayed(*searches):

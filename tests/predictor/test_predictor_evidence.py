@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 import sklearn.metrics
 
+from pipeline.core.cards import Estimate, Gain, Judgement, Recipe
 from pipeline.core.execution import Here
-from pipeline.core.records import Estimate, Gain, Judgement, Recipe
 from pipeline.core.tables import MINUS
-from pipeline.predictor import decision, evidence, folds
-from pipeline.predictor.folds import CELLS, OWN, SPLITS, TASKS, TRIALS, Fold, Part
+from pipeline.predictor import decision, evidence
+from pipeline.predictor.folds import Fold, Part
 from pipeline.predictor.inputs import BEFORE, EIGHTH, EPOCH, SETS, WITH_SPECTRA
+from pipeline.predictor.splits import CELLS, OWN, SCALE, SPLITS, TASKS, TRIALS
 
 SIZE, TASK_NAMES, CELL_NAMES = 60, ("a", "b", "c"), ("gru", "lstm", "elman", "irnn")
 
@@ -81,7 +82,7 @@ def test_measures_and_those_of_each_part_are_those_of_scikit_learn():
     assert judged(answers("loss", error, TRIALS)).of(TRIALS, EPOCH, "loss").by_group == {}
 
 
-@pytest.mark.parametrize(("split", "column"), [(TRIALS, "trial"), (CELLS, "cell"), (TASKS, "task"), (folds.SCALE, "task")])
+@pytest.mark.parametrize(("split", "column"), [(TRIALS, "trial"), (CELLS, "cell"), (TASKS, "task"), (SCALE, "task")])
 def test_intervals_resample_what_the_split_leaves_out_first(split, column):
     assert evidence.clusters(answers("loss", 0.2, split)).tolist() == trials()[column].tolist()
 

@@ -8,17 +8,19 @@ import pandas as pd
 import pytest
 from study import study
 
-from pipeline.core.records import Recipe
-from pipeline.predictor import features, folds, model
-from pipeline.predictor.folds import CELLS, OWN, REPEATS, SCALE, TASKS, TRIALS, WEIGHTS
-from pipeline.predictor.inputs import BEFORE, DIVERGED, EIGHTH, EPOCH, SETS, trial_inputs
+from pipeline.core.cards import Recipe
+from pipeline.predictor import feature_table, folds, model
+from pipeline.predictor.folds import REPEATS, WEIGHTS
+from pipeline.predictor.inputs import BEFORE, DIVERGED, EIGHTH, EPOCH, SETS
+from pipeline.predictor.splits import CELLS, OWN, SCALE, TASKS, TRIALS
+from pipeline.predictor.trials import trial_inputs
 
 NAMES = ("counting", "recalling", "adding")
 
 
 @cache
 def rows_of(trials=6, tasks=NAMES, cells=("elman", "gru", "lstm"), seed=0):
-    return trial_inputs(features.table(*study(trials=trials, tasks=tasks, cells=cells, seed=seed), 0.8))
+    return trial_inputs(feature_table.table(*study(trials=trials, tasks=tasks, cells=cells, seed=seed), 0.8))
 
 
 def base():

@@ -5,17 +5,18 @@ import pandas as pd
 import pytest
 from study import study
 
+from pipeline.core.cards import Card, Recipe
 from pipeline.core.execution import Here
-from pipeline.core.records import Card, Recipe
-from pipeline.predictor import StabilityPredictor, decision, features, judge, model, packaged
-from pipeline.predictor.folds import CELLS, SCALE, TASKS, TRIALS
-from pipeline.predictor.inputs import BEFORE, EPOCH, SETS, trial_inputs
+from pipeline.predictor import StabilityPredictor, decision, feature_table, judge, model, packaged, trials
+from pipeline.predictor.inputs import BEFORE, EPOCH, SETS
+from pipeline.predictor.splits import CELLS, SCALE, TASKS, TRIALS
+from pipeline.predictor.trials import trial_inputs
 
 SMALL = {BEFORE: ["hyper-parameters"], EPOCH: ["loss", "loss, spectrum"]}
 
 
-def rows_of(name, trials, seed, tasks=("counting", "recalling", "sorting")):
-    rows = packaged.compact(trial_inputs(features.table(*study(trials=trials, tasks=tasks, seed=seed), 0.8)))
+def rows_of(name, count, seed, tasks=("counting", "recalling", "sorting")):
+    rows = trials.compact(trial_inputs(feature_table.table(*study(trials=count, tasks=tasks, seed=seed), 0.8)))
     return rows.assign(study=name)
 
 
@@ -31,7 +32,7 @@ def rows():
 @pytest.fixture(scope="module")
 def folder(rows, tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    rows.to_parquet(folder / packaged.TRIALS)
+    rows.to_parquet(folder / "trials.parquet")
     return folder
 
 
@@ -53,19 +54,19 @@ def card(rows, folder, asked):
         patch.setattr(model, "choose", choose)  # which takes a second
         patch.setattr(decision, "DRAWS", 2)
         patch.setattr(decision, "PRUNER_DRAWS", 1)
-        patch.setattr(packaged, "FOLDER", folder)
+        patch.setattr(trials, "TABLE", folder / "trials.parquet")
         return judge.judge(rows, Here(), samples=20)
 
 
 def test_the_card_says_what_it_was_fitted_to(card, rows):
     assert card.studies == {"evidence": 48, "more": 18, "shift_sgd": 18, "shift_width": 24}
     assert (card.tasks, card.cells) == (["counting", "recalling", "sorting"], ["elman", "gru"])
-    assert card.quantiles == packaged.quantiles(packaged.learned_from(rows))
+    assert card.quantiles == packaged.quantiles(trials.learned_from(rows))
     assert len(card.origin["table"]) == 12
 
 
 def test_recipes_are_chosen_on_all_trials_that_are_learned_from_with_tasks_left_out(card, rows, asked):
-    known = packaged.learned_from(rows)
+    known = trials.learned_from(rows)
     assert {m: list(sets) for m, sets in card.recipes.items()} == SMALL
     for moment, names in SMALL.items():
         for name in names:
@@ -115,7 +116,7 @@ def test_the_spectrum_which_decides_the_made_scores_is_found_and_carries_over(ca
 def test_the_card_is_written_and_a_predictor_answers_from_it(card, rows, tmp_path):
     card.save(tmp_path / packaged.CARD)
     assert Card.load(tmp_path / packaged.CARD) == card
-    known = packaged.learned_from(rows)
+    known = trials.learned_from(rows)
     found = StabilityPredictor(known, card)._ask(EPOCH, "loss", "", known)
     exact = model.fit(known, card.recipes[EPOCH]["loss"]).answer(known)
     np.testing.assert_allclose(found, exact, rtol=0, atol=1e-6)  # numbers are cut at ends in single precision

@@ -10,7 +10,7 @@ import sklearn.metrics
 from scipy.stats import spearmanr
 from sklearn.linear_model import LogisticRegression
 
-from pipeline.core.records import Estimate
+from pipeline.core.cards import Estimate
 from pipeline.predictor import measures
 from pipeline.predictor.measures import MEASURES, Answers, estimate, weights
 

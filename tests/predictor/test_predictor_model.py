@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from pipeline.core.records import Recipe
+from pipeline.core.cards import Recipe
 from pipeline.predictor import model
 from pipeline.predictor.inputs import CATEGORIES, FALLING, RELATIVE_LOSS
 
@@ -236,17 +236,16 @@ def test_a_fold_whose_others_all_failed_is_answered_by_their_share():
     rows = made(np.repeat([0.9, 0.1], [30, 90]), a=noise(120)[0])
     recipe = model.choose(rows, ["a"], np.repeat(list("abcd"), 30).tolist(), seed=0)
     assert np.isfinite(recipe.calibration).all()
-    held = model._held_out(
-        model._classifier, "linear", rows[["a"]], rows["success"].to_numpy(), model._deal(list("abcd") * 30, 0)
-    )
+    x = model.inputs_of(rows, ["a"])
+    held = model._held_out("linear", x, rows["success"].to_numpy(), model._deal(list("abcd") * 30, 0))
     assert np.isfinite(held).all()
 
 
 def test_what_was_measured_in_one_group_alone_is_answered_by_the_means_there():
     rows = line(40).assign(a=np.where(np.arange(40) < 10, np.arange(40.0), np.nan))
     groups = np.repeat(list("abcd"), 10)
-    for build, y in ((model._regression, rows["score"].to_numpy()), (model._classifier, rows["success"].to_numpy())):
-        held = model._held_out(build, "linear", rows[["a"]], y, [groups == "a"])
+    for y in (rows["score"].to_numpy(), rows["success"].to_numpy()):
+        held = model._held_out("linear", model.inputs_of(rows, ["a"]), y, [groups == "a"])
         mean = y[10:].mean()
         assert held[:10] == pytest.approx(np.full(10, mean if y.dtype == float else np.log(mean / (1 - mean))))
 

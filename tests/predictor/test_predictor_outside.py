@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from pipeline.predictor import outside as module
-from pipeline.predictor.folds import TASKS
 from pipeline.predictor.inputs import BEFORE, MOMENTS, SETS
 from pipeline.predictor.outside import distances, outside
+from pipeline.predictor.splits import TASKS
 
 
 def test_distances_are_those_to_the_nearest_of_other_groups(monkeypatch):

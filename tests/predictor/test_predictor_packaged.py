@@ -6,12 +6,13 @@ import pytest
 from study import study
 
 from pipeline.core.files import load_table
-from pipeline.predictor import features, packaged
-from pipeline.predictor.inputs import SETS, trial_inputs
+from pipeline.predictor import feature_table, packaged, trials
+from pipeline.predictor.inputs import SETS
+from pipeline.predictor.trials import trial_inputs
 
 
 def table(trials=4, seed=0):
-    return features.table(*study(trials=trials, seed=seed), 0.8)
+    return feature_table.table(*study(trials=trials, seed=seed), 0.8)
 
 
 def inputs():
@@ -20,13 +21,13 @@ def inputs():
 
 def test_a_study_replaces_its_earlier_trials_and_keeps_those_of_others(tmp_path):
     path = tmp_path / "trials.parquet"
-    packaged.collect(table(4, seed=0), "evidence", path)
-    packaged.collect(table(3, seed=1), "shift_sgd", path)
+    trials.collect(table(4, seed=0), "evidence", path)
+    trials.collect(table(3, seed=1), "shift_sgd", path)
     before = load_table(path)
-    assert packaged.studies(before) == {"evidence": 16, "shift_sgd": 12}
-    packaged.collect(table(5, seed=2), "evidence", path)
+    assert trials.studies(before) == {"evidence": 16, "shift_sgd": 12}
+    trials.collect(table(5, seed=2), "evidence", path)
     after = load_table(path)
-    assert packaged.studies(after) == {"evidence": 20, "shift_sgd": 12}
+    assert trials.studies(after) == {"evidence": 20, "shift_sgd": 12}
     assert not set(before.loc[before["study"] == "evidence", "trial"]) & set(after["trial"])
     kept = [rows[rows["study"] == "shift_sgd"].reset_index(drop=True) for rows in (before, after)]
     pd.testing.assert_frame_equal(*kept)
@@ -36,7 +37,7 @@ def test_the_file_is_what_was_returned_whatever_the_order_of_the_studies(tmp_pat
     one, two = tmp_path / "one.parquet", tmp_path / "two.parquet"
     for path, order in ((one, ("a", "b")), (two, ("b", "a"))):
         for name in order:
-            returned = packaged.collect(table(3, seed="ab".index(name)), name, path)
+            returned = trials.collect(table(3, seed="ab".index(name)), name, path)
         pd.testing.assert_frame_equal(load_table(path), returned)
     pd.testing.assert_frame_equal(load_table(one), load_table(two))
     places = load_table(one)[["study", "task", "cell", "index"]]
@@ -44,7 +45,7 @@ def test_the_file_is_what_was_returned_whatever_the_order_of_the_studies(tmp_pat
 
 
 def test_numbers_are_kept_to_single_precision_and_all_that_is_learned_from_or_judged_is_there(tmp_path):
-    packaged.collect(table(), "evidence", tmp_path / "trials.parquet")
+    trials.collect(table(), "evidence", tmp_path / "trials.parquet")
     kept, whole = load_table(tmp_path / "trials.parquet"), trial_inputs(table())
     whole = whole.sort_values(["task", "cell", "index"], ignore_index=True)
     about = {"trial", "task", "cell", "index", "draw", "score", "success", "already_diverged", "validation_losses", "study"}
@@ -68,7 +69,7 @@ def rows():
 
 
 def test_repeated_draws_and_trials_of_other_sizes_are_not_learned_from():
-    learned, shifted = packaged.learned_from(rows()), packaged.shifted(rows())
+    learned, shifted = trials.learned_from(rows()), trials.shifted(rows())
     assert learned["trial"].tolist() == ["a", "b", "d", "e"]
     assert shifted["trial"].tolist() == ["g", "h"]
     assert learned.index.tolist() == [0, 1, 2, 3]
@@ -89,12 +90,12 @@ def test_quantiles_are_those_of_what_is_finite_of_every_number():
 
 
 def test_a_hyper_parameter_declared_later_has_its_default_in_the_packaged_trials(tmp_path, monkeypatch):
-    packaged.collect(table(), "evidence", tmp_path / "trials.parquet")
+    trials.collect(table(), "evidence", tmp_path / "trials.parquet")
     kept = load_table(tmp_path / "trials.parquet")
     lacking = kept.drop(columns=["dropout", "log_batch_size", "optimiser", "log_learning_rate"])
     lacking.to_parquet(tmp_path / "trials.parquet")
-    monkeypatch.setattr(packaged, "FOLDER", tmp_path)
-    rows = packaged.trials.__wrapped__()
+    monkeypatch.setattr(trials, "TABLE", tmp_path / "trials.parquet")
+    rows = trials.kept.__wrapped__()
     assert (rows["dropout"] == 0).all()
     assert (rows["optimiser"] == "adamw").all()
     np.testing.assert_allclose(rows["log_batch_size"], np.log10(50))

@@ -8,30 +8,31 @@ import pandas as pd
 import pytest
 from study import card, study
 
+from pipeline.core.cards import Judgement
 from pipeline.core.errors import ArtefactError
 from pipeline.core.execution import Here
-from pipeline.core.records import Judgement
-from pipeline.predictor import StabilityPredictor, decision, features, folds, model, packaged
+from pipeline.predictor import decision, feature_table, folds, model, trials
 from pipeline.predictor import study as studied
-from pipeline.predictor.folds import CELLS, TASKS, TRIALS
-from pipeline.predictor.inputs import BEFORE, DIVERGED, EIGHTH, EPOCH, SETS, trial_inputs
+from pipeline.predictor.inputs import BEFORE, DIVERGED, EIGHTH, EPOCH, SETS
+from pipeline.predictor.splits import CELLS, TASKS, TRIALS
+from pipeline.predictor.trials import trial_inputs
 
 SMALL = {BEFORE: ["hyper-parameters", "all"], EIGHTH: ["loss"], EPOCH: ["loss", "loss, measurements", "all"]}
 WEIGHTS = {"5": 16.0, "10": 4.0, "40": 3.0}  # that of most own trials counts
 
 
 def rows_of(trials, seed, tasks=("counting", "recalling"), cells=("elman", "gru")):
-    return trial_inputs(features.table(*study(trials=trials, tasks=tasks, cells=cells, seed=seed), 0.8))
+    return trial_inputs(feature_table.table(*study(trials=trials, tasks=tasks, cells=cells, seed=seed), 0.8))
 
 
 @cache
-def predictor():
-    """A predictor of made trials, of three tasks and cells, whose recipes are chosen from them."""
-    known = packaged.compact(rows_of(8, 1, ("counting", "recalling", "sorting"), ("elman", "gru", "lstm")))
+def packaged():
+    """Made trials and their card, of three tasks and cells, whose recipes are chosen from them."""
+    known = trials.compact(rows_of(8, 1, ("counting", "recalling", "sorting"), ("elman", "gru", "lstm")))
     known = known.assign(study="evidence")
     groups = known["task"].tolist()
     recipes = {m: {n: model.choose(known, SETS[m][n], groups, seed=0) for n in names} for m, names in SMALL.items()}
-    return StabilityPredictor(known, replace(card(known), recipes=recipes, own_weights=WEIGHTS))
+    return known, replace(card(known), recipes=recipes, own_weights=WEIGHTS)
 
 
 @cache
@@ -47,7 +48,7 @@ def judged():
         patch.setattr(studied, "JUDGED", SMALL)
         patch.setattr(decision, "DRAWS", 3)
         patch.setattr(decision, "PRUNER_DRAWS", 1)
-        return studied.judge(own(), predictor(), 100, 0, Here())
+        return studied.judge(own(), *packaged(), 100, 0, Here())
 
 
 def test_each_trial_without_repetitions_is_held_out_once_per_split_moment_and_set(judged):
@@ -65,9 +66,9 @@ def test_answers_are_those_of_models_fitted_to_the_packaged_trials_and_to_three_
 ):
     table, _ = judged
     mine = own()[own()["index"] < 8]
-    train = pd.concat([*[mine[mine[column] != group]] * 3, predictor().trials[predictor().trials[column] != group]])
+    train = pd.concat([*[mine[mine[column] != group]] * 3, packaged()[0][packaged()[0][column] != group]])
     asked = mine[mine[column] == group]
-    expected, probability = model.fit(train, predictor().card.recipes[moment][name]).answer(asked)
+    expected, probability = model.fit(train, packaged()[1].recipes[moment][name]).answer(asked)
     found = table[(table["split"] == split) & (table["group"] == group) & (table["moment"] == moment) & (table["inputs"] == name)]
     found = found.set_index("trial").loc[asked["trial"]]
     assert not asked[DIVERGED].any()
@@ -77,7 +78,7 @@ def test_answers_are_those_of_models_fitted_to_the_packaged_trials_and_to_three_
 
 def test_recipes_are_those_of_the_card(judged):
     for (moment, name), rows in judged[0].groupby(["moment", "inputs"]):
-        recipe = predictor().card.recipes[moment][name]
+        recipe = packaged()[1].recipes[moment][name]
         assert (set(rows["score_kind"]), set(rows["success_kind"])) == ({recipe.score_kind}, {recipe.success_kind})
 
 
@@ -109,7 +110,7 @@ def test_what_a_study_judges_are_sets_of_the_packaged_predictor():
 def judged_small(rows, monkeypatch, sets):
     monkeypatch.setattr(studied, "JUDGED", sets)
     monkeypatch.setattr(decision, "DRAWS", 2)
-    return studied.judge(rows, predictor(), 20, 0, Here())
+    return studied.judge(rows, *packaged(), 20, 0, Here())
 
 
 def test_a_study_of_one_task_and_cell_is_judged_beside_the_packaged_trials(monkeypatch):
@@ -122,7 +123,7 @@ def test_a_study_that_repeats_packaged_trials_does_not_learn_from_what_it_is_ask
     seen = []
     answer = folds.answer
     monkeypatch.setattr("pipeline.predictor.evidence.answer", lambda fold: seen.append(fold) or answer(fold))
-    judged_small(packaged.learned_from(predictor().trials).drop(columns="study"), monkeypatch, {EPOCH: ["loss"]})
+    judged_small(trials.learned_from(packaged()[0]).drop(columns="study"), monkeypatch, {EPOCH: ["loss"]})
     assert len(seen) > 10
     assert all(not set(fold.train["trial"]) & set(fold.test["trial"]) for fold in seen)
 
@@ -134,7 +135,7 @@ def test_the_least_study_has_four_trials(monkeypatch):
     assert shown.of(TRIALS, EPOCH, "loss").trials == 4
     assert (shown.decisions, shown.volume) == ([], None)
     with pytest.raises(ArtefactError, match="the study has 3 trials; a predictor needs at least 4"):
-        studied.judge(rows.iloc[:3], predictor(), 20, 0, Here())
+        studied.judge(rows.iloc[:3], *packaged(), 20, 0, Here())
     repeated = pd.concat([rows.iloc[:3], rows.iloc[:1].assign(index=1, draw=0)])
     with pytest.raises(ArtefactError, match="the study has 3 trials"):
-        studied.judge(repeated, predictor(), 20, 0, Here())
+        studied.judge(repeated, *packaged(), 20, 0, Here())
