@@ -59,7 +59,8 @@ class StabilityCallback(framework.Callback):  # type: ignore[misc] # an optional
             stop_below: probability of success below which a training stops, after the first epoch or at a loss that is not
                 finite; 0 never stops.
             data: inputs and targets as for `watch`; by default up to 500 sequences of the first batches of the training data
-                loader, which must then have a dataset with indices, and items or batches that are pairs.
+                loader, which must then have a dataset with indices that draws no random numbers from a generator of its own,
+                and batches that are pairs.
             monitor: name of the logged mean of `loss` on validation data; where it is missing, or None, the loss after the
                 first epoch is measured on `data`.
             model: name of the submodule that maps inputs to answers; by default the LightningModule itself does.
@@ -105,14 +106,15 @@ class StabilityCallback(framework.Callback):  # type: ignore[misc] # an optional
     def _decide(self, trainer: Any, ask: Callable[[], Verdict]) -> Verdict:
         """The verdict that the first device asks for, and its error if there is one, on all devices; it is logged."""
         answer: Any = None
+        cause: Exception | None = None
         if trainer.is_global_zero:
             try:
                 answer = ask()
-            except ModuleError as error:
-                answer = str(error)
+            except Exception as error:  # the other devices wait for an answer
+                answer, cause = first_line(error), error
         answer = trainer.strategy.broadcast(answer)
         if isinstance(answer, str):
-            raise ModuleError(answer)
+            raise ModuleError(answer) from cause
         if answer != self.verdict:
             for logger in trainer.loggers:
                 logger.log_metrics(answer.to_dict("stability/"), step=trainer.global_step)
@@ -129,7 +131,8 @@ class StabilityCallback(framework.Callback):  # type: ignore[misc] # an optional
         if not self._state:
             return self.watch.before()
         self.watch.load_state_dict(self._state["watch"])
-        self._losses = [torch.tensor(loss) for loss in self._state["losses"]]
+        self._losses = [torch.tensor(loss, device=pl_module.device) for loss in self._state["losses"]]
+        self._state = {}
         return self.watch.verdict or self.watch.before()
 
     def _ask(self, trainer: Any) -> Verdict:
@@ -193,7 +196,7 @@ def _first_sequences(trainer: Any) -> tuple[Tensor, Tensor]:
 @contextmanager
 def _as_before(loader: Any) -> Iterator[None]:
     """Keep all states of random numbers, also those of the data loader's own generators."""
-    owners = (loader, loader.sampler, loader.batch_sampler, getattr(loader.batch_sampler, "sampler", None))
+    owners = (loader, getattr(loader, "sampler", None), loader.batch_sampler, getattr(loader.batch_sampler, "sampler", None))
     found = [getattr(owner, "generator", None) for owner in owners]
     states = [(generator, generator.get_state()) for generator in found if isinstance(generator, torch.Generator)]
     with isolate_rng():

@@ -32,7 +32,8 @@ class StabilityCallback(TrainerCallback):  # type: ignore[misc] # an optional li
     """Asks the predictor before training and after the first epoch, and stops a training that is unlikely to succeed.
 
     The losses of mini-batches are not known to callbacks, so that the verdict after an epoch rests on the loss on
-    `validation`, or on the training sequences.
+    `validation`, or on the training sequences. A training that is resumed from a checkpoint cannot be measured any more, and
+    is refused: leave the callback out of it.
 
     Attributes:
         watch: of the training; None before it.

@@ -273,6 +273,14 @@ def test_batches_that_are_no_pairs_are_refused():
         fitted([StabilityCallback(mse_loss)], data=data)
 
 
+def test_an_error_of_the_users_loss_is_one_sentence():
+    def loss(answers, targets):
+        raise KeyError("weights")
+
+    with pytest.raises(ModuleError, match="weights"):
+        fitted([StabilityCallback(loss)])
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
