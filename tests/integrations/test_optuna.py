@@ -1,7 +1,11 @@
 """The pruner and the sampler for Optuna."""
 
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -15,8 +19,10 @@ optuna = pytest.importorskip("optuna")
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution  # noqa: E402
 from optuna.samplers import RandomSampler, TPESampler  # noqa: E402
 
+from benchmarks import optuna_search  # noqa: E402
 from pipeline.integrations.optuna import STABILITY, ScreeningSampler, StabilityPruner, expected_score, report  # noqa: E402
 
+ROOT = Path(__file__).parent.parent.parent
 SPACE = {"x": FloatDistribution(-4, 4), "n": IntDistribution(1, 9), "kind": CategoricalDistribution(["a", "b"])}
 FIXED = {"one": FloatDistribution(0.5, 0.5), "only": CategoricalDistribution(["yes"])}
 
@@ -241,3 +247,19 @@ def test_expected_scores_are_those_of_screening_and_leave_random_numbers_alone()
     screening = screen(build, rates, inputs, targets, **options, jobs=1, progress=False)
     assert scores == [one.expected_score for one in screening.verdicts]
     assert scores[0] < scores[1]
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_searches_runs():
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.optuna_search", "--small"], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ours")]
+    assert len(rows) == 9  # three searches in three tables
+    assert all(float(cell.split()[0]) >= 0 for row in rows for cell in row[1:])  # NaN is not
+
+
+def test_the_best_score_within_a_time_is_that_of_the_trainings_that_had_ended():
+    found = {"best": np.array([0.2, 0.5, 0.5]), "seconds": np.array([1.0, 2.5, 4.0])}
+    assert [optuna_search.within(found, seconds) for seconds in (0.5, 1.0, 3.0)] == [0.0, 0.2, 0.5]
