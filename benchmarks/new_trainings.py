@@ -31,7 +31,7 @@ from pipeline.core.tables import Table
 from pipeline.predictor.inputs import BEFORE, EPOCH
 from pipeline.predictor.measures import Answers, calibration_error, calibration_slope
 
-EACH, EPOCHS, BATCH, SEED, SUCCESS, SAMPLES = 14, 12, 25, 11, 0.8, 1000
+EACH, EPOCHS, BATCH, SEED, SUCCESS, SAMPLES = 24, 12, 25, 11, 0.8, 1000
 ABOUT = """# Trainings that no study holds
 
 `python -m benchmarks.new_trainings` makes this page. Four tasks, of which the predictor has not seen the data, are learned by

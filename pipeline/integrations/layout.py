@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..core.errors import AlignmentWarning, ModuleError, first_line
+from ..core.errors import AlignmentWarning, ModuleError, RoundingWarning, first_line
 from ..predictor.features import LEADING
 from ..spectrum import Spectrum, leading_spectrum
 
@@ -169,7 +169,8 @@ def short_spectrum(model: nn.Module, recurrent: nn.Module, inputs: Tensor, *, ba
     steps = entered.inputs.shape[1 if first else 0]
     driving = entered.inputs.narrow(1 if first else 0, 0, min(steps, STEPS))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", AlignmentWarning)  # short on purpose
+        for kind in (AlignmentWarning, RoundingWarning):  # short on purpose, and far more exact than the predictor needs
+            warnings.simplefilter("ignore", kind)
         found = leading_spectrum(
             recurrent, driving, LEADING, state=entered.state, transient=TRANSIENT if steps >= STEPS else None
         )

@@ -14,11 +14,17 @@ from .base.measurement import Measurement
 __all__ = ["Measurement", "columns", "get", "names"]
 
 
+@cache
+def _all() -> tuple[str, ...]:
+    return tuple(_names("measuring"))
+
+
 def names() -> list[str]:
     """Names of all measurements."""
-    return _names("measuring")
+    return list(_all())
 
 
+@cache
 def get(name: str) -> Measurement:
     """The measurement that `measuring/<name>.py` defines."""
     return _get("measuring", name, Measurement)()

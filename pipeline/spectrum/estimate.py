@@ -195,18 +195,21 @@ class Spectrum:
         `local` and `vectors` are left out.
         """
         columns = {name: shown.plain(values) for name, values in self._columns().items()}
-        columns["exponents"] = columns.pop("exponent")
-        return columns | {
-            "per_sequence": shown.plain(self.per_sequence),
-            "state_size": self.state_size,
-            "steps": self.steps,
-            "transient": self.transient,
-            "diverged": self.diverged.tolist(),
-            "lost": self.lost,
-            "converged": self.converged,
-            "entropy_rate": shown.plain(self.entropy_rate),
-            "kaplan_yorke_dimension": shown.plain(self.kaplan_yorke_dimension),
-        }
+        return (
+            {"exponents": columns.pop("exponent")}
+            | columns
+            | {
+                "per_sequence": shown.plain(self.per_sequence),
+                "state_size": self.state_size,
+                "steps": self.steps,
+                "transient": self.transient,
+                "diverged": self.diverged.tolist(),
+                "lost": self.lost,
+                "converged": self.converged,
+                "entropy_rate": shown.plain(self.entropy_rate),
+                "kaplan_yorke_dimension": shown.plain(self.kaplan_yorke_dimension),
+            }
+        )
 
     def to_frame(self) -> "pd.DataFrame":
         """One row per exponent, largest first: exponent, standard_error, low, high, rounding_error, alignment_error.

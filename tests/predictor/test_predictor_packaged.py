@@ -1,13 +1,18 @@
 """The trials that come with the library: what their file contains, with what precision, and which of them are learned from."""
 
+import io
+import zipfile
+
 import numpy as np
 import pandas as pd
 import pytest
 from study import study
 
+from pipeline.core.errors import ArtefactError
 from pipeline.core.files import load_table
 from pipeline.predictor import feature_table, packaged, trials
 from pipeline.predictor.inputs import SETS
+from pipeline.predictor.rows import columns_of
 from pipeline.predictor.trials import trial_inputs
 
 
@@ -100,3 +105,74 @@ def test_a_hyper_parameter_declared_later_has_its_default_in_the_packaged_trials
     assert (rows["optimiser"] == "adamw").all()
     np.testing.assert_allclose(rows["log_batch_size"], np.log10(50))
     assert "log_learning_rate" not in rows  # it has none
+
+
+# The file of the trials, which may come from anywhere
+
+
+def archive(path, **members):
+    """A zip archive with these members."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in members.items():
+            file.writestr(f"{name}.npy", content)
+    return path
+
+
+def npy(array, **options):
+    """The bytes of an array's file."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, **options)
+    return buffer.getvalue()
+
+
+class Trap:
+    """Says when it is unpickled."""
+
+    sprung = False
+
+    def __reduce__(self):
+        return setattr, (Trap, "sprung", True)
+
+
+def test_what_is_pickled_in_a_predictors_file_is_refused_and_not_executed(tmp_path):
+    path = archive(tmp_path / "trials.npz", score=npy(np.array([Trap()], object), allow_pickle=True))
+    with pytest.raises(ArtefactError, match=r"trials\.npz is damaged"):
+        packaged.load(path)
+    assert not Trap.sprung
+
+
+def test_a_predictors_file_that_would_fill_the_memory_is_refused(tmp_path):
+    header = npy(np.zeros(1))[:128]
+    huge = header.replace(b"(1,), }" + b" " * 13, b"(10000000000000,), }")
+    assert len(huge) == len(header)
+    zeros = b"\0" * (packaged.MOST // 4 + 1)
+    with pytest.raises(ArtefactError, match="damaged"):
+        packaged.load(archive(tmp_path / "claims.npz", score=huge))
+    bomb = archive(tmp_path / "bomb.npz", **{f"x{i}": header + zeros for i in range(4)})
+    assert bomb.stat().st_size < packaged.MOST / 100
+    with pytest.raises(ArtefactError, match="holds more than 256 MiB"):
+        packaged.load(bomb)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"score": npy(np.zeros(2)), "success": npy(np.zeros(3, bool))},
+        {"score": npy(np.zeros((2, 2)))},
+        {"score": b"no array"},
+        {},
+    ],
+)
+def test_a_predictors_file_that_is_no_table_is_refused(tmp_path, members):
+    with pytest.raises(ArtefactError, match="damaged"):
+        packaged.load(archive(tmp_path / "trials.npz", **members))
+
+
+def test_trials_are_read_as_they_were_written(tmp_path):
+    rows = columns_of(trials.learned_from(trials.kept()).head(9))
+    rows["cell"][3] = None
+    packaged.save(tmp_path / "trials.npz", rows)
+    read = packaged.load(tmp_path / "trials.npz")
+    assert set(read) == set(packaged.COLUMNS)
+    for name, values in read.items():
+        np.testing.assert_array_equal(values, packaged.rounded(rows[name]))
