@@ -29,7 +29,8 @@ from pipeline.integrations.optuna import ScreeningSampler, StabilityPruner, expe
 
 SMALL = "--small" in sys.argv
 TRIALS, REPETITIONS, CANDIDATES = (6, 1, 2) if SMALL else (40, 5, 5)
-TRAIN, BATCH, EPOCHS, MEASURED, BELOW = 960, 32, 8, 300, 0.05
+LENGTHS = (2, 4) if SMALL else (8, 40)  # epochs of a training
+TRAIN, BATCH, MEASURED, BELOW = 960, 32, 300, 0.05
 SPACE: dict[str, BaseDistribution] = {
     "cell": CategoricalDistribution(["lstm", "gru"]),
     "hidden_size": CategoricalDistribution([16, 32, 64]),
@@ -40,19 +41,19 @@ SPACE: dict[str, BaseDistribution] = {
 }
 ABOUT = f"""# Searches with Optuna
 
-`python -m benchmarks.optuna_search` makes this page. Each search begins {TRIALS} trainings of {EPOCHS} epochs. An LSTM or
-a GRU reads {TRAIN} digits of scikit-learn row by row (8 steps of 8 numbers, mini-batches of {BATCH}), with 16, 32 or 64 units,
-learning rates from 1e-4 to 1e-1, initial weights of 0.01 to 3 times torch's, with or without clipping, trained by AdamW or
-SGD with momentum. The score is the accuracy on the other {1797 - TRAIN} digits, after the last epoch or, of a trial that was
-pruned, after the epoch at which it was.
+`python -m benchmarks.optuna_search` makes this page. Each search begins {TRIALS} trainings, of {LENGTHS[0]} epochs in the
+first part of the page and of {LENGTHS[1]} in the second. An LSTM or a GRU reads {TRAIN} digits of scikit-learn row by row
+(8 steps of 8 numbers, mini-batches of {BATCH}), with 16, 32 or 64 units, learning rates from 1e-4 to 1e-1, initial weights
+of 0.01 to 3 times torch's, with or without clipping, trained by AdamW or SGD with momentum. The score is the accuracy on the
+other {1797 - TRAIN} digits, after the last epoch or, of a trial that was pruned, after the epoch at which it was.
 
 *Ours* are `ScreeningSampler`, which draws {CANDIDATES} candidates for each training and begins the most promising one, and
 `StabilityPruner`, which ends a training whose probability of success is below {BELOW:g} after the first epoch. `MedianPruner`
 has Optuna's defaults. Each repetition has the same seeds for all searches. Numbers are means over {REPETITIONS} repetitions,
 and in brackets the smallest and the largest. Times are CPU seconds of one core, in which measuring is included.
 
-These trainings are very short: measuring one network takes about as long as one or two of their {EPOCHS} epochs. Longer
-sequences, more data or more epochs make measuring cheaper in comparison ([measuring.md](measuring.md)).
+An epoch has {TRAIN // BATCH} mini-batches of 8 steps, so that measuring one network takes about as long as one or two epochs.
+Longer sequences, more data or more epochs make measuring cheaper in comparison ([watching.md](watching.md)).
 """
 
 
@@ -99,8 +100,8 @@ def build(params: dict[str, Any]) -> tuple[nn.Module, torch.optim.Optimizer, dic
 
 
 def epochs(data: Data, model: nn.Module, optimiser: torch.optim.Optimizer, clip: float) -> Iterator[tuple[float, list[float]]]:
-    """Accuracy and losses of each epoch."""
-    for _ in range(EPOCHS):
+    """Accuracy and losses of each epoch, without end."""
+    while True:
         losses = []
         for part in torch.randperm(TRAIN).split(BATCH):
             optimiser.zero_grad()
@@ -121,6 +122,7 @@ class Search:
 
     data: Data
     seed: int
+    length: int
     watched: bool
     measuring: float = 0.0
     epochs: int = 0
@@ -132,7 +134,8 @@ class Search:
         model, optimiser, options = build(params)
         watched = self.timed(self.watch, model, optimiser, options) if self.watched else None
         accuracy = 0.0
-        for epoch, (accuracy, losses) in enumerate(epochs(self.data, model, optimiser, params["clip_norm"])):
+        training = epochs(self.data, model, optimiser, params["clip_norm"])
+        for epoch, (accuracy, losses) in zip(range(self.length), training, strict=False):
             self.epochs += 1
             trial.report(accuracy, epoch)
             if watched and epoch == 0:
@@ -145,7 +148,7 @@ class Search:
     def watch(self, model: nn.Module, optimiser: torch.optim.Optimizer, options: dict[str, Any]) -> Any:
         """A watch that has measured the network before training."""
         data = self.data.inputs[:MEASURED], self.data.targets[:MEASURED]
-        found = watch(model, *data, loss=cross_entropy, optimizer=optimiser, budget=EPOCHS, **options)
+        found = watch(model, *data, loss=cross_entropy, optimizer=optimiser, budget=self.length, **options)
         found.before()
         return found
 
@@ -157,16 +160,16 @@ class Search:
         return found
 
 
-def searched(data: Data, name: str, seed: int) -> dict[str, Any]:
+def searched(data: Data, length: int, name: str, seed: int) -> dict[str, Any]:
     """What a search found, and when."""
     inner: BaseSampler = TPESampler(seed=seed) if "TPE" in name else RandomSampler(seed=seed)
     ours = name.startswith("ours")
-    search = Search(data, seed, watched=ours)
+    search = Search(data, seed, length, watched=ours)
     other: BasePruner = MedianPruner() if "Median" in name else NopPruner()
     pruner = StabilityPruner(BELOW, inner=other) if ours else other
     if ours:
         few = data.inputs[:MEASURED], data.targets[:MEASURED]
-        score = partial(search.timed, expected_score(build, *few, loss=cross_entropy, budget=EPOCHS))
+        score = partial(search.timed, expected_score(build, *few, loss=cross_entropy, budget=length))
         inner = ScreeningSampler(inner, score, candidates=CANDIDATES, search_space=SPACE)
     study = optuna.create_study(sampler=inner, pruner=pruner, direction="maximize")
     begin = time.process_time()
@@ -180,7 +183,6 @@ NAMES = (
     "random",
     "random, MedianPruner",
     "TPE, MedianPruner",
-    "ours: ScreeningSampler(random), StabilityPruner",
     "ours: ScreeningSampler(TPE), StabilityPruner",
     "ours: ScreeningSampler(TPE), StabilityPruner, MedianPruner",
 )
@@ -200,7 +202,35 @@ def table(title: str, columns: list[str], rows: dict[str, list[str]]) -> str:
     """A section with a table, one search per row."""
     head = ["search", *columns]
     lines = ["| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *([n, *r] for n, r in rows.items()))]
-    return f"## {title}\n\n" + "\n".join(lines) + "\n"
+    return f"### {title}\n\n" + "\n".join(lines) + "\n"
+
+
+def part(data: Data, length: int) -> str:
+    """The searches among trainings of one length."""
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in NAMES}
+    for seed, name in tqdm([(seed, name) for seed in range(REPETITIONS) for name in NAMES], disable=None):
+        found[name].append(searched(data, length, name, seed))
+    counts = [n for n in (5, 10, 20, 40) if n <= TRIALS]
+    whole = float(np.mean([run["seconds"][-1] for run in found["random"]]))
+    times = [whole * share for share in (0.1, 0.25, 0.5, 1.0)]
+    after = {name: [spread([run["best"][n - 1] for run in runs]) for n in counts] for name, runs in found.items()}
+    during = {name: [spread([within(run, seconds) for run in runs]) for seconds in times] for name, runs in found.items()}
+    costs = {
+        name: [
+            spread([run["seconds"][-1] for run in runs], ".1f"),
+            spread([run["measuring"] for run in runs], ".1f"),
+            spread([run["epochs"] for run in runs], ".0f"),
+        ]
+        for name, runs in found.items()
+    }
+    return "\n".join(
+        [
+            f"## Trainings of {length} epochs\n",
+            table("Best score after so many trainings", list(map(str, counts)), after),
+            table("Best score after so many seconds", [f"{seconds:.1f} s" for seconds in times], during),
+            table("Cost of the whole search", ["seconds", "of them measuring", "epochs trained"], costs),
+        ]
+    )
 
 
 def main() -> None:
@@ -208,46 +238,14 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     torch.set_num_threads(1)
     data, begin = digits(), time.perf_counter()
-    expected_score(build, data.inputs[:99], data.targets[:99], loss=cross_entropy, budget=EPOCHS)(  # fits the predictor's models
+    expected_score(build, data.inputs[:99], data.targets[:99], loss=cross_entropy, budget=8)(  # fits the predictor's models
         {"cell": "gru", "hidden_size": 16, "learning_rate": 1e-3, "init_scale": 1.0, "clip_norm": 0.0, "optimiser": "adamw"}
     )
-    pairs = [(seed, name) for seed in range(REPETITIONS) for name in NAMES]
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in NAMES}
-    for seed, name in tqdm(pairs, disable=None):
-        found[name].append(searched(data, name, seed))
     print(ABOUT)
-    counts = [n for n in (5, 10, 20, 40) if n <= TRIALS]
+    for length in LENGTHS:
+        print(part(data, length))
     print(
-        table(
-            "Best score after so many trainings",
-            list(map(str, counts)),
-            {name: [spread([run["best"][n - 1] for run in runs]) for n in counts] for name, runs in found.items()},
-        )
-    )
-    whole = float(np.mean([run["seconds"][-1] for run in found["random"]]))
-    times = [whole * share for share in (0.1, 0.25, 0.5, 1.0)]
-    print(
-        table(
-            "Best score after so many seconds",
-            [f"{seconds:.1f} s" for seconds in times],
-            {name: [spread([within(run, seconds) for run in runs]) for seconds in times] for name, runs in found.items()},
-        )
-    )
-    print(
-        table(
-            "Cost of the whole search",
-            ["seconds", "of them measuring", "epochs trained"],
-            {
-                name: [
-                    spread([run[kind] if kind != "seconds" else run[kind][-1] for run in runs], form)
-                    for kind, form in (("seconds", ".1f"), ("measuring", ".1f"), ("epochs", ".0f"))
-                ]
-                for name, runs in found.items()
-            },
-        )
-    )
-    print(
-        f"{platform.processor() or platform.machine()}, one thread, torch {torch.__version__}, optuna {optuna.__version__}, "
+        f"{platform.machine()}, one thread, torch {torch.__version__}, optuna {optuna.__version__}, "
         f"{datetime.now(UTC):%Y-%m-%d}; the benchmark took {time.perf_counter() - begin:.0f} s"
     )
 
