@@ -119,7 +119,7 @@ def load_json(path: Path) -> Any:
         return json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ArtefactError(_missing(path, error)) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ArtefactError(_damaged(path, "its content")) from None
 
 

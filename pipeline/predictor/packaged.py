@@ -51,14 +51,16 @@ def load(path: Path) -> Rows:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            if sum(member.file_size for member in archive.infolist()) > MOST:
-                raise ArtefactError(f"{path} holds more than {MOST >> 20} MiB; it is not a file of a predictor")
+            size = sum(member.file_size for member in archive.infolist())
+        if size <= MOST:
             with np.load(path, allow_pickle=False) as arrays:
                 found = {name: _read(arrays[name]) for name in arrays.files}
     except OSError as error:
         raise ArtefactError(f"cannot read {path}: {error.strerror or error}") from None
     except (ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, NotImplementedError, RuntimeError):
         raise ArtefactError(f"{path} is damaged; save the predictor again, or fit it again (`dvc repro`)") from None
+    if size > MOST:
+        raise ArtefactError(f"{path} holds more than {MOST >> 20} MiB; it is not a file of a predictor")
     if len({values.shape for values in found.values()}) != 1 or any(values.ndim != 1 for values in found.values()):
         raise ArtefactError(f"{path} is damaged (its columns are not of one length); save the predictor again")
     return found
@@ -80,7 +82,9 @@ def _plain(values: NDArray[Any]) -> NDArray[Any]:
     return text.astype(str)
 
 
-def _read(values: NDArray[Any]) -> NDArray[Any]:
+def _read(values: Any) -> NDArray[Any]:
+    if not isinstance(values, np.ndarray):  # the bytes of a member that is no array
+        raise ValueError
     if values.dtype.kind == "U":
         return objects([text or None for text in values.tolist()])
     return values.astype(float) if values.dtype.kind == "f" else values
