@@ -148,7 +148,10 @@ def run(model: nn.Module, recurrent: nn.Module, inputs: Tensor) -> tuple[Tensor,
     def enter(module: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> None:
         given = [*args, *options.values()]
         if not given or not isinstance(given[0], Tensor) or len(given) > 2:
-            raise ModuleError("the recurrent part should be called with a tensor of inputs and, if at all, a state")
+            found = type(given[0]).__name__ if given and len(given) <= 2 else f"{len(given)} arguments"
+            raise ModuleError(
+                f"the recurrent part should be called with a tensor of inputs and, if at all, a state, found {found}"
+            )
         calls.append(Entered(given[0], given[1] if len(given) == 2 else None))
 
     handle = recurrent.register_forward_pre_hook(enter, with_kwargs=True)

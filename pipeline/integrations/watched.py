@@ -98,14 +98,15 @@ class Watch:
             validation_loss: of now; it counts with the call that completes the first epoch, and by default is measured then.
 
         Raises:
-            ModuleError: `before` has not been called, a loss is not a number or below 0, or in the first call there are not as
-                many losses as the assumed number of mini-batches in an epoch.
+            ModuleError: `before` has not been called, a loss is not a number or, in the first epoch, below 0, or in the first
+                call there are not as many losses as the assumed number of mini-batches in an epoch.
         """
         begin = time.perf_counter()
         if BEFORE not in self._asked:
             raise ModuleError("call before() before the training begins: what is measured then cannot be measured later")
-        new = _numbers(losses)
-        now = None if validation_loss is None else number("validation_loss", validation_loss, least=0)
+        least = -math.inf if {_GONE, EPOCH} & self._asked.keys() else 0.0  # later ones count only as finite or not
+        new = _numbers(losses, least)
+        now = None if validation_loss is None else number("validation_loss", validation_loss, least=least)
         self._count(new, ended=losses is None)
         elapsed = (begin - self._last) * (self._training.updates_per_epoch / len(new) if new else 1)
         if _GONE not in self._asked and not all(map(math.isfinite, [*new, 0.0 if now is None else now])):
@@ -261,14 +262,14 @@ class Watch:
         self._losses += new[: max(0, self._training.updates_per_epoch - len(self._losses))]
 
 
-def _numbers(losses: Any) -> list[float]:
+def _numbers(losses: Any, least: float = 0.0) -> list[float]:
     """Losses as floats."""
     if losses is None:
         return []
     if not isinstance(losses, Iterable) or isinstance(losses, Mapping | AnySet | str | bytes) or getattr(losses, "ndim", 1) != 1:
         raise ModuleError(f"losses should be one number per mini-batch, in their order, found {shown(losses)}")
     found = [value.detach() if isinstance(value, Tensor) else value for value in losses]
-    return [number(f"losses[{place}]", value, least=0) for place, value in enumerate(found)]
+    return [number(f"losses[{place}]", value, least=least) for place, value in enumerate(found)]
 
 
 def _plain(spectrum: Spectrum) -> dict[str, Any]:

@@ -656,6 +656,16 @@ def test_losses_are_numbers_in_their_order(losses):
         seen.epoch(losses)
 
 
+def test_a_loss_below_0_is_refused_in_the_first_epoch_and_of_no_account_later():
+    *_, seen = watched("series")
+    seen.before()
+    with pytest.raises(ModuleError, match=r"losses\[0\] is -1; it should be at least 0"):
+        seen.epoch([-1.0] * 8)
+    last = seen.epoch([1.0] * 8)
+    assert seen.epoch([-1.0] * 8, validation_loss=-2.0) == last
+    assert seen.epoch([-math.inf]).based_on == "divergence"
+
+
 def test_a_wrong_assumption_about_the_mini_batches_of_an_epoch_is_refused():
     case = CASES["series"]
     model, _, options = case.training()

@@ -372,6 +372,16 @@ def test_answers_that_are_broadcast_against_the_targets_of_all_sequences_are_ref
     assert ask(Answering(lambda s: s[-1]), SERIES, (TARGETS[:, 0] > 0).long(), loss=weighted)["readout_score"] >= 0
 
 
+def test_sequences_of_which_all_are_padded_at_the_last_step_are_refused():
+    """The gradient of the last step would be 0; some that are as long as the others are short of it suffice."""
+    targets = (noise(T, B) > 0).long()
+    targets[-1] = -100
+    loss = lambda answers, values: cross_entropy(answers.flatten(0, 1), values.flatten())  # noqa: E731
+    refused("the targets of the last step are negative", Answering(lambda s: s), targets=targets, loss=loss, every_step=True)
+    targets[-1, ::4] = 1
+    assert np.isfinite(ask(Answering(lambda s: s), SERIES, targets, loss=loss, every_step=True)["credit_mean"])
+
+
 class Part(nn.Module):
     """A recurrent part around a GRU, which gives the states in some form."""
 

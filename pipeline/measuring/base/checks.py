@@ -187,7 +187,20 @@ def _check_answers(probe: Probe, answers: Any, count: int, steps: int) -> None:
             f"the answers to {count} sequences of {steps} steps have the shape {tuple(answers.shape)}; they should be {form}, "
             "and loss should take that; see every_step= and batch_first="
         )
+    _check_counted(task.targets, probe, steps)
     _check_classes(task.targets, (answers[0, 0] if task.every_step else answers[0]).numel())
+
+
+def _check_counted(targets: Tensor, probe: Probe, steps: int) -> None:
+    """At every step, some of the sequences that are run have a target that counts at the last one: no negative integer."""
+    if targets.is_floating_point() or not probe.task.every_step:
+        return
+    last = probe.targets.select(1 - probe.task.batch_axis, steps - 1)
+    if (last < 0).all():
+        raise ModuleError(
+            "the targets of the last step are negative, so that they do not count; hand over sequences that are not padded, or "
+            "cut them to the length of shorter ones"
+        )
 
 
 def _check_classes(targets: Tensor, outputs: int) -> None:
@@ -195,7 +208,7 @@ def _check_classes(targets: Tensor, outputs: int) -> None:
     if not 0 <= largest <= outputs:  # two classes may have one output
         raise ModuleError(
             f"targets are integers, which count as classes, up to {largest}, but an answer has {outputs} numbers; hand over "
-            "targets that are values as floating point numbers"
+            "targets that are values as floating point numbers, and those that do not count as negative ones"
         )
 
 
