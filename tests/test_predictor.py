@@ -1,7 +1,9 @@
 """The predictor: what it sees, which inputs answer on what evidence, and what it refuses; against made studies."""
 
 import copy
+import io
 import sys
+import zipfile
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -322,6 +324,50 @@ def test_a_number_beyond_all_trials_counts_as_the_nearest_of_theirs(predictor, i
         assert (inside["expected_score"] != answers[0]["expected_score"]).any()
 
 
+STEPS = {"log_learning_rate": 9.0, "initial_step_ratio": 9.0}  # decades; no trial was beyond 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "large"),
+    [
+        ({"initial_step_ratio": 9.0}, True),
+        ({"log_learning_rate": 9.0}, True),
+        ({"log_learning_rate": 9.0, "initial_step_ratio": np.nan}, True),
+        (STEPS | {RELATIVE_LOSS: 2.0}, True),
+        (STEPS | {RELATIVE_LOSS: -0.5}, False),  # the loss has fallen below that of chance
+        (STEPS | {RELATIVE_LOSS: np.nan, "epoch_last": -0.5}, False),
+        ({"log_learning_rate": 9.0, "initial_step_ratio": -0.5}, False),  # one step lowers the loss
+        ({"log_learning_rate": -9.0}, False),
+        ({}, False),
+    ],
+)
+def test_steps_larger_than_in_all_trials_are_no_more_promising_than_those_at_the_edge(inputs, changes, large):
+    ratios = np.linspace(-3, 1, len(inputs))
+    edge = ratios >= np.quantile(ratios, 0.975)
+    own = inputs.assign(initial_step_ratio=ratios, success=~edge, score=0.9 - 0.8 * edge)  # all succeed but those at the edge
+    asked = with_evidence(StabilityPredictor(own, card(own)), found(TASKS, BEFORE, "learning rate"))
+    rows = own.assign(**{RELATIVE_LOSS: 0.5, "epoch_last": np.nan, "initial_step_ratio": 0.5} | changes)
+    answers = asked.predict(rows)
+    expected, probability = answers["expected_score"], answers["probability_of_success"]
+    assert (np.allclose(expected, 0.1), np.allclose(probability, 0)) == (large, large)
+    assert large or ((expected > 0.7) & (probability > 0.7)).all()
+    verdict = asked.verdict(rows.iloc[0].to_dict())
+    assert (verdict.expected_score, verdict.probability) == (expected[0], probability[0])
+    assert verdict.reasons[0].startswith("steps are larger than in all trials (learning rate ") == large
+    assert (verdict.evidence is None) == large
+
+
+def test_the_first_reason_names_what_is_more_than_ten_times_beyond_all_trials(predictor, inputs):
+    known = inputs.iloc[0].to_dict() | {"initial_step_ratio": -0.5}
+    ends = [inputs["log_hidden_size"].max(), inputs["log_hidden_size"].min()]
+    far = "more than ten times beyond the range of all trials, so that the evidence may not apply: "
+    for size, said in ((ends[0] + 0.9, False), (ends[0] + 1.1, True), (ends[1] - 1.1, True)):
+        assert predictor.verdict(known | {"log_hidden_size": size}).reasons[0].startswith(f"{far}hidden size ") == said
+    both = predictor.verdict(known | {"log_updates": 9.0, "log_steps": 5.0, "log_learning_rate": 1.5}).reasons[0]
+    assert both.startswith(far)
+    assert ("updates 1e+09" in both, "steps 1e+05" in both, "learning rate" in both) == (True, True, False)
+
+
 # What is wrong in a row
 
 
@@ -452,6 +498,24 @@ def test_own_tasks_may_have_names_that_are_alike(predictor, failures):
     assert both.update(failures.head(1).assign(task="speech_3"))._own == {"speech": 6, "speech_2": 6, "speech_3": 1}
 
 
+def test_no_own_trials_are_one_sentence(predictor):
+    with pytest.raises(ModuleError, match="there are no own trials; give one or more"):
+        predictor.update([])
+
+
+def test_numpys_truth_values_and_tensors_are_taken_as_python_ones(predictor, inputs, failures):
+    row = inputs.iloc[0].to_dict()
+    odd = {name: torch.tensor(v, requires_grad=True) if isinstance(v, float) else v for name, v in row.items()}
+    assert predictor.predict([odd | {"already_diverged": np.bool_(False)}]) == predictor.predict([row])
+    columns = {name: pd.Series([v, v]) for name, v in row.items()} | {"log_steps": torch.tensor([row["log_steps"]] * 2).double()}
+    assert predictor.predict(columns) == predictor.predict([row, row])
+    own = failures.head(2).to_dict("records")
+    said = predictor.update([{**r, "success": np.bool_(True)} for r in own])
+    assert said.trials["success"][-2:].tolist() == [True, True]
+    with pytest.raises(ModuleError, match=r"head is \['a'\]; it should be a name"):
+        predictor.predict([row | {"head": ["a"]}, row | {"head": ["b"]}])
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -507,6 +571,66 @@ def test_a_missing_or_broken_predictor_is_one_sentence(predictor, tmp_path):
 
 def without(trials, column):
     return {name: values for name, values in trials.items() if name != column}
+
+
+def member(values):
+    """An array as a member of trials.npz."""
+    file = io.BytesIO()
+    np.save(file, values)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"task.npy": member(np.zeros(80, [("a", "f4")]))}, "task of the trials should be text"),
+        ({"optimiser.npy": member(np.zeros(80))}, "optimiser of the trials should be text"),
+        ({"study.npy": member(np.ones(80, bool))}, "study of the trials should be text"),
+        ({"already_diverged.npy": member(np.zeros(80))}, "already_diverged of the trials should be True or False"),
+        ({"log_steps.npy": member(np.full(80, 2.0))}, "card.json and trials.npz do not belong together"),
+        ({"log_steps.npy": b"no array"}, r"trials\.npz is damaged"),
+        ({"big.npy": bytes((1 << 28) + 1)}, "holds more than 256 MiB"),
+    ],
+)
+def test_trials_that_were_tampered_with_are_refused_when_they_are_loaded(predictor, tmp_path, change, sentence):
+    predictor.save(tmp_path)
+    with zipfile.ZipFile(tmp_path / "trials.npz") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "trials.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, content in (members | change).items():
+            archive.writestr(name, content)
+    with pytest.raises(ArtefactError, match=sentence):
+        StabilityPredictor.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda text: "[" * 100_000, r"card\.json is damaged"),
+        (lambda text: text.replace('"threshold": 0.8', '"threshold": NaN'), "is not a Card of this version"),
+        (lambda text: text.replace('"threshold": 0.8', '"threshold": 1e999'), "is not a Card of this version"),
+        (lambda text: text.replace('"threshold": 0.8', '"threshold": 2'), "the threshold of the card should lie within 0 and 1"),
+        (
+            lambda text: text.replace('"5": 16.0', '"5": 1e12'),
+            "own_weights of the card should be by numbers of trials, from 1 to",
+        ),
+    ],
+)
+def test_a_card_that_was_tampered_with_is_refused_when_it_is_loaded(predictor, tmp_path, change, sentence):
+    predictor.save(tmp_path)
+    text = (tmp_path / "card.json").read_text()
+    assert change(text) != text
+    (tmp_path / "card.json").write_text(change(text))
+    with pytest.raises(ArtefactError, match=sentence):
+        StabilityPredictor.load(tmp_path)
+
+
+def test_files_of_two_predictors_that_were_saved_at_once_are_not_mixed(predictor, failures, tmp_path):
+    predictor.save(tmp_path / "one")
+    predictor.update(failures).save(tmp_path / "two")
+    (tmp_path / "one" / "card.json").replace(tmp_path / "two" / "card.json")
+    with pytest.raises(ArtefactError, match="do not belong together"):
+        StabilityPredictor.load(tmp_path / "two")
 
 
 def test_a_predictor_of_other_inputs_is_refused_when_it_is_loaded(predictor, tmp_path):

@@ -1,5 +1,6 @@
 """How records without arrays, which are dataclasses, are written to JSON files, read and checked."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from functools import cache
@@ -43,11 +44,22 @@ def restored(kind: Any, value: Any) -> Any:
         return {str(key): restored(inner[1], item) for key, item in value.items()}
     if kind is Any or (kind is type(None) and value is None):
         return value
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return _finite(value)
     if origin is None and isinstance(kind, type) and type(value) is kind:
         return value
     raise TypeError
+
+
+def _finite(value: float) -> float:
+    """A number, which no record holds infinite; TypeError otherwise."""
+    try:
+        found = float(value)
+    except OverflowError:
+        raise TypeError from None
+    if not math.isfinite(found):
+        raise TypeError
+    return found
 
 
 def _first(kinds: tuple[Any, ...], value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -80,10 +81,18 @@ def _starts(targets: Tensor, shape: torch.Size, axes: int) -> Iterator[Tensor]:
         yield (counts.double() / counts.sum().clamp(min=1)).clamp(min=EDGE).log()
 
 
+def _number(value: Any) -> float:
+    """A loss as a float; RuntimeError if it is no tensor of one number."""
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        found = f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise RuntimeError(f"loss should be a mean over sequences, a tensor without axes, found {found}")
+    return float(value)
+
+
 def _least(ask: Callable[[Tensor], Tensor], starts: list[Tensor]) -> float:
     """The lowest loss that L-BFGS finds from the best start."""
     with torch.no_grad():
-        losses = [float(ask(start)) for start in starts]
+        losses = [_number(ask(start)) for start in starts]
     finite = [value for value in losses if math.isfinite(value)]
     if not finite:
         raise RuntimeError("no answer has a finite loss")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.errors import AlignmentWarning, ModuleError, RoundingWarning, first_line
+from ..measuring.base.checks import refusing
 from ..predictor.features import LEADING
 from ..spectrum import Spectrum, leading_spectrum
 
@@ -46,7 +47,8 @@ class Entered:
 
 def copied(model: nn.Module, recurrent: nn.Module) -> tuple[nn.Module, nn.Module]:
     """A copy of a model in evaluation mode, and the recurrent part of the copy."""
-    own, part = copy.deepcopy((model, recurrent))
+    with refusing("the model cannot be copied"):
+        own, part = copy.deepcopy((model, recurrent))
     return own.eval(), part
 
 
@@ -75,25 +77,33 @@ def layout_of(
     _check(inputs, targets, every_step=every_step, batch_first=batch_first)
     found: list[Layout] = []
     failures: list[Exception] = []
-    for first in (False, True) if batch_first is None else (bool(batch_first),):
+    orders = (False, True) if batch_first is None else (bool(batch_first),)
+    for first in orders:
         try:
             found += _fitting(model, recurrent, inputs, targets, first)
         except Exception as error:  # the model does not run on this layout
             failures.append(error)
     found = [one for one in found if every_step is None or one.every_step == bool(every_step)]
     if not found:
-        for refusal in failures:
-            if isinstance(refusal, ModuleError):
-                raise refusal
-        raised = f"; the model raised: {first_line(failures[0]).rstrip('.')}" if failures else ""
-        raise ModuleError(
-            f"inputs of the shape {tuple(inputs.shape)}, targets of {tuple(targets.shape)} and the model's answers do not fit "
-            f"together as one target per sequence or per step{raised}; see batch_first= and every_step="
-        )
+        raise _misfit(inputs, targets, failures, ran=len(failures) < len(orders))
     for name in ("batch_first", "every_step"):
         if len({getattr(one, name) for one in found}) > 1:
             raise ModuleError(f"the shapes of inputs, targets and answers leave open what {name} is; give {name}=True or False")
     return found[0]
+
+
+def _misfit(inputs: Tensor, targets: Tensor, failures: list[Exception], *, ran: bool) -> ModuleError:
+    """Why no layout fits: a refusal of this library, what the model raised, or the shapes."""
+    refusal = next((failure for failure in failures if isinstance(failure, ModuleError)), None)
+    if refusal is not None:
+        return refusal
+    raised = f"the model raised: {first_line(failures[0]).rstrip('.')}; " if failures else ""
+    if not ran:
+        return ModuleError(f"the model does not run on inputs of the shape {tuple(inputs.shape)}; {raised}see batch_first=")
+    return ModuleError(
+        f"inputs of the shape {tuple(inputs.shape)}, targets of {tuple(targets.shape)} and the model's answers do not fit "
+        f"together as one target per sequence or per step; {raised}see batch_first= and every_step="
+    )
 
 
 def _check(inputs: Tensor, targets: Tensor, **flags: Any) -> None:
@@ -138,7 +148,10 @@ def run(model: nn.Module, recurrent: nn.Module, inputs: Tensor) -> tuple[Tensor,
     def enter(module: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> None:
         given = [*args, *options.values()]
         if not given or not isinstance(given[0], Tensor) or len(given) > 2:
-            raise ModuleError("the recurrent part should be called with a tensor of inputs and, if at all, a state")
+            found = type(given[0]).__name__ if given and len(given) <= 2 else f"{len(given)} arguments"
+            raise ModuleError(
+                f"the recurrent part should be called with a tensor of inputs and, if at all, a state, found {found}"
+            )
         calls.append(Entered(given[0], given[1] if len(given) == 2 else None))
 
     handle = recurrent.register_forward_pre_hook(enter, with_kwargs=True)

@@ -1,5 +1,6 @@
 """What a model and its optimiser say of the hyper-parameters."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,8 @@ def hyper_parameters(
     for name in given:
         known("argument", name, names)
     group = group_of(recurrent, optimiser)
+    if float(group["lr"]) == 0 and peak_of(group) > 0:
+        raise ModuleError(_scheduled(group))
     found = measured(recurrent) | {
         "learning_rate": number("the learning rate", group["lr"]),
         "weight_decay": number("the weight decay", group.get("weight_decay", 0.0)),
@@ -40,6 +43,8 @@ def group_of(recurrent: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str
     own = {id(p) for p in recurrent.parameters()}
     groups = [group for group in optimiser.param_groups if any(id(p) in own for p in group["params"])]
     groups = groups or optimiser.param_groups[:1]
+    if not all("lr" in group for group in groups):
+        raise ModuleError(f"{type(optimiser).__name__} has no learning rate, lr, in its parameter groups, as torch.optim has it")
     if len({(float(group["lr"]), float(group.get("weight_decay", 0.0))) for group in groups}) > 1:
         raise ModuleError(
             "the optimiser trains the recurrent part with several learning rates or weight decays; put its parameters into "
@@ -64,8 +69,17 @@ def check_begins(recurrent: nn.Module, optimiser: torch.optim.Optimizer) -> None
             "load_state_dict()"
         )
     group = group_of(recurrent, optimiser)
-    if float(group.get("initial_lr", group["lr"])) != float(group["lr"]):
-        raise ModuleError(
-            f"a schedule has set the learning rate to {float(group['lr']):g} from {float(group['initial_lr']):g}; call before() "
-            "before the schedule is made"
-        )
+    if not math.isclose(peak_of(group), float(group["lr"]), rel_tol=1e-6):
+        raise ModuleError(_scheduled(group))
+
+
+def peak_of(group: Mapping[str, Any]) -> float:
+    """The learning rate before a schedule changed it; that of OneCycleLR at its peak."""
+    return float(group.get("max_lr", group.get("initial_lr", group["lr"])))
+
+
+def _scheduled(group: Mapping[str, Any]) -> str:
+    return (
+        f"a schedule has set the learning rate to {float(group['lr']):g} from {peak_of(group):g}; call before() before the "
+        "schedule is made, while the optimiser has the largest learning rate"
+    )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Integral
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from tqdm import tqdm
 
 from ..core.errors import ModuleError, first_line
 from ..core.numbers import count, shown
+from ..measuring.base.checks import undrawn
 from ..predictor import Verdict
 from .training import training_of
 from .watched import Watch
@@ -117,7 +119,7 @@ def screen(
     Args:
         build: candidate -> (model, optimiser), or (model, optimiser, options) with options of `watch` for this candidate such as
             {"batch_size": 32, "clip_norm": 1.0}. Lambdas and closures will do. torch's global generator begins at `seed` each
-            time, and is afterwards as it was.
+            time, and is afterwards as it was, as are those of NumPy and Python.
         candidates: dictionaries of settings, or anything else that `build` takes.
         inputs: training sequences, as for `watch`.
         targets: their targets.
@@ -134,6 +136,8 @@ def screen(
     """
     tried = _listed(candidates)
     wanted = None if jobs is None else min(count("jobs", jobs), len(tried))
+    if isinstance(seed, bool) or not isinstance(seed, Integral):
+        raise ModuleError(f"seed is {shown(seed)}; it should be a whole number")
     one = _Screen(build, inputs, targets, {"loss": loss, "budget": budget} | watch_options, int(seed), {})
     with _one_thread(), tqdm(total=len(tried), desc="screening", disable=None if progress else True) as bar:
         begin = time.perf_counter()
@@ -200,12 +204,15 @@ class _Screen:
 
     def _built(self, candidate: Any) -> tuple[Any, Any, Mapping[str, Any]]:
         devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-        with torch.random.fork_rng(devices=devices):
+        with undrawn(devices):
             torch.manual_seed(self.seed)
             found = self.build(candidate)
         if not isinstance(found, tuple | list) or len(found) not in (2, 3):
             raise ModuleError("build should return (model, optimiser), or (model, optimiser, options of watch)")
-        return found[0], found[1], found[2] if len(found) == 3 else {}
+        own = found[2] if len(found) == 3 else {}
+        if not isinstance(own, Mapping):
+            raise ModuleError(f"the options of watch that build returns should be a dictionary, found {shown(own)}")
+        return found[0], found[1], own
 
 
 def _listed(candidates: Any) -> list[Any]:

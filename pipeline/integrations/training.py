@@ -17,6 +17,7 @@ from ..core.hyper_parameters import DECLARED
 from ..core.numbers import count, number
 from ..measuring.base.checks import apart, check_data, check_network, check_tensors, refusing
 from ..measuring.base.network import dependence_on_lags, early_measurements, only_recurrent, plain
+from ..measuring.base.probe import FEWEST
 from ..predictor import StabilityPredictor
 from ..spectrum import Spectrum
 from .chance import best_constant
@@ -126,9 +127,9 @@ class Training:
         inputs, _ = self.sequences.part(self.sequences.spread(2))
         return short_spectrum(*own, inputs, batch_first=self.sequences.batch_first)
 
-    def loss_of(self, own: nn.Module) -> float:
-        """The mean loss of a copy of the model on validation sequences."""
-        inputs, targets = self.validation.part(self.validation.spread(MOST))
+    def loss_of(self, own: nn.Module, *, most: int = MOST) -> float:
+        """The mean loss of a copy of the model on at most so many validation sequences."""
+        inputs, targets = self.validation.part(self.validation.spread(most))
         with torch.no_grad():
             return float(self.loss(own(inputs), targets))
 
@@ -176,7 +177,8 @@ def training_of(
     part = only_recurrent(model) if recurrent is None else recurrent
     size = count("batch_size", DECLARED["batch_size"].default if batch_size is None else batch_size)
     clip = number("clip_norm", clip_norm, least=0)
-    known = hyper_parameters(model, part, optimizer, given) | {"batch_size": size, "clip_norm": clip}
+    with refusing("the settings of the training cannot be read"):
+        known = hyper_parameters(model, part, optimizer, given) | {"batch_size": size, "clip_norm": clip}
     with refusing("the training cannot be watched"), apart(model):
         data, level = _read(copied(model, part), inputs, targets, loss, chance, every_step, batch_first)
     own = _packaged() if predictor is None else predictor
@@ -184,7 +186,7 @@ def training_of(
         raise ModuleError(f"predictor should be a StabilityPredictor, found {type(own).__name__}")
     whole = math.ceil(data.count / size) if updates_per_epoch is None else count("updates_per_epoch", updates_per_epoch)
     assumed = "" if updates_per_epoch is not None else "nothing" if batch_size is None else "batch_size"
-    return Training(
+    found = Training(
         model=model,
         recurrent=part,
         optimiser=optimizer,
@@ -200,6 +202,10 @@ def training_of(
         predictor=own,
         given_dependence=dependence,
     )
+    if validation is not None:  # before the first epoch has been trained
+        with refusing("the validation sequences cannot be used"), apart(model):
+            found.loss_of(copied(model, part)[0], most=FEWEST)
+    return found
 
 
 @cache

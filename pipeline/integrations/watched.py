@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core.errors import ModuleError
-from ..core.numbers import number, shown
+from ..core.errors import ModuleError, first_line
+from ..core.numbers import count, number, shown
 from ..measuring.base.checks import apart, refusing
 from ..measuring.base.curve import eighth_of
 from ..predictor import Verdict, network_inputs
@@ -98,14 +98,15 @@ class Watch:
             validation_loss: of now; it counts with the call that completes the first epoch, and by default is measured then.
 
         Raises:
-            ModuleError: `before` has not been called, a loss is not a number or below 0, or in the first call there are not as
-                many losses as the assumed number of mini-batches in an epoch.
+            ModuleError: `before` has not been called, a loss is not a number or, in the first epoch, below 0, or in the first
+                call there are not as many losses as the assumed number of mini-batches in an epoch.
         """
         begin = time.perf_counter()
         if BEFORE not in self._asked:
             raise ModuleError("call before() before the training begins: what is measured then cannot be measured later")
-        new = _numbers(losses)
-        now = None if validation_loss is None else number("validation_loss", validation_loss, least=0)
+        least = -math.inf if {_GONE, EPOCH} & self._asked.keys() else 0.0  # later ones count only as finite or not
+        new = _numbers(losses, least)
+        now = None if validation_loss is None else number("validation_loss", validation_loss, least=least)
         self._count(new, ended=losses is None)
         elapsed = (begin - self._last) * (self._training.updates_per_epoch / len(new) if new else 1)
         if _GONE not in self._asked and not all(map(math.isfinite, [*new, 0.0 if now is None else now])):
@@ -140,13 +141,31 @@ class Watch:
         """
         if not isinstance(state, Mapping) or state.get("version") != VERSION or state.keys() != self.state_dict().keys():
             raise ModuleError("the state should be what state_dict() of a watch of this version of the library returns")
-        kept = {name: state[name] for name in ("known", "chance", "updates_per_epoch", "assumed")}
-        self._training = replace(self._training, **kept)
-        self._losses, self._seen, self.seconds = list(state["losses"]), state["seen"], state["seconds"]
+        before = dict(vars(self))
+        try:
+            self._restore(state)
+        except Exception as error:  # whatever a state that was damaged leads to
+            vars(self).update(before)
+            raise ModuleError(f"the state is damaged: {first_line(error)} ({type(error).__name__})") from error
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        """Take over a state, and ask again what it says was asked."""
+        self._training = replace(
+            self._training,
+            known=dict(self._training.known) | state["known"],
+            chance=number("chance", state["chance"], least=0),
+            updates_per_epoch=count("updates_per_epoch", state["updates_per_epoch"]),
+            assumed=str(state["assumed"]),
+        )
+        self._losses, self._seen = _numbers(state["losses"]), int(number("seen", state["seen"], least=0))
+        self.seconds = number("seconds", state["seconds"], least=0)
         self._measurements = state["measurements"]
         self._spectrum = None if state["spectrum"] is None else _spectrum(state["spectrum"])
-        self._asked, self._verdicts = {moment: dict(asked) for moment, asked in state["asked"].items()}, {}
-        self._last = time.perf_counter()
+        self._asked = {str(moment): {"row": dict(a["row"]), "cost": list(a["cost"])} for moment, a in state["asked"].items()}
+        self._verdicts, self._last = {}, time.perf_counter()
+        for moment in self._asked:
+            self._verdict(moment)
+        self._row(initial=self._spectrum, initial_measurements=self._measurements)
 
     def _needs(self) -> tuple[Needs, Needs]:
         """What the sets of inputs that are served for such a network need before training and after the first epoch."""
@@ -243,14 +262,14 @@ class Watch:
         self._losses += new[: max(0, self._training.updates_per_epoch - len(self._losses))]
 
 
-def _numbers(losses: Any) -> list[float]:
+def _numbers(losses: Any, least: float = 0.0) -> list[float]:
     """Losses as floats."""
     if losses is None:
         return []
     if not isinstance(losses, Iterable) or isinstance(losses, Mapping | AnySet | str | bytes) or getattr(losses, "ndim", 1) != 1:
         raise ModuleError(f"losses should be one number per mini-batch, in their order, found {shown(losses)}")
     found = [value.detach() if isinstance(value, Tensor) else value for value in losses]
-    return [number(f"losses[{place}]", value, least=0) for place, value in enumerate(found)]
+    return [number(f"losses[{place}]", value, least=least) for place, value in enumerate(found)]
 
 
 def _plain(spectrum: Spectrum) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.columns import Column
-from .base.lags import numbers
+from .base.lags import counted, numbers
 from .base.measurement import TINY, Measurement, effective_rank
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 STATES = 500  # number of states to fit to, and number of others to evaluate on
 PENALTIES = np.logspace(-6, 3, 10)  # of ridge regression, relative to the mean squared singular value
+FEWEST = 4  # states with targets that count
 ROUNDING = 1e-7  # of states, relative to their norm
 Values = NDArray[np.float64]
 
@@ -30,9 +31,10 @@ class Readout(Measurement):
     def measure(self, probe: "Probe") -> dict[str, float]:
         """The penalty is chosen by the leave-one-out errors on the states that are fitted to."""
         states, targets = probe.states
-        x, y = (_rows(states), _rows(targets)) if probe.task.every_step else (states[-1], targets)
-        y = numbers(y, 1)
-        if not np.isfinite(x).all():
+        x, y = (_flat(states), _flat(targets)) if probe.task.every_step else (states[-1], targets)
+        there = _spread(np.flatnonzero(counted(y)), 2 * STATES if probe.task.every_step else len(y))
+        x, y = x[there], numbers(y[there], 1)
+        if len(x) < FEWEST or not np.isfinite(x).all():
             return dict.fromkeys(self.columns, float("nan"))
         x, half = x / max(float(np.abs(x).max()), TINY), len(x) // 2  # no number here depends on the unit of the states
         score = ridge_score(x[:half], y[:half], x[half:], y[half:])
@@ -43,10 +45,14 @@ class Readout(Measurement):
         }
 
 
-def _rows(values: NDArray[Any]) -> NDArray[Any]:
-    """Up to 2 STATES rows of (T, B, ...), sequence by sequence, so that the two halves share at most one sequence."""
-    flat = values.swapaxes(0, 1).reshape(-1, *values.shape[2:])
-    return flat[np.linspace(0, len(flat) - 1, min(len(flat), 2 * STATES)).astype(int)]
+def _flat(values: NDArray[Any]) -> NDArray[Any]:
+    """Rows of (T, B, ...), sequence by sequence, so that two halves of them share at most one sequence."""
+    return values.swapaxes(0, 1).reshape(-1, *values.shape[2:])
+
+
+def _spread(places: NDArray[np.intp], most: int) -> NDArray[np.intp]:
+    """At most so many of these places, evenly spread."""
+    return places[np.linspace(0, len(places) - 1, min(len(places), most)).astype(int)]
 
 
 def centred_rank(x: Values) -> float:

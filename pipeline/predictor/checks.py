@@ -74,6 +74,8 @@ def outcomes(trials: Rows, threshold: float) -> tuple[NDArray[np.float64], NDArr
     Raises:
         ModuleError: a task or score is missing, or a value is not what it should be.
     """
+    if not trials:
+        raise ModuleError("there are no own trials; give one or more")
     for column in ("task", "score"):
         if column not in trials or missing(trials[column]).any():
             raise ModuleError(f"own trials need the column {column!r} in every row")
@@ -130,6 +132,6 @@ def _names(column: str, values: NDArray[Any], learned: Collection[str]) -> NDArr
 
 def _truths(column: str, values: NDArray[Any]) -> NDArray[np.bool_]:
     for row, value in enumerate(values.tolist()):
-        if not (absent(value) or isinstance(value, bool)):
+        if not (absent(value) or isinstance(value, bool | np.bool_)):
             raise ModuleError(f"{column} in row {row} is {shown(value)}; it should be True or False")
     return np.array([not absent(value) and bool(value) for value in values], bool)

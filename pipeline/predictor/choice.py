@@ -18,6 +18,8 @@ from .splits import CELLS, OWN, SCALE, TASKS, TRIALS
 _MOMENTS = ("initial", "early", "change")
 _PROXIES = frozenset(measurement("proxies").columns)  # which may be left out where the other measurements are taken
 DIVERGENCE = "divergence"  # what an answer is based on if the network has diverged
+_FAR = 1.0  # decades beyond the range of all trials
+_RATE, _RATIO = "log_learning_rate", "initial_step_ratio"
 
 
 def splits(rows: Rows, card: Card, own: Mapping[str, int], learned: Mapping[str, list[str]]) -> list[str]:
@@ -57,6 +59,29 @@ def other_settings(rows: Rows, card: Card, learned: Mapping[str, list[str]]) -> 
         else:
             found |= np.array([is_outside(card.quantiles[column], value) for value in rows[column]], bool)
     return found
+
+
+def too_large_a_step(rows: Rows, card: Card) -> NDArray[np.bool_]:
+    """Whether a step is larger than all that were tried, and the loss is not known to have fallen nevertheless, by row.
+
+    That is where the step ratio is above that of all trials, or the learning rate more than ten times that of all trials and
+    one step with it not known to lower the loss. No such training has succeeded.
+    """
+    rate, ratio, loss, last = (rows.get(c, np.full(count(rows), np.nan)) for c in (_RATE, _RATIO, RELATIVE_LOSS, "epoch_last"))
+    above = np.array([is_outside(card.quantiles[_RATIO], value) and value > 0 for value in ratio], bool)
+    far = rate > card.quantiles[_RATE][-1] + _FAR
+    return (above | (far & ~(ratio <= 0))) & ~(np.fmin(loss, last) < 0)
+
+
+def far(card: Card, row: Mapping[str, Any]) -> list[str]:
+    """Hyper-parameters and sizes on a logarithmic scale that lie more than ten times beyond the range of all trials.
+
+    The number of parameters, which follows from the others, does not count, nor does a learning rate with a step ratio in the
+    range of all trials, which such trials with other optimisers had.
+    """
+    there = [c for c in HYPER_PARAMETERS if c.startswith("log_") and c in row and c != "log_parameter_count"]
+    found = [c for c in there if row[c] < card.quantiles[c][0] - _FAR or row[c] > card.quantiles[c][-1] + _FAR]
+    return [c for c in found if c != _RATE or not row.get(_RATIO, np.inf) <= 0]
 
 
 def is_outside(known: Sequence[float], value: float) -> bool:

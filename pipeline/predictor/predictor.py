@@ -38,7 +38,8 @@ class Verdict:
         moment: when the question was asked, judging by what is known.
         based_on: the set of inputs that answered, the best of those that are complete; "divergence" if the network has
             diverged, and so has failed.
-        evidence: how well that set did on trials that were held out, where the question lies; None for a divergence.
+        evidence: how well that set did on trials that were held out, where the question lies; None for a divergence, and for
+            steps larger than in all trials.
         reasons: sentences: how good the evidence is, what the answer rests on, the inputs that matter most, and what no
             trial had from which the predictor learned.
     """
@@ -155,7 +156,8 @@ class StabilityPredictor:
         Each row is answered by itself, at the moment whose set of inputs has the lowest Brier score on held-out trials. At each
         moment that is the smallest set that is about as good as the best or, if that is not complete, the best complete one. A
         network that has diverged fails: 0, 0 and "divergence". Numbers outside the range of all trials are replaced by the
-        nearest in it.
+        nearest in it; where steps are larger than in all trials, an answer is at most the mean of the trials with the largest
+        steps.
 
         Args:
             inputs: a pandas.DataFrame with columns of `trial_inputs` or `network_inputs`, or a list of rows as `network_inputs`
@@ -242,18 +244,26 @@ class StabilityPredictor:
         known = {column: values[0] for column, values in row.items()}
         split, moment, name = (str(answer[column]) for column in ("split", "moment", "based_on"))
         gone = name == DIVERGENCE
+        wild = not gone and bool(choice.too_large_a_step(row, self.card)[0])
+        if gone:
+            said: tuple[str, ...] = (reasons.divergence(known),)
+        elif wild:
+            said = (reasons.too_large_a_step(self.card, known, self._edge), *reasons.unseen(self.card, known, self._learned))
+        else:
+            said = self._reasons(split, moment, name, row, known)
         return Verdict(
             probability=float(answer["probability_of_success"]),
             expected_score=float(answer["expected_score"]),
             moment=moment,
             based_on=name,
-            evidence=None if gone else choice.evidence(self.card, split, moment, name),
-            reasons=(reasons.divergence(known),) if gone else self._reasons(split, moment, name, row, known),
+            evidence=None if gone or wild else choice.evidence(self.card, split, moment, name),
+            reasons=said,
         )
 
     def _reasons(self, split: str, moment: str, name: str, row: Rows, known: Mapping[str, Any]) -> tuple[str, ...]:
         columns, task = SETS[moment][name], known.get("task")
         return (
+            *reasons.far(self.card, known),
             *reasons.evidence(self.card, split, moment, name),
             *reasons.unused(known, moment),
             *reasons.data(self.card, known, name),
@@ -272,6 +282,11 @@ class StabilityPredictor:
         for key in dict.fromkeys(key for key in keys if key[1] != DIVERGENCE):
             places = np.flatnonzero([other == key for other in keys])
             expected[places], probability[places] = self._ask(*key, take(rows, places))
+        wild = choice.too_large_a_step(rows, self.card)
+        expected, probability = (
+            np.where(wild, np.minimum(found, most), found)
+            for found, most in zip((expected, probability), self._edge, strict=True)
+        )
         return {
             "expected_score": expected,
             "probability_of_success": probability,
@@ -305,6 +320,13 @@ class StabilityPredictor:
     @cached_property
     def _fitted(self) -> dict[tuple[str, str, str], model.Fitted]:
         return {}
+
+    @cached_property
+    def _edge(self) -> tuple[float, float]:
+        """Mean score and share of successes of the trials with the 2.5 % largest step ratios."""
+        largest = self.trials["initial_step_ratio"] >= self.card.quantiles["initial_step_ratio"][-2:][0]
+        chosen = take(self.trials, largest if largest.any() else slice(None))
+        return float(chosen["score"].mean()), float(chosen["success"].mean())
 
     @cached_property
     def _own(self) -> dict[str, int]:

@@ -52,6 +52,22 @@ def divergence(row: Mapping[str, Any]) -> str:
     return f"it has diverged: {what} not finite"
 
 
+def too_large_a_step(card: Card, row: Mapping[str, Any], edge: tuple[float, float]) -> str:
+    """Why no evidence applies, and what limits the answer: mean score and share of successes of the trials at the edge."""
+    said = [_with_range(card, c, row[c]) for c in ("log_learning_rate", "initial_step_ratio") if np.isfinite(row.get(c, np.nan))]
+    return (
+        f"steps are larger than in all trials ({', '.join(said)}), so that no evidence applies; the answer is at most what the "
+        f"trials with the largest steps reached: probability {edge[1]:.2f}, expected score {edge[0]:.2f}"
+    )
+
+
+def far(card: Card, row: Mapping[str, Any]) -> Iterator[str]:
+    """What is so far from all trials that the evidence may not apply."""
+    if columns := choice.far(card, row):
+        said = ", ".join(_with_range(card, c, row[c]) for c in columns)
+        yield f"more than ten times beyond the range of all trials, so that the evidence may not apply: {said}"
+
+
 def evidence(card: Card, split: str, moment: str, inputs: str) -> Iterator[str]:
     """How well a set of inputs separated successes from failures where the question is asked."""
     found = choice.evidence(card, split, moment, inputs)

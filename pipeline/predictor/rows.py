@@ -64,6 +64,7 @@ def _values(series: Any) -> NDArray[Any]:
 
 
 def _of_columns(table: Mapping[str, Any]) -> Rows:
+    table = {name: values if isinstance(values, np.ndarray) else _listed(values) for name, values in table.items()}
     if not all(isinstance(values, np.ndarray | list | tuple) for values in table.values()):
         raise ModuleError("the inputs are a single row; they should be a list of rows, one for each network, or columns")
     found = {str(name): v if isinstance(v, np.ndarray) else objects(v) for name, v in table.items()}
@@ -72,10 +73,16 @@ def _of_columns(table: Mapping[str, Any]) -> Rows:
     return found
 
 
+def _listed(values: Any) -> Any:
+    """The values of a column that has them in order, such as a pandas.Series or a tensor, as a list; others as they are."""
+    return values.tolist() if getattr(values, "ndim", 0) == 1 and hasattr(values, "tolist") else values
+
+
 def objects(values: Sequence[Any]) -> NDArray[Any]:
     """Any values as an array (N,) of objects."""
     found = np.empty(len(values), dtype=object)
-    found[:] = values
+    for place, value in enumerate(values):  # one by one, as lists and tensors would be taken for further axes
+        found[place] = value
     return found
 
 

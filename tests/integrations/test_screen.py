@@ -3,7 +3,9 @@
 import builtins
 import io
 import json
+import random
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -75,8 +77,10 @@ def test_other_processes_give_the_same_verdicts_also_for_lambdas_and_closures(sc
 
 def test_random_numbers_threads_and_candidates_stay_as_they_are(two_threads):
     state, candidates = torch.get_rng_state(), [{"lr": 1e-3}]
-    first = screened(candidates)
+    others = str([np.random.get_state(), random.getstate()])  # noqa: NPY002
+    first = screened(candidates, lambda candidate: (built(candidate), np.random.rand(), random.random())[0])  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), state)
+    assert str([np.random.get_state(), random.getstate()]) == others  # noqa: NPY002
     assert torch.get_num_threads() == 2
     assert candidates == [{"lr": 1e-3}]
     torch.rand(3)
@@ -128,6 +132,14 @@ def test_a_candidate_may_have_options_of_its_own():
         ),
         (CANDIDATES, built, {"jobs": 0}, "jobs is 0; it should be a whole number above 0"),
         (CANDIDATES, built, {"sise": 3}, r"no argument 'sise'"),
+        (CANDIDATES, built, {"seed": "one"}, "seed is 'one'; it should be a whole number"),
+        (CANDIDATES, built, {"seed": 0.5}, "seed is 0.5; it should be a whole number"),
+        (
+            CANDIDATES,
+            lambda c: (*built(c), None),
+            {},
+            "the options of watch that build returns should be a dictionary, found None",
+        ),
     ],
 )
 def test_what_cannot_be_screened_is_refused_with_its_place(candidates, build, options, sentence):

@@ -172,6 +172,38 @@ def test_a_training_that_is_watched_equals_one_that_is_not(name):
     assert all(torch.equal(weights[0][n], weights[1][n]) for n in weights[0])
 
 
+def test_numbers_that_the_users_code_draws_from_numpy_and_python_are_not_drawn():
+    case, model, optimiser = CASES["series"], *CASES["series"].training()[:2]
+
+    def loss(answers, targets):
+        return case.loss(answers, targets) + 0 * (np.random.rand() + random.random())  # noqa: NPY002 as others do
+
+    states = [np.random.get_state(), random.getstate()]  # noqa: NPY002
+    seen = watch(model, case.inputs, case.targets, loss=loss, optimizer=optimiser, budget=5, batch_size=8)
+    seen.before()
+    seen.epoch()
+    assert str([np.random.get_state(), random.getstate()]) == str(states)  # noqa: NPY002
+
+
+@pytest.mark.parametrize("rate", [1.0, 1e3])
+def test_a_learning_rate_beyond_all_trials_is_not_vouched_for(predictor, rate):
+    """It is at most as promising as the trials with the largest steps, before training and once the loss has risen."""
+    case = CASES["series"]
+    model, _, options = case.training()
+    optimiser = torch.optim.Adam(model.parameters(), rate)
+    seen = watch(model, case.inputs, case.targets, **options | {"optimizer": optimiser}, batch_size=8)
+    ratios, successes = (predictor.trials[name] for name in ("initial_step_ratio", "success"))
+    edge = successes[np.argsort(-np.nan_to_num(ratios, nan=-9))[: round(0.025 * len(ratios))]].mean()
+    before = seen.before()
+    after = seen.epoch(trained(model, optimiser, case, case.batches()))
+    assert before.probability <= edge + 0.01
+    assert before.evidence is None
+    assert before.reasons[0].startswith(
+        f"steps are larger than in all trials (learning rate {rate:.3g} (0.0001 to 0.0998), initial"
+    )
+    assert after.probability <= edge + 0.01
+
+
 def test_the_verdict_is_the_same_under_no_grad_and_in_inference_mode():
     verdicts = []
     for mode in (torch.enable_grad, torch.no_grad, torch.inference_mode):
@@ -265,6 +297,22 @@ CLASSES = SERIES[-4].argmax(-1)
         (Series, SERIES, CLASSES, {"optimizer": 3}, "optimiser should be a torch.optim.Optimizer, found int"),
         (Series, SERIES, torch.zeros(N).long(), {}, "hand over targets that vary, or give it as chance="),
         (Series, SERIES, CLASSES, {"loss": lambda a, t: nll_loss(a, t)}, "the loss of the best constant answer .* chance="),
+        (
+            Series,
+            SERIES.double(),
+            CLASSES,
+            {},
+            r"the model does not run on inputs of the shape \(32, 64, 3\); the model raised: ",
+        ),
+        (
+            Series,
+            SERIES,
+            CLASSES,
+            {"loss": nn.CrossEntropyLoss(reduction="none")},
+            r"loss should be a mean .*, found a tensor \(64,\)",
+        ),
+        (Series, SERIES, CLASSES, {"validation": (noise(T, 9, 5), CLASSES[:9])}, "the validation sequences cannot be used: "),
+        (Series, SERIES, CLASSES, {"validation": (SERIES, CLASSES + 9)}, "the validation sequences cannot be used: "),
         (Series, SERIES, SERIES[-1], {"loss": lambda a, t: a[0, 99]}, r"cannot be found \(.*\); give it as chance="),
     ],
 )
@@ -566,12 +614,56 @@ def test_a_learning_rate_that_a_schedule_lowers_at_first_is_refused():
         seen.before()
 
 
+@pytest.mark.parametrize(
+    ("schedule", "sentence"),
+    [
+        (
+            lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 0.05, total_steps=9),
+            "the learning rate to 0.002 from 0.05; call before",
+        ),
+        (
+            lambda o: torch.optim.lr_scheduler.LambdaLR(o, lambda epoch: epoch / 10),
+            "the learning rate to 0 from 0.005; call before",
+        ),
+    ],
+)
+def test_a_schedule_that_begins_below_its_largest_learning_rate_is_refused(schedule, sentence):
+    case = CASES["series"]
+    model, optimiser, options = case.training()
+    schedule(optimiser)
+    with pytest.raises(ModuleError, match=sentence):
+        watch(model, case.inputs, case.targets, **options).before()
+
+
+def test_an_optimiser_without_learning_rate_and_weights_without_numbers_are_refused():
+    case = CASES["series"]
+    model, optimiser, options = case.training()
+    for group in optimiser.param_groups:
+        del group["lr"]
+    with pytest.raises(ModuleError, match="has no learning rate, lr, in its parameter groups"):
+        watch(model, case.inputs, case.targets, **options)
+    model = model.to("meta")
+    options["optimizer"] = torch.optim.Adam(model.parameters())
+    with pytest.raises(ModuleError, match="the settings of the training cannot be read: "):
+        watch(model, case.inputs, case.targets, **options)
+
+
 @pytest.mark.parametrize("losses", [3.0, "12", {1.0}, [1.0, None], [-1.0], torch.ones(2, 2)])
 def test_losses_are_numbers_in_their_order(losses):
     *_, seen = watched("series")
     seen.before()
     with pytest.raises(ModuleError, match="losses"):
         seen.epoch(losses)
+
+
+def test_a_loss_below_0_is_refused_in_the_first_epoch_and_of_no_account_later():
+    *_, seen = watched("series")
+    seen.before()
+    with pytest.raises(ModuleError, match=r"losses\[0\] is -1; it should be at least 0"):
+        seen.epoch([-1.0] * 8)
+    last = seen.epoch([1.0] * 8)
+    assert seen.epoch([-1.0] * 8, validation_loss=-2.0) == last
+    assert seen.epoch([-math.inf]).based_on == "divergence"
 
 
 def test_a_wrong_assumption_about_the_mini_batches_of_an_epoch_is_refused():
@@ -629,6 +721,27 @@ def test_a_state_of_something_else_is_refused():
     for state in (None, {}, {"version": 99}, {"version": 1}):
         with pytest.raises(ModuleError, match=r"the state should be what state_dict\(\) of a watch"):
             seen.load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("known", None),
+        ("seen", "x"),
+        ("losses", [None]),
+        ("asked", []),
+        ("asked", {BEFORE: 3}),
+        ("spectrum", {}),
+        ("chance", "a"),
+    ],
+)
+def test_a_damaged_state_is_refused_and_the_watch_stays_as_it_was(name, value):
+    *_, seen = watched("series")
+    seen.before()
+    state = seen.state_dict()
+    with pytest.raises(ModuleError, match="the state is damaged: "):
+        seen.load_state_dict(state | {name: value})
+    assert json.dumps(seen.state_dict()) == json.dumps(state)
 
 
 def test_each_verdict_says_what_it_cost_and_the_watch_is_shown_in_a_line():

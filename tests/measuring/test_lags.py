@@ -45,6 +45,18 @@ def test_a_copy_at_each_step_depends_on_its_delay_alone(lag):
     assert needed(weights) == lag
 
 
+def test_what_decides_which_targets_a_loss_ignores_is_no_lag():
+    """The target is the sign of the input two steps before; another input, five steps before, decides whether it counts."""
+    x = np.random.default_rng(3).normal(size=(12, 400, 2))
+    y = (np.roll(x[..., 0], 2, 0) > 0).astype(int)
+    y[:5] = -100
+    for targets in (y, np.where(np.roll(x[..., 1], 5, 0) > 0, -100, y)):
+        for every_step in (True, False):
+            weights, found = lags(x, targets if every_step else targets[-1], every_step=every_step)
+            assert found
+            assert weights[2] == pytest.approx(1, abs=0.05)
+
+
 def test_a_delayed_copy_of_tokens_depends_on_its_delay_alone():
     tokens = np.random.default_rng(0).integers(0, 12, (10, 900))
     weights, found = lags(np.eye(12)[tokens], tokens[5], every_step=False)

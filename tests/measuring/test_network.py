@@ -9,7 +9,7 @@ import torch
 from draws import noise, seeded
 from probed import Linear, Reader, drawn, head_of, network, squares
 from torch import nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, dropout
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, dropout, mse_loss
 
 from pipeline import early_measurements, measuring
 from pipeline.core.errors import ModuleError
@@ -355,6 +355,31 @@ STEPWISE, BOTH = {"every_step": True, "targets": noise(T, B, 2)}, {"every_step":
 def test_a_model_whose_answers_are_of_another_kind_is_refused(model, options, sentence):
     part = {} if isinstance(model.recurrent, nn.RNNBase) else {"recurrent": model.recurrent}
     refused(sentence, model, **{"loss": mean} | part | options)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3])
+def test_answers_that_are_broadcast_against_the_targets_of_all_sequences_are_refused(offset):
+    """(B, 1) - (B,) is (B, B); the same shapes, weights of classes and targets far from 0 are measured."""
+    model, targets = Answering(lambda s: s[-1][:, :1]), TARGETS[:, 0] + offset
+    refused(
+        r"loss compares each answer with the targets of all sequences: \(48, 1\) and \(48,\) are broadcast",
+        model,
+        targets=targets,
+        loss=lambda answers, values: (answers - values).square().mean(),
+    )
+    assert ask(model, SERIES, targets[:, None], loss=mse_loss)["readout_score"] >= 0
+    weighted = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 9.0, 1.0, 1.0, 1.0]).double())
+    assert ask(Answering(lambda s: s[-1]), SERIES, (TARGETS[:, 0] > 0).long(), loss=weighted)["readout_score"] >= 0
+
+
+def test_sequences_of_which_all_are_padded_at_the_last_step_are_refused():
+    """The gradient of the last step would be 0; some that are as long as the others are short of it suffice."""
+    targets = (noise(T, B) > 0).long()
+    targets[-1] = -100
+    loss = lambda answers, values: cross_entropy(answers.flatten(0, 1), values.flatten())  # noqa: E731
+    refused("the targets of the last step are negative", Answering(lambda s: s), targets=targets, loss=loss, every_step=True)
+    targets[-1, ::4] = 1
+    assert np.isfinite(ask(Answering(lambda s: s), SERIES, targets, loss=loss, every_step=True)["credit_mean"])
 
 
 class Part(nn.Module):

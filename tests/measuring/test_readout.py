@@ -10,7 +10,7 @@ from probed import Linear, Reader, head_of, orthogonal, probe
 from torch import nn
 
 from pipeline import measuring
-from pipeline.measuring.readout import PENALTIES, STATES, _rows, ridge_score
+from pipeline.measuring.readout import PENALTIES, STATES, _flat, _spread, ridge_score
 
 SIZE = 6
 
@@ -105,9 +105,9 @@ def test_the_score_is_that_of_states_that_were_not_learned_from():
 def test_states_at_each_step_are_taken_sequence_by_sequence():
     """The two halves then share at most one sequence; of many rows, the requested number is taken evenly."""
     places = np.arange(4)[:, None] + 10 * np.arange(5)  # t + 10 b
-    assert _rows(places).tolist() == [t + 10 * b for b in range(5) for t in range(4)]
+    assert _flat(places).tolist() == [t + 10 * b for b in range(5) for t in range(4)]
     many = np.arange(100)[:, None] + 100 * np.arange(70)
-    taken = _rows(many)
+    taken = _spread(_flat(many), 2 * STATES)
     assert len(taken) == 2 * STATES
     assert set(np.diff(taken)) <= {6, 7, 8}  # 7000 / 1000
     assert (taken[0], taken[-1]) == (0, 6999)
@@ -132,6 +132,27 @@ def test_classes_are_told_from_states_that_hold_them_and_a_class_left_out_is_no_
     assert readout(states, scrambled, loss=loss, weight=noise(3, 3))["readout_score"] < 0.3
     ignored = torch.where(classes == 2, -100, classes)  # torch's mark of what does not count
     assert readout(states, ignored, loss=loss, weight=noise(3, 3))["readout_score"] == pytest.approx(1, abs=1e-10)
+
+
+def test_targets_that_a_loss_ignores_do_not_lower_the_score():
+    """Whether a target is ignored is not to be told from the states; a fifth of the targets that count are wrong."""
+    classes = torch.randint(0, 2, (9, 80), generator=seeded())
+    states, wrong = nn.functional.one_hot(classes, 2).double(), torch.rand(9, 80, generator=seeded(1)) < 0.2
+    targets = torch.where(wrong, 1 - classes, classes)
+    given = {
+        "every_step": True,
+        "weight": noise(2, 2),
+        "loss": lambda a, t: nn.functional.cross_entropy(a.flatten(0, 1), t.flatten()),
+    }
+    plain = readout(states, targets, **given)["readout_score"]
+    assert plain == pytest.approx((1 - 2 * 0.2) ** 2, abs=0.1)  # the squared correlation of two signs, of which a share differs
+    for share in (0.3, 0.8):
+        ignored = torch.rand(9, 80, generator=seeded(2)) < share
+        found = readout(states, torch.where(ignored, -100, targets), **given)["readout_score"]
+        assert found == pytest.approx(plain, abs=0.15)
+    last = torch.full_like(targets, -100)
+    last[-1, :3] = targets[-1, :3]
+    assert math.isnan(readout(states, last, **given)["readout_score"])  # too few to judge
 
 
 def test_a_target_at_each_step_is_paired_with_the_state_of_its_step():

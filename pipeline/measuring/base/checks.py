@@ -1,6 +1,7 @@
 """What is checked before a user's network is measured: that each argument is what the numbers take it for."""
 
-from collections.abc import Iterator
+import random
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +14,7 @@ from ...core.errors import ModuleError, first_line
 from .probe import Probe
 
 PRECISE = (torch.float32, torch.float64)
+SHARE = 0.5  # of its effect on its own answer that the target of one sequence may have on all others
 SAME = 1e-5  # largest difference between the answers of two passes, relative to the largest answer: rounding on a GPU
 
 
@@ -39,8 +41,24 @@ def apart(model: nn.Module) -> Iterator[None]:
         raise ModuleError(
             "torch.autocast is on; call early_measurements outside of it; that of the training belongs into the model's forward"
         )
-    with torch.random.fork_rng(devices=[d for d in devices if d.type == "cuda"]), torch.inference_mode(False):
+    with undrawn([d for d in devices if d.type == "cuda"]), torch.inference_mode(False):
         yield
+
+
+@contextmanager
+def undrawn(devices: Iterable[Any]) -> Iterator[None]:
+    """Random numbers drawn inside, from the global generators of torch, NumPy and Python, are not drawn outside.
+
+    Args:
+        devices: CUDA devices whose generators count as well.
+    """
+    numpys, pythons = np.random.get_state(), random.getstate()  # noqa: NPY002 the generator that others draw from
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        np.random.set_state(numpys)  # noqa: NPY002
+        random.setstate(pythons)
 
 
 def check_data(inputs: Any, targets: Any, *, every_step: bool, batch_first: bool) -> None:
@@ -169,7 +187,20 @@ def _check_answers(probe: Probe, answers: Any, count: int, steps: int) -> None:
             f"the answers to {count} sequences of {steps} steps have the shape {tuple(answers.shape)}; they should be {form}, "
             "and loss should take that; see every_step= and batch_first="
         )
+    _check_counted(task.targets, probe, steps)
     _check_classes(task.targets, (answers[0, 0] if task.every_step else answers[0]).numel())
+
+
+def _check_counted(targets: Tensor, probe: Probe, steps: int) -> None:
+    """At every step, some of the sequences that are run have a target that counts at the last one: no negative integer."""
+    if targets.is_floating_point() or not probe.task.every_step:
+        return
+    last = probe.targets.select(1 - probe.task.batch_axis, steps - 1)
+    if (last < 0).all():
+        raise ModuleError(
+            "the targets of the last step are negative, so that they do not count; hand over sequences that are not padded, or "
+            "cut them to the length of shorter ones"
+        )
 
 
 def _check_classes(targets: Tensor, outputs: int) -> None:
@@ -177,7 +208,7 @@ def _check_classes(targets: Tensor, outputs: int) -> None:
     if not 0 <= largest <= outputs:  # two classes may have one output
         raise ModuleError(
             f"targets are integers, which count as classes, up to {largest}, but an answer has {outputs} numbers; hand over "
-            "targets that are values as floating point numbers"
+            "targets that are values as floating point numbers, and those that do not count as negative ones"
         )
 
 
@@ -226,6 +257,29 @@ def _check_loss(probe: Probe, answers: Tensor, targets: Tensor) -> None:
     if once.isfinite() and not abs(twice - once) < 0.1 * abs(once) + 1e-6:
         raise ModuleError(
             f"loss should be a mean over sequences: it is {float(once):g}, but {float(twice):g} of the same sequences twice"
+        )
+    _check_pairs(probe, answers, targets)
+
+
+def _check_pairs(probe: Probe, answers: Tensor, targets: Tensor) -> None:
+    """Each answer is compared with its own target, and not with all, as where shapes (B, 1) and (B,) are broadcast.
+
+    Another target of one sequence changes the gradient of its answer, but not those of other answers by as much.
+    """
+    axis = probe.task.batch_axis if probe.task.every_step else 0
+    rows = targets.movedim(axis, 0).reshape(targets.shape[axis], -1)
+    unlike = (rows != rows[0]).any(1).nonzero()
+    if not len(unlike):
+        return
+    changed = targets.clone()
+    changed.select(axis, 0).copy_(targets.select(axis, int(unlike[0])))
+    free = answers.detach().requires_grad_()
+    before, after = (torch.autograd.grad(probe.task.loss(free, values), free)[0] for values in (targets, changed))
+    moved = (after - before).abs().movedim(axis, 0).reshape(len(rows), -1).amax(1)
+    if moved[0] > 0 and moved[1:].min() >= SHARE * moved[0]:
+        raise ModuleError(
+            f"loss compares each answer with the targets of all sequences: {tuple(answers.shape)} and {tuple(targets.shape)} are "
+            "broadcast; give answers and targets the same shape"
         )
 
 

@@ -23,7 +23,8 @@ def lags(inputs: NDArray[np.floating], targets: NDArray[np.generic], *, every_st
 
     Args:
         inputs: (T, B, ...); integers (T, B) are tokens, of which the TOKENS most frequent are told apart.
-        targets: (B, ...), belonging to the last step, or (T, B, ...) at every step; integers are classes, see `classes`.
+        targets: (B, ...), belonging to the last step, or (T, B, ...) at every step; integers are classes, see `classes`, and
+            what is negative does not count.
         every_step: whether targets are given at every step.
     """
     steps, count = inputs.shape[:2]
@@ -35,6 +36,10 @@ def lags(inputs: NDArray[np.floating], targets: NDArray[np.generic], *, every_st
         pairs = count * (steps - lag) if every_step else count
         drawn = random.choice(pairs, min(pairs, SAMPLES), replace=False)  # twice the same pair would look like dependence
         sequence, at = drawn % count, lag + drawn // count if every_step else np.full(len(drawn), steps - 1)
+        there = counted(targets[at, sequence] if every_step else targets[sequence])
+        if not there.any():
+            continue
+        sequence, at = sequence[there], at[there]
         x, y = inputs[at - lag, sequence], numbers(targets[at, sequence] if every_step else targets[sequence], 1, kept)
         x = _features(x if tokens is None else x[:, None] == tokens)
         shares[lag], shuffled[lag] = _explained(x, y, sequence < count / 2, random)
@@ -57,6 +62,13 @@ def numbers(targets: NDArray[np.generic], axes: int, kept: NDArray[np.generic] |
     if kept is not None:
         targets = targets[..., None].astype(int) == kept
     return targets.astype(float).reshape(*targets.shape[:axes], -1)
+
+
+def counted(targets: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Which of the targets (N, ...) count, (N,): all but negative integers, which losses ignore."""
+    if targets.dtype.kind != "i":
+        return np.ones(len(targets), bool)
+    return np.asarray(np.greater_equal(targets.reshape(len(targets), -1), 0).any(1))
 
 
 def classes(targets: NDArray[np.generic]) -> NDArray[np.generic] | None:

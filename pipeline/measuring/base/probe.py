@@ -119,6 +119,11 @@ class Probe:
             answers = self._model(inputs)
         return targets, entered[0], states[0], answers
 
+    @property
+    def targets(self) -> Tensor:
+        """Those of the whole batch, on whose losses gradients are taken."""
+        return self._batch[1]
+
     @cached_property
     def gradients(self) -> list[list[Tensor]]:
         """Of the mean loss of each of the MICRO_BATCHES: one tensor per trained parameter, zero where nothing flows."""
