@@ -1,6 +1,8 @@
 """Which of many configurations to train: the predictor ranks them before any training."""
 
+import re
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHOWN = 20  # candidates in the table
+EFFECT = re.compile(r"(raises|lowers) the expected score by ([\d.]+)")  # in a reason of a verdict
 START = 8.0  # seconds until new processes have imported torch and scikit-learn and fitted the predictor's models
 _CHARACTERS = 60  # of a main reason that are shown
 _OWN = {"loss", "chance", "every_step", "batch_first"}  # options with which a candidate shares nothing with the others
@@ -66,14 +69,12 @@ class Screening:
         return f"Screening({len(self)} candidates, expected scores {scores[0]:.2f} to {scores[1]:.2f}; best: {shown(self.best)})"
 
     def __str__(self) -> str:
-        settings = _columns(self.candidates)
+        settings, reasons = _columns(self.candidates), _main_reasons(self.verdicts)
         rows = []
         for rank, place in enumerate(self.order[:SHOWN], 1):
             verdict = self.verdicts[place]
             values = [_written(column[place]) for column in settings.values()]
-            rows.append(
-                [str(rank), f"{verdict.expected_score:.2f}", f"{verdict.probability:.2f}", *values, _main_reason(verdict)]
-            )
+            rows.append([str(rank), f"{verdict.expected_score:.2f}", f"{verdict.probability:.2f}", *values, reasons[place]])
         columns = ["rank", "expected score", "probability", *settings, "main reason"]
         return _table([columns, *rows]) + (f"\n... and {len(self) - SHOWN} more" if len(self) > SHOWN else "")
 
@@ -260,7 +261,18 @@ def _written(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else shown(value) if value is not None else ""
 
 
-def _main_reason(verdict: Verdict) -> str:
-    """The input that matters most, or why the network has failed."""
-    reason = next((reason for reason in verdict.reasons if "compared with" in reason), verdict.reasons[0])
-    return shorten(reason.partition(";")[0], _CHARACTERS, placeholder=" ...")
+def _main_reasons(verdicts: Sequence[Verdict]) -> list[str]:
+    """For each, the input that matters most of those that differ between candidates, or why no input decides."""
+    found = [[reason for reason in v.reasons if EFFECT.search(reason)] or [v.reasons[0]] for v in verdicts]
+    values: defaultdict[str, set[str]] = defaultdict(set)
+    for reason in (reason for own in found for reason in own):
+        values[reason.partition(" is ")[0]].add(reason.partition(",")[0])
+    chosen = (next((reason for reason in own if len(values[reason.partition(" is ")[0]]) > 1), own[0]) for own in found)
+    return [_short(reason) for reason in chosen]
+
+
+def _short(reason: str) -> str:
+    """A reason in a few words, with its effect on the expected score."""
+    effect = EFFECT.search(reason)
+    said = f"{'+' if effect[1] == 'raises' else '-'}{effect[2]}: {reason.partition(';')[0]}" if effect else reason
+    return shorten(said, _CHARACTERS, placeholder=" ...")

@@ -167,7 +167,12 @@ CHOSEN = Screening(
     ({"lr": 0.123456, "cell": "a"}, {"lr": 1e-5}, {"lr": 2.0, "cell": "c"}),
     (
         verdict(0.5, 0.2),
-        verdict(0.5, 0.7, "evidence", "lr is 1e-05, below all trials; compared with their median, this lowers the score"),
+        verdict(
+            0.5,
+            0.7,
+            "evidence",
+            "lr is 1e-05, below all trials; compared with their median, this lowers the expected score by 0.20",
+        ),
         verdict(0.9, 0.1),
     ),
 )
@@ -182,7 +187,7 @@ def test_the_table_shows_settings_and_the_main_reason_of_the_first_twenty():
     lines = str(CHOSEN).splitlines()
     assert [line.split() for line in lines[1:]] == [
         ["1", "0.90", "0.10", "2", "'c'", "the", "evidence"],
-        ["2", "0.50", "0.70", "1e-05", "lr", "is", "1e-05,", "below", "all", "trials"],
+        ["2", "0.50", "0.70", "1e-05", "-0.20:", "lr", "is", "1e-05,", "below", "all", "trials"],
         ["3", "0.50", "0.20", "0.123", "'a'", "the", "evidence"],
     ]
     assert lines[0].split() == ["rank", "expected", "score", "probability", "lr", "cell", "main", "reason"]
@@ -190,6 +195,18 @@ def test_the_table_shows_settings_and_the_main_reason_of_the_first_twenty():
     assert len(str(many).splitlines()) == 22
     assert str(many).endswith("... and 3 more")
     assert [line.split()[3] for line in str(many).splitlines()[1:4]] == ["0", "1", "2"]
+
+
+def test_the_main_reason_is_the_first_that_differs_between_candidates():
+    same = "steps is 20, above 0% of the trials; compared with their median, this raises the expected score by 0.30"
+    own = [
+        f"rate is {n}, above 5% of the trials; compared with their median, this lowers the expected score by 0.0{n}"
+        for n in (1, 2)
+    ]
+    lines = str(Screening(({}, {}), tuple(verdict(0.5, 0.5, "the evidence", same, reason) for reason in own))).splitlines()
+    assert [line.split(maxsplit=3)[3] for line in lines[1:]] == [f"-0.0{n}: rate is {n}, above 5% of the trials" for n in (1, 2)]
+    alone = str(Screening(({},), (verdict(0.5, 0.5, same),))).splitlines()[1]
+    assert alone.endswith("+0.30: steps is 20, above 0% of the trials")
 
 
 def test_columns_are_plain_lists_and_a_frame_of_these(monkeypatch):
