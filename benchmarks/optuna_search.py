@@ -47,9 +47,9 @@ first part of the page and of {LENGTHS[1]} in the second. An LSTM or a GRU reads
 of 0.01 to 3 times torch's, with or without clipping, trained by AdamW or SGD with momentum. The score is the accuracy on the
 other {1797 - TRAIN} digits, after the last epoch or, of a trial that was pruned, after the epoch at which it was.
 
-*Ours* are `ScreeningSampler`, which draws {CANDIDATES} candidates for each training and begins the most promising one, and
-`StabilityPruner`, which ends a training whose probability of success is below {BELOW:g} after the first epoch. `MedianPruner`
-has Optuna's defaults. Each repetition has the same seeds for all searches. Numbers are means over {REPETITIONS} repetitions,
+*Ours* are `ScreeningSampler`, which draws {CANDIDATES} candidates for each of the first ten trainings and begins the most
+promising one, and `StabilityPruner`, which ends a training whose probability of success is below {BELOW:g} after the first
+epoch. `MedianPruner` has Optuna's defaults. Each repetition has the same seeds for all searches. Numbers are means over {REPETITIONS} repetitions,
 and in brackets the smallest and the largest. Times are CPU seconds of one core, in which measuring is included.
 
 An epoch has {TRAIN // BATCH} mini-batches of 8 steps, so that measuring one network takes about as long as one or two epochs.

@@ -1,4 +1,4 @@
-"""A pruner and a sampler for Optuna: end trials that are unlikely to succeed, and begin the most promising of several."""
+"""A pruner and a sampler for Optuna: end trials that are unlikely to succeed, and begin with the most promising ones."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -63,7 +63,7 @@ class StabilityPruner(optuna.pruners.BasePruner):  # type: ignore[misc] # an opt
 
 
 class ScreeningSampler(optuna.samplers.BaseSampler):  # type: ignore[misc] # an optional library
-    """Draws several candidates from another sampler, and begins the one that scores best before training.
+    """Draws several candidates for the first trials from another sampler, and begins those that score best before training.
 
     The inner sampler sees the trials as if it had drawn them itself, so that it goes on learning. A parameter that is outside
     of the space, such as one that depends on another, is drawn by the inner sampler alone, and is unknown to `score`.
@@ -75,6 +75,7 @@ class ScreeningSampler(optuna.samplers.BaseSampler):  # type: ignore[misc] # an 
         score: Score,
         *,
         candidates: int = 20,
+        first: int = 10,
         search_space: Mapping[str, BaseDistribution] | None = None,
     ) -> None:
         """Store the options.
@@ -84,6 +85,8 @@ class ScreeningSampler(optuna.samplers.BaseSampler):  # type: ignore[misc] # an 
             score: parameters -> how promising they are, the more the better, whatever the study's direction; such as
                 `expected_score`.
             candidates: number of candidates per trial.
+            first: number of trials for which there are candidates; later ones are the inner sampler's own, which has then
+                learned from trials. docs/optuna.md shows that screening pays at the beginning of a search.
             search_space: distributions by name. Without it, it is what all finished trials have in common, and until there
                 are any, the inner sampler draws alone.
         """
@@ -91,7 +94,8 @@ class ScreeningSampler(optuna.samplers.BaseSampler):  # type: ignore[misc] # an 
             raise ModuleError(f"inner should be a sampler of Optuna, found {type(inner).__name__}")
         if not callable(score):
             raise ModuleError(f"score should be a function of parameters, found {type(score).__name__}")
-        self._inner, self._score, self._candidates = inner, score, count("candidates", candidates)
+        self._inner, self._score = inner, score
+        self._candidates, self._first = count("candidates", candidates), count("first", first)
         self._space = None if search_space is None else dict(search_space)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -109,7 +113,7 @@ class ScreeningSampler(optuna.samplers.BaseSampler):  # type: ignore[misc] # an 
         if not search_space:
             return {}
         drawn: list[dict[str, Any]] = []
-        for _ in range(self._candidates):
+        for _ in range(self._candidates if trial.number < self._first else 1):
             candidate = self._draw(study, trial, search_space)
             if candidate not in drawn:
                 drawn.append(candidate)

@@ -208,6 +208,7 @@ def test_a_report_keeps_the_verdict_and_with_a_step_the_expected_score():
         (lambda: ScreeningSampler("tpe", one), "inner should be a sampler of Optuna, found str"),
         (lambda: ScreeningSampler(RandomSampler(), 3), "score should be a function of parameters, found int"),
         (lambda: ScreeningSampler(RandomSampler(), one, candidates=0), "candidates is 0; it should be a whole number"),
+        (lambda: ScreeningSampler(RandomSampler(), one, first=0), "first is 0; it should be a whole number"),
         (lambda: StabilityPruner("low"), "below is 'low'; it should be a number"),
         (
             lambda: searched(ScreeningSampler(RandomSampler(), lambda c: float("nan"), search_space=SPACE), trials=1),
@@ -258,6 +259,15 @@ def test_the_benchmark_of_searches_runs():
     rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ours")]
     assert len(rows) == 12  # two searches in three tables, among trainings of two lengths
     assert all(float(cell.split()[0]) >= 0 for row in rows for cell in row[1:])  # NaN is not
+
+
+def test_only_the_first_trials_are_screened():
+    scored = []
+    sampler = ScreeningSampler(
+        RandomSampler(seed=1), lambda c: scored.append(c) or 0.0, candidates=3, first=2, search_space=SPACE
+    )
+    assert len(searched(sampler, trials=5).trials) == 5
+    assert len(scored) == 6
 
 
 def test_the_best_score_within_a_time_is_that_of_the_trainings_that_had_ended():
