@@ -49,8 +49,9 @@ other {1797 - TRAIN} digits, after the last epoch or, of a trial that was pruned
 
 *Ours* are `ScreeningSampler`, which draws {CANDIDATES} candidates for each of the first ten trainings and begins the most
 promising one, and `StabilityPruner`, which ends a training whose probability of success is below {BELOW:g} after the first
-epoch. `MedianPruner` has Optuna's defaults. Each repetition has the same seeds for all searches. Numbers are means over {REPETITIONS} repetitions,
-and in brackets the smallest and the largest. Times are CPU seconds of one core, in which measuring is included.
+epoch. `MedianPruner` has Optuna's defaults. Each repetition has the same seeds for all searches. Numbers are means over
+{REPETITIONS} repetitions, and in brackets the smallest and the largest. Times are CPU seconds of one core, in which measuring
+is included.
 
 An epoch has {TRAIN // BATCH} mini-batches of 8 steps, so that measuring one network takes about as long as one or two epochs.
 Longer sequences, more data or more epochs make measuring cheaper in comparison ([watching.md](watching.md)).
