@@ -4,10 +4,13 @@ The predictor with all inputs is compared with one that lacks the numbers of one
 hyper-parameters, on the packaged trials: with cells or tasks left out, and on trials of other settings.
 """
 
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+
+os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # read when NumPy loads; workers inherit it
 
 import pandas as pd
 
