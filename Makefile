@@ -58,13 +58,18 @@ evidence: $(STAMP) # evaluates the predictor on the trials that come with the li
 	python -m pipeline.report.card
 	python -m benchmarks.ablation > docs/.page && mv docs/.page docs/ablation.md
 
-benchmarks: $(STAMP) # takes minutes; run it on an otherwise idle machine
+benchmarks: $(STAMP) # takes about an hour; run it on an otherwise idle machine
 	python -m benchmarks.spectra > docs/.page
 	python -m benchmarks.parallel >> docs/.page
 	python -m benchmarks.tracking >> docs/.page
 	mv docs/.page docs/benchmarks.md
 	python -m benchmarks.measuring > docs/.page && mv docs/.page docs/measuring.md
 	python -m benchmarks.stranger > docs/.page && mv docs/.page docs/stranger.md
+	python -m benchmarks.watching > docs/.page && mv docs/.page docs/watching.md
+	python -m benchmarks.new_trainings > docs/.page && mv docs/.page docs/new_trainings.md
+	python -m benchmarks.optuna_search > docs/.page && mv docs/.page docs/optuna.md
+	python -m benchmarks.installation > docs/.page && mv docs/.page docs/installation.md
+	python -m benchmarks.pictures
 
 replications: $(STAMP) # reproduces related work, in up to three quarters of an hour; replications with a result do not run again
 	python -m replications
