@@ -132,7 +132,6 @@ class Outcome:
     """One training: the verdicts, those of single inputs, validation losses by epoch, and the share of time that `watch` took."""
 
     task: str
-    score: float
     answers: dict[str, tuple[float, float]]  # what answered -> expected score and probability
     losses: list[float]
     based_on: tuple[str, str]
@@ -184,7 +183,7 @@ def trained(job: tuple[str, int]) -> Outcome:
     spent = time.perf_counter() - begin
     answers = {f"{moment}": (v.expected_score, v.probability) for moment, v in zip((BEFORE, EPOCH), verdicts, strict=True)}
     answers |= _single(rate, losses[0] / data.chance)
-    return Outcome(task, float("nan"), answers, losses, (verdicts[0].based_on, verdicts[1].based_on), watched.seconds / spent)
+    return Outcome(task, answers, losses, (verdicts[0].based_on, verdicts[1].based_on), watched.seconds / spent)
 
 
 def _initialise(module: nn.Module, kind: str, scale: float) -> None:

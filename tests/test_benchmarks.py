@@ -1,5 +1,7 @@
 """The baselines of the benchmarks give right numbers, and the benchmarks run."""
 
+import math
+
 import oracles
 import pytest
 import torch
@@ -8,7 +10,19 @@ from torch import nn
 from torch.testing import assert_close
 from twins import cut, trial_of
 
-from benchmarks import ablation, handwritten, measuring, memory, short_spectra, spectra, stranger, systems, timing
+from benchmarks import (
+    ablation,
+    handwritten,
+    measuring,
+    memory,
+    new_trainings,
+    short_spectra,
+    spectra,
+    stranger,
+    systems,
+    timing,
+    watching,
+)
 from pipeline import lyapunov_spectrum
 from pipeline.core import registry
 from pipeline.core.config import SpectrumSettings
@@ -194,3 +208,46 @@ def test_the_page_of_a_gpu_compares_the_same_numbers():
     rows = rows_of("\n".join(spectra.accelerator(spectra.QUICK, torch.device("cpu"))))
     assert [row[0] for row in rows] == ["LSTM, H = 4", "3 networks LSTM, H = 3"]
     assert all(float(row[6]) < 1e-5 for row in rows)  # as above
+
+
+# Trainings that no study holds, and what watching costs
+
+
+def outcome(task, loss, probability=0.5):
+    answers = dict.fromkeys(("before training", "one epoch"), (probability, probability))
+    return new_trainings.Outcome(task, answers, [1.0, loss], ("all", "all"), 0.1)
+
+
+@pytest.mark.parametrize("task", new_trainings.TASKS)
+def test_the_data_of_new_trainings_are_sequences_with_one_target_each(task):
+    data = new_trainings.data_of(task)
+    for inputs, targets in ((data.inputs, data.targets), data.validation):
+        assert inputs.shape[1] == len(targets)
+        assert inputs.isfinite().all()
+        assert targets.isfinite().all()
+    assert data.inputs.shape[1] % new_trainings.BATCH == 0
+    classes = data.targets.dim() == 1
+    variance = float(((data.validation[1] - data.targets.float().mean(0)) ** 2).mean())
+    assert data.chance == pytest.approx(math.log(data.outputs), rel=0.02) if classes else pytest.approx(variance)
+
+
+def test_scores_of_new_trainings_are_shares_of_the_gap_that_the_best_of_their_task_closed():
+    chance = new_trainings.data_of("waves").chance
+    losses = [0.5 * chance, 0.75 * chance, 2 * chance, math.nan]
+    found = [score for _, score in new_trainings.scored([outcome("waves", loss) for loss in losses])]
+    assert found == pytest.approx([1.0, 0.5, 0.0, 0.0])
+
+
+def test_perfect_answers_have_perfect_measures():
+    found = [(outcome("waves", 0.0, float(success)), float(success)) for success in [True, False] * 20]
+    name, auc, brier, calibration, _, means = new_trainings.measured(found, "one epoch")
+    assert (name, auc, brier, calibration) == ("one epoch", "1.00 (1.00 to 1.00)", "0.00 (0.00 to 0.00)", 0.0)
+    assert means == "0.50 of 0.50"
+
+
+def test_watching_is_timed_at_every_moment(monkeypatch):
+    monkeypatch.setattr(watching, "STEPS", 8)
+    monkeypatch.setattr(watching, "EPOCH", 16)
+    found = watching.times("GRU", 4, 0)
+    assert len(found) == 4
+    assert all(seconds > 0 for seconds in found)
