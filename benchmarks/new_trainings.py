@@ -223,7 +223,7 @@ def packaged() -> StabilityPredictor:
 def scored(outcomes: list[Outcome]) -> list[tuple[Outcome, float]]:
     """The share of the gap between chance and the best loss of its task that each training closed."""
     found = []
-    for task in TASKS:
+    for task in dict.fromkeys(o.task for o in outcomes):
         own, chance = [o for o in outcomes if o.task == task], data_of(task).chance
         final = np.array([o.losses[-1] if np.isfinite(o.losses[-1]) else np.inf for o in own])
         best = min(final.min(), chance)

@@ -228,7 +228,7 @@ def test_the_data_of_new_trainings_are_sequences_with_one_target_each(task):
     assert data.inputs.shape[1] % new_trainings.BATCH == 0
     classes = data.targets.dim() == 1
     variance = float(((data.validation[1] - data.targets.float().mean(0)) ** 2).mean())
-    assert data.chance == pytest.approx(math.log(data.outputs), rel=0.02) if classes else pytest.approx(variance)
+    assert data.chance == (pytest.approx(math.log(data.outputs), rel=0.02) if classes else pytest.approx(variance))
 
 
 def test_scores_of_new_trainings_are_shares_of_the_gap_that_the_best_of_their_task_closed():
