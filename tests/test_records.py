@@ -411,7 +411,7 @@ def test_a_record_of_another_version_is_refused_in_one_sentence(tmp_path):
 
 
 def test_a_judgement_a_card_and_the_record_of_a_stage_come_back(tmp_path):
-    estimate, place = cards.Estimate(0.5, 0.25, None), ("over trials", "one epoch")
+    estimate, place = cards.Estimate(0.5, 0.25, 0.75), ("over trials", "one epoch")
     evidence = cards.Evidence(*place, "all", 9, {"auc": estimate}, {"lstm": {"auc": None}}, ["trees"])
     gain = cards.Gain(*place, "loss", "all", {"brier": cards.Estimate(0.1, 0.05, 0.2), "auc": estimate})
     front = cards.Front("i-Epoch", [1.0, 2.5], [estimate] * 2, {"5": estimate}, estimate, estimate, None)
@@ -428,6 +428,10 @@ def test_a_judgement_a_card_and_the_record_of_a_stage_come_back(tmp_path):
     card = cards.Card(
         {"evidence": 9}, ["t"], ["lstm"], 0.8, {place[1]: {"all": recipe}}, {"5": 4.0}, {"a": [0.0]}, made, {"seed": 1}
     )
+    assert str(card).endswith("- over trials, one epoch, from 'all': AUC 0.50 (0.25 to 0.75)")
+    assert "learned from 9 trials of 1 tasks and 1 cells" in str(card)
+    assert len(repr(card)) < 100
+    assert len(repr(made)) < 100
     card.save(tmp_path / "card.json")
     assert cards.Card.load(tmp_path / "card.json") == card
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from .written import JsonRecord
 
+_SHOWN = {"auc": "AUC", "brier": "Brier score", "calibration_error": "calibration error"}
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -16,6 +18,11 @@ class Estimate:
     value: float | None
     low: float | None = None
     high: float | None = None
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return "unknown"
+        return f"{self.value:.2f}" + ("" if self.low is None else f" ({self.low:.2f} to {self.high:.2f})")
 
 
 @dataclass(frozen=True)
@@ -122,7 +129,7 @@ class Decision:
         return next((front for front in self.fronts if front.strategy == strategy), None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Judgement(JsonRecord):
     """All evidence about the predictor.
 
@@ -150,6 +157,9 @@ class Judgement(JsonRecord):
     ceiling: dict[str, Estimate]
     outside: dict[str, Estimate]
 
+    def __repr__(self) -> str:
+        return f"Judgement({len(self.evidence)} sets of inputs, moments and splits)"
+
     @property
     def is_champion(self) -> bool:
         """Whether spectra earn their place: better Brier score and hypervolume on cells left out, with intervals above 0."""
@@ -166,7 +176,7 @@ class Judgement(JsonRecord):
         return next((e for e in self.evidence if (e.split, e.moment, e.inputs) == (split, moment, inputs)), None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Card(JsonRecord):
     """What a predictor learns from, which models it fits, and how good it is.
 
@@ -191,3 +201,22 @@ class Card(JsonRecord):
     quantiles: dict[str, list[float]]
     judgement: Judgement
     origin: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return f"Card({self._learned}; success is a score of {self.threshold:g})"
+
+    def __str__(self) -> str:
+        """What the predictor learned from and how good it is, one line for each moment and split."""
+        about = f"learned from {self._learned}, judged {self.origin.get('date', 'at an unknown date')}"
+        lines = [f"{about}; a success is a score of at least {self.threshold:g}, and brackets are 95 % intervals"]
+        for split, moments in self.judgement.served.items():
+            for moment, name in moments.items():
+                if found := self.judgement.of(split, moment, name):
+                    measured = ", ".join(f"{words} {found.measures[m]}" for m, words in _SHOWN.items() if m in found.measures)
+                    lines.append(f"- {split}, {moment}, from {name!r}: {measured}")
+        return "\n".join(lines)
+
+    @property
+    def _learned(self) -> str:
+        count = sum(number for study, number in self.studies.items() if not study.startswith("shift_"))
+        return f"{count:,} trials of {len(self.tasks)} tasks and {len(self.cells)} cells"
