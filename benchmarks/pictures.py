@@ -31,7 +31,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         save_file(lstm.state_dict(), Path(folder) / "lstm.safetensors")
         np.save(Path(folder) / "inputs.npy", inputs.numpy())
-        words = [sys.executable, "-m", "pipeline.integrations.command", *COMMAND.split()[1:]]
+        words = [sys.executable, "-m", "pipeline.command.main", *COMMAND.split()[1:]]
         path = str(DOCS.parent)
         answer = subprocess.run(
             words, cwd=folder, env={"PYTHONPATH": path, "PATH": ""}, capture_output=True, text=True, check=True

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .core.errors import AlignmentWarning, ModuleError, RoundingWarning, SurrogateWarning
-    from .integrations.screen import Screening, screen
-    from .integrations.summary import Summary, summary
-    from .integrations.watch import watch
-    from .integrations.watched import Watch
     from .measuring.base.network import early_measurements
     from .points import FixedPoints, fixed_points, line_attractor, slow_points
     from .predictor import StabilityPredictor, Verdict, network_inputs, trial_inputs
     from .spectrum import Spectrum, lyapunov_spectra, lyapunov_spectrum
+    from .watching.screen import Screening, screen
+    from .watching.summary import Summary, summary
+    from .watching.watch import watch
+    from .watching.watched import Watch
 
 __version__ = "0.2.0"
 
@@ -32,13 +32,13 @@ _PUBLIC = {
     "slow_points": "points",
     "line_attractor": "points",
     "FixedPoints": "points",
-    "summary": "integrations.summary",
-    "Summary": "integrations.summary",
+    "summary": "watching.summary",
+    "Summary": "watching.summary",
     "early_measurements": "measuring.base.network",
-    "watch": "integrations.watch",
-    "Watch": "integrations.watched",
-    "screen": "integrations.screen",
-    "Screening": "integrations.screen",
+    "watch": "watching.watch",
+    "Watch": "watching.watched",
+    "screen": "watching.screen",
+    "Screening": "watching.screen",
     "StabilityPredictor": "predictor",
     "Verdict": "predictor",
     "network_inputs": "predictor",

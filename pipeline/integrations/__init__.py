@@ -1,1 +1,1 @@
-"""What other people's code calls: a watched training, screening, summaries, the command line, callbacks for libraries."""
+"""Callbacks and the like for other libraries, one file each; thin layers on `watching`, each of which imports its library."""

@@ -13,7 +13,7 @@ from torch.utils.data import IterableDataset
 from ..core.errors import ModuleError, first_line
 from ..core.numbers import number
 from ..predictor import Verdict
-from .watch import Watch, watch
+from ..watching.watch import Watch, watch
 
 try:
     import lightning.pytorch as framework

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..core.errors import ModuleError
 from ..core.numbers import count, number
 from ..predictor import Verdict
-from .screen import screen
+from ..watching.screen import screen
 
 try:
     import optuna

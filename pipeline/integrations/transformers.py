@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ..core.errors import ModuleError
 from ..core.numbers import number
-from .watch import Watch, watch
+from ..watching.watch import Watch, watch
 
 try:
     from transformers import TrainerCallback

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pack_sequence
 
 from pipeline import ModuleError, Spectrum, StabilityPredictor, Summary, summary
 from pipeline.core.errors import SurrogateWarning
-from pipeline.integrations import sentences
+from pipeline.watching import sentences
 
 GOLDEN = math.log((3 + 5**0.5) / 2)  # the larger exponent of the cat map
 

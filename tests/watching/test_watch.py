@@ -31,10 +31,10 @@ from pipeline import (
     network_inputs,
     watch,
 )
-from pipeline.integrations import training as training_module
-from pipeline.integrations.chance import best_constant
-from pipeline.integrations.needs import EVERYTHING, Needs, needs
 from pipeline.predictor.inputs import BEFORE, EIGHTH, EPOCH
+from pipeline.watching import training as training_module
+from pipeline.watching.chance import best_constant
+from pipeline.watching.needs import EVERYTHING, Needs, needs
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from pipeline import StabilityPredictor, lyapunov_spectrum, screen, summary
-from pipeline.integrations.command import main
+from pipeline.command.main import main
 
 SLOW, FAST = 0.9, 0.5  # what a diagonal network without saturation multiplies its two units by
 EXACT = [math.log(SLOW), math.log(FAST)]
@@ -652,7 +652,7 @@ def test_every_command_of_the_page_answers():
 
 
 def test_the_command_is_a_process_without_colour_or_progress_in_a_pipe(module):
-    command = [sys.executable, "-m", "pipeline.integrations.command", "spectrum", "lstm.safetensors", "x.npy", "--class", "lstm"]
+    command = [sys.executable, "-m", "pipeline.command.main", "spectrum", "lstm.safetensors", "x.npy", "--class", "lstm"]
     surroundings = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=surroundings, check=True)
     assert done.stdout.startswith("32 exponents in nats per step")

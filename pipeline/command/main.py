@@ -123,7 +123,7 @@ def spectrum(*, count: int | None, transient: int | None, plot: Path | None, who
 def summary(*, plot: Path | None, as_json: bool, **files: Any) -> None:
     """What the spectrum of MODEL on DATA means: stability, memory, gradients, and what is unusual."""
     asked = _asked(**files)
-    from .summary import summary as summarise
+    from ..watching.summary import summary as summarise
 
     found = summarise(asked.model, asked.inputs, state=asked.state, steps=asked.steps)
     if plot is not None:
@@ -198,8 +198,8 @@ def screen(
     if not trust:
         raise ModuleError(f"{script} is not executed: add --trust if you trust who wrote it")
     settings, (inputs, targets) = load_candidates(candidates), load_pairs(data, limit)
+    from ..watching.screen import screen as rank
     from .files import defined, load_code, training_tensor
-    from .screen import screen as rank
 
     build, loss = defined(load_code(str(script)), script, "build", "loss")
     given = {name: value for name, value in options.items() if value is not None}

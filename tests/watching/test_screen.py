@@ -13,8 +13,8 @@ from torch.nn.functional import cross_entropy
 from trained import CASES, Series
 
 from pipeline import ModuleError, Verdict, screen, watch
-from pipeline.integrations import training as training_module
-from pipeline.integrations.screen import Screening, _processes
+from pipeline.watching import training as training_module
+from pipeline.watching.screen import Screening, _processes
 
 CASE = CASES["series"]
 CANDIDATES = [{"lr": lr} for lr in (1e-6, 5e-3, 1e3)]
@@ -148,11 +148,11 @@ def test_what_cannot_be_screened_is_refused_with_its_place(candidates, build, op
 
 
 def test_processes_start_only_where_that_saves_time(monkeypatch):
-    monkeypatch.setattr("pipeline.integrations.screen.cpu_count", lambda: 4)
+    monkeypatch.setattr("pipeline.watching.screen.cpu_count", lambda: 4)
     assert _processes(3, 0.2) == 1
     assert _processes(1000, 0.2) == 4
     assert _processes(2, 600.0) == 2
-    monkeypatch.setattr("pipeline.integrations.screen.cpu_count", lambda: 1)
+    monkeypatch.setattr("pipeline.watching.screen.cpu_count", lambda: 1)
     assert _processes(1000, 10.0) == 1
 
 

@@ -1,0 +1,1 @@
+"""The command line: models and data in files, and what is printed about them."""
