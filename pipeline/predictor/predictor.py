@@ -171,7 +171,7 @@ class StabilityPredictor:
             ModuleError: a value is not what it should be, or a row suffices for no set.
         """
         found = self._answers(checks.rows(inputs, self._names))
-        answers = {name: values for name, values in found.items() if name != "split"}
+        answers = {name: values for name, values in found.items() if name not in ("split", "limited")}
         if is_frame(inputs):
             import pandas as pd
 
@@ -244,10 +244,10 @@ class StabilityPredictor:
         known = {column: values[0] for column, values in row.items()}
         split, moment, name = (str(answer[column]) for column in ("split", "moment", "based_on"))
         gone = name == DIVERGENCE
-        wild = not gone and bool(choice.too_large_a_step(row, self.card)[0])
+        limited = not gone and bool(answer["limited"])
         if gone:
             said: tuple[str, ...] = (reasons.divergence(known),)
-        elif wild:
+        elif limited:
             said = (reasons.too_large_a_step(self.card, known, self._edge), *reasons.unseen(self.card, known, self._learned))
         else:
             said = self._reasons(split, moment, name, row, known)
@@ -256,7 +256,7 @@ class StabilityPredictor:
             expected_score=float(answer["expected_score"]),
             moment=moment,
             based_on=name,
-            evidence=None if gone or wild else choice.evidence(self.card, split, moment, name),
+            evidence=None if gone or limited else choice.evidence(self.card, split, moment, name),
             reasons=said,
         )
 
@@ -272,7 +272,10 @@ class StabilityPredictor:
         )
 
     def _answers(self, rows: Rows) -> Rows:
-        """Answers for rows that are checked, the set that they are based on, its moment and the split whose evidence counts."""
+        """Answers for rows that are checked, the set that they are based on, its moment, and the split whose evidence counts.
+
+        Also whether steps are so large that no evidence counts, and the answer is limited.
+        """
         size = count(rows)
         splits = choice.splits(rows, self.card, self._own, self._learned)
         chosen = choice.sets(rows, self.card, splits)
@@ -282,9 +285,9 @@ class StabilityPredictor:
         for key in dict.fromkeys(key for key in keys if key[1] != DIVERGENCE):
             places = np.flatnonzero([other == key for other in keys])
             expected[places], probability[places] = self._ask(*key, take(rows, places))
-        wild = choice.too_large_a_step(rows, self.card)
+        limited = choice.too_large_a_step(rows, self.card)
         expected, probability = (
-            np.where(wild, np.minimum(found, most), found)
+            np.where(limited, np.minimum(found, most), found)
             for found, most in zip((expected, probability), self._edge, strict=True)
         )
         return {
@@ -293,6 +296,7 @@ class StabilityPredictor:
             "moment": objects([moment for moment, _ in chosen]),
             "based_on": objects([name for _, name in chosen]),
             "split": objects(splits),
+            "limited": limited,
         }
 
     def _ask(self, moment: str, name: str, task: Any, rows: Rows) -> tuple[Any, Any]:

@@ -231,8 +231,8 @@ class Watch:
         training, said = self._training, list[str]()
         if moment == BEFORE and training.assumed:
             said.append(
-                f"assumed are mini-batches of {training.known['batch_size']} sequences, {training.updates_per_epoch} of them per "
-                "epoch; batch_size= and updates_per_epoch= say otherwise"
+                f"mini-batches of {training.known['batch_size']} sequences, {training.updates_per_epoch} per epoch, are assumed; "
+                "if that is wrong, set batch_size= and updates_per_epoch="
             )
         share = 100 * spent / epoch if epoch else None
         of = "" if share is None else f", {'about ' * (moment == BEFORE)}{share:,.{0 if share >= 10 else 1}f} % of an epoch"

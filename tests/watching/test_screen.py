@@ -4,6 +4,7 @@ import builtins
 import io
 import json
 import random
+import re
 
 import numpy as np
 import pytest
@@ -48,6 +49,16 @@ def test_a_hopeless_learning_rate_ranks_below_a_sensible_one(screening):
     scores = [verdict.expected_score for verdict in screening.verdicts]
     assert scores[1] > max(scores[0], scores[2])
     assert len(screening) == 3
+
+
+def test_the_table_names_the_effect_of_the_main_reason(screening):
+    """In the words that the predictor itself uses."""
+    said = str(screening.verdicts[1])
+    effects = dict(re.findall(r"- (.*?);.*(raises|lowers) the expected score", said))
+    line = str(screening).splitlines()[1]  # the best candidate
+    sign, start = re.search(r"([+-])0\.\d\d: (.{12})", line).groups()
+    (effect,) = [effect for reason, effect in effects.items() if reason.startswith(start)]
+    assert sign == {"raises": "+", "lowers": "-"}[effect]
 
 
 def test_each_verdict_is_that_of_a_watch_of_its_own(screening):

@@ -670,7 +670,7 @@ def test_a_wrong_assumption_about_the_mini_batches_of_an_epoch_is_refused():
     case = CASES["series"]
     model, _, options = case.training()
     seen = watch(model, case.inputs, case.targets, **options)  # two mini-batches of 50
-    assert "assumed are mini-batches of 50 sequences, 2 of them per epoch" in str(seen.before())
+    assert "mini-batches of 50 sequences, 2 per epoch, are assumed" in str(seen.before())
     with pytest.raises(ModuleError, match=r"there are 8 losses, but 2 mini-batches .*; give batch_size= and updates_per_epoch="):
         seen.epoch([1.0] * 8)
     assert seen.epoch([1.0] * 2).moment == EPOCH
