@@ -10,7 +10,7 @@ def main(run: stage.Run) -> None:
     rows, known = trials.trial_inputs(load_table(layout.FEATURES)), trials.learned_from(trials.kept())
     packaged = StabilityPredictor.load()
     answers, judgement = study.judge(
-        rows, known, packaged.card, run.settings.predictor.bootstrap, run.settings.seed, run.executor()
+        rows, known, packaged.card, run.settings.predictor.bootstrap, run.settings.seed, run.executor
     )
     packaged.update(study.own(rows)).save(layout.PREDICTOR)
     judgement.save(layout.EVIDENCE)

@@ -40,7 +40,7 @@ def small_params(tmp_path):
 
     def write(overrides=None):
         content = YAML_1_2.load((ROOT / "params.yaml").read_text())
-        content["processes"] = 1
+        content["execution"]["workers"] = 1
         content["device"] = "cpu"
         content["train"] |= {"trials": 4, "epochs": 2, "early_epoch": 1, "hidden_size": [3, 5]}
         content["spectrum"] |= {"sequences": 2, "transient": 4, "steps": 12}

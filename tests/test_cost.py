@@ -1,5 +1,7 @@
 """The time that a study would take: sums that are done by hand, and counts of what stages do."""
 
+from dataclasses import replace
+
 import pytest
 
 from pipeline.core import config
@@ -28,11 +30,19 @@ def test_hours_are_trials_times_steps_times_seconds():
     assert found.spectrum_hours == pytest.approx(8 * 180 * 0.002 / 3600)
 
 
-def test_report_adds_up_its_lines_and_shares_them_among_processes():
+def test_a_worker_that_is_free_takes_the_next_job():
+    long, short = (entry(trials=float(n), batches=b, evaluated=0, steps=0) for n, b in ((1, 360_000), (3, 72_000)))
+    assert cost.hours_on([long, short], 1) == pytest.approx(1 + 3 * 0.2)
+    assert cost.hours_on([long, short], 2) == pytest.approx(1.0)  # 0.6 hours beside the long one
+    assert cost.hours_on([long, short], 64) == pytest.approx(1.0)
+    assert cost.hours_on([long, replace(long, task="adding")], 64) == pytest.approx(2.0)  # stage after stage
+
+
+def test_report_adds_up_its_lines_and_shares_them_among_workers():
     lines = cost.report([entry(trials=3600.0, evaluated=0), entry(trials=3600.0, evaluated=0)], 4, "cpu").splitlines()
     assert [line.split()[4] for line in lines[1:3]] == ["6.000", "6.000"]  # 3600 trials of 600 steps of 10 ms
-    assert "7200 trials on cpu, one after the other: 12.00 hours of training, 0.72 hours of spectra; 12.72 hours" in lines[3]
-    assert "in 4 processes 3.18 hours" in lines[4]
+    assert lines[3] == "7200 trials on cpu: 12.00 hours of training, 0.72 of spectra"
+    assert "would take: 12.7 hours on 1, 3.18 hours on 4, 0.2 hours on 64;" in lines[4]
 
 
 @pytest.mark.parametrize("name", ["mnist_rows", "english_characters"])

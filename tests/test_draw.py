@@ -307,11 +307,23 @@ def test_the_id_changes_with_every_field():
     assert replace(trial).id == trial.id
 
 
-def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
+def device(setting, small_params, **execution):
+    found = config.load(path=small_params({f"execution.{name}": value for name, value in execution.items()}))
+    return training.choose_device(found.model_copy(update={"device": setting}))
+
+
+def test_a_gpu_that_is_not_there_is_refused(small_params, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert training.choose_device("auto") == training.choose_device("cpu") == "cpu"
+    assert device("auto", small_params) == device("cpu", small_params) == "cpu"
     with pytest.raises(ConfigError, match="device is 'cuda' but torch sees no GPU; use auto or cpu"):
-        training.choose_device("cuda")
+        device("cuda", small_params)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert training.choose_device("auto") == training.choose_device("cuda") == "cuda"
-    assert training.choose_device("cpu") == "cpu"
+    assert device("auto", small_params) == device("cuda", small_params) == "cuda"
+    assert device("cpu", small_params) == "cpu"
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_jobs_of_a_cluster_have_the_gpus_that_they_reserve_whatever_this_machine_has(small_params, monkeypatch, here):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: here)
+    assert device("auto", small_params, engine="ray", gpus=0.25) == device("cuda", small_params, engine="ray", gpus=1) == "cuda"
+    assert device("auto", small_params, engine="ray") == device("cpu", small_params, engine="ray", gpus=1) == "cpu"

@@ -109,7 +109,7 @@ def test_jobs_search_at_the_best_trial_of_each_cell(prepared, settings, data_fil
     assert not {job.path for job in jobs} & {job.path for job in fixed_points.jobs(fewer, TASK)}  # a name tells settings apart
     assert {job.data for job in jobs} == {layout.data(TASK)}
     job = replace(jobs[1], data=data_file)
-    job.run()
+    job.run().save(job.path)
     written = TrialFixedPoints.load(job.path)
     assert (written.trial.cell, written.trial.index) == ("gru", 1)
     expected = search(good, data_file, settings.spectrum, settings.fixed_points, settings.seed)

@@ -125,7 +125,7 @@ def paths(small_params, tmp_path, monkeypatch):
     """A function from settings to the files that measurements of tmp_path would write."""
     monkeypatch.chdir(tmp_path)
     return lambda **changes: {
-        job.path for job in measuring.jobs(config.load("device", "spectrum", path=small_params(changes)), "counting")
+        job.path for job in measuring.jobs(config.load("device", "execution", "spectrum", path=small_params(changes)), "counting")
     }
 
 
@@ -171,7 +171,7 @@ def test_a_job_writes_the_spectra_of_its_trial(images, small_params, tmp_path, m
     train(trial, images).save(trial.path(layout.trials("mnist_rows")))
     (job,) = measuring.jobs(config.load(path=small_params()), "mnist_rows")
     job = replace(job, data=job.data.absolute())
-    job.run()
+    job.run().save(job.path)
     assert job.path.is_relative_to(layout.spectra("mnist_rows"))
     assert job.path.name.startswith("elman-")
     assert TrialSpectra.load(job.path).trial == trial

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -123,28 +124,105 @@ def test_other_system_errors_keep_their_traceback(tmp_path):
     assert "Traceback" in err
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_interrupting_is_one_sentence(tmp_path, workers):
+def wait_until(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def gone(process):
+    """Whether a process has ended, as a zombie or for good."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def sleeping(tmp_path, workers):
+    """A stage at work, and the processes that do it."""
     notes = tmp_path / "notes"
     notes.mkdir()
     call = f"with executor({workers}) as on:\n        list(execute(work.sleep_after_noting, ['notes'] * 2, on))"
-    body = f"from pipeline.core.execution import executor, run as execute\nimport work\ndef main(run):\n    {call}"
-    process = start(tmp_path, body)
-    end = time.monotonic() + 30
-    while len(list(notes.iterdir())) < workers:
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    process = start(
+        tmp_path, f"from pipeline.core.execution import executor, run as execute\nimport work\ndef main(run):\n    {call}"
+    )
+    wait_until(lambda: len(list(notes.iterdir())) == workers)
     time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers get it too
+    return process, [int(p.name) for p in notes.iterdir()]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("group", [True, False])  # as a terminal and a batch system do, or a signal to the stage alone
+@pytest.mark.parametrize(("number", "said"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])
+def test_a_signal_ends_a_stage_in_one_sentence_and_leaves_no_worker(tmp_path, workers, group, number, said):
+    process, workers = sleeping(tmp_path, workers)
+    (os.killpg if group else os.kill)(process.pid, number)
+    code, _, err = outcome(process)
+    assert code == 128 + number
+    assert err == f"ERROR: toy: {said}; what had finished is kept, run the same command again to go on\n"
+    assert not (tmp_path / "runs").exists()
+    wait_until(lambda: all(gone(p) for p in workers))
+
+
+def test_a_stage_that_waits_outside_of_python_ends_too(tmp_path):
+    body = "import ctypes\ndef main(run):\n    print('waits', flush=True)\n    ctypes.CDLL(None).sleep(60)"
+    process = start(tmp_path, body)
+    assert process.stdout.readline() == "waits\n"
+    begin = time.monotonic()
+    process.send_signal(signal.SIGINT)
     code, _, err = outcome(process)
     assert code == 130
     assert err == "ERROR: toy: interrupted; what had finished is kept, run the same command again to go on\n"
-    assert not (tmp_path / "runs").exists()
+    assert time.monotonic() - begin < 30  # not the 60 seconds of the wait
+
+
+def test_a_signal_that_python_can_only_ignore_ends_the_stage_without_a_traceback(tmp_path):
+    body = (
+        "import os, signal\nclass Busy:\n    def __del__(self):\n        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        for _ in range(10 ** 6): pass\ndef main(run):\n    Busy()\n    time.sleep(60)"
+    )
+    code, _, err = outcome(start(tmp_path, body))
+    assert code == 143
+    assert err == "ERROR: toy: terminated; what had finished is kept, run the same command again to go on\n"
+
+
+def test_imports_of_a_stage_are_interrupted_without_a_traceback(tmp_path):
+    (tmp_path / "torch.py").write_text("print('imports', flush=True)\nimport time\ntime.sleep(60)\n")
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    command = [sys.executable, "-m", "stages.train", "adding"]
+    process = subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout.readline() == "imports\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (-signal.SIGINT, "")
+
+
+@pytest.mark.parametrize("shell", ["", "sh -c"])
+def test_a_stage_ends_with_the_dvc_that_started_it(tmp_path, shell):
+    """DVC starts stages through a shell, which outlives it."""
+    (tmp_path / "toy.py").write_text(
+        HEAD + "def main(run):\n    open('pid', 'w').write(str(os.getpid()))\n    time.sleep(60)\n"
+        "if __name__ == '__main__':\n    stage.main(main, sections=('seed',))\n"
+    )
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    (tmp_path / "dvc.py").write_text(
+        "import os, subprocess, sys\nos.environ['DVC_STAGE'] = 'toy'\n"
+        f"subprocess.run({f'{sys.executable} toy.py; true' if shell else [sys.executable, 'toy.py']!r}, shell={bool(shell)})\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "DVC_STAGE"} | {"PYTHONPATH": str(ROOT)}
+    dvc = subprocess.Popen([sys.executable, "dvc.py"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    pid = tmp_path / "pid"
+    wait_until(lambda: pid.exists() and pid.read_text())
+    time.sleep(0.2)
+    dvc.kill()
+    wait_until(lambda: gone(int(pid.read_text())), seconds=10)
+    assert dvc.communicate()[1] == "ERROR: toy: terminated; what had finished is kept, run the same command again to go on\n"
 
 
 def test_workers_of_a_stage_compute_on_one_thread_each(tmp_path):
     body = (
         "from pipeline.core.execution import run as execute\nimport work\n"
-        "def main(run):\n    print(set(execute(work.threads, range(3), run.executor())))"
+        "def main(run):\n    print(set(execute(work.threads, range(3), run.executor)))"
     )
     assert outcome(start(tmp_path, body))[:2] == (0, "{'1'}\n")

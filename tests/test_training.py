@@ -15,8 +15,8 @@ from twins import TWINS, cut, same_weights, tensors_of, trial_of, twin
 from pipeline import tasks, training
 from pipeline.core import config, execution, layout
 from pipeline.core.errors import ArtefactError
-from pipeline.core.records import CHECKPOINTS, CURVES, TrialResult
-from pipeline.training import Network, train
+from pipeline.core.records import CHECKPOINTS, CURVES, UPDATES, TrialResult
+from pipeline.training import Network, loop, train
 from pipeline.training.job import Training, diverged
 from pipeline.training.loop import optimiser_at
 
@@ -374,16 +374,76 @@ def test_results_do_not_depend_on_process_order_or_neighbours(images, tmp_path, 
         assert all(same_weights(one.weights[c], two.weights[c]) for c in CHECKPOINTS)
 
 
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def end_after(at, monkeypatch):
+    """End the process after each of these numbers of mini-batches; the paths that were kept so far."""
+    monkeypatch.setattr(loop, "EVERY", 0.0)
+    kept = []
+
+    def listener(path):
+        kept.append(path)
+        if len(kept) in at:
+            raise Killed
+
+    monkeypatch.setattr(execution, "LISTENERS", [listener])
+    return kept
+
+
+@pytest.mark.parametrize(
+    ("task", "changes", "hyper"),
+    [
+        ("mnist_rows", {"cell": "lstm"}, {"dropout": 0.3}),
+        ("mnist_rows", {"cell": "leaky"}, {"optimiser": "sgd", "clip_norm": 1.0, "weight_decay": 0.1}),
+        ("fulda_runoff", {"cell": "gru", "state": "stateful"}, {}),
+        ("fulda_runoff", {"cell": "elman", "state": "conditional"}, {"optimiser": "sgd"}),
+    ],
+)
+def test_an_interrupted_training_ends_with_the_same_bits(task, changes, hyper, prepared, tmp_path, monkeypatch):
+    data = cut(prepared(task), 60, 20)
+    trial = replace_hyper(trial_of(data, epochs=4, early_epoch=2, **changes), batch_size=20, **hyper)  # 3 mini-batches per epoch
+    whole = train(trial, data)
+    path, ends = tmp_path / "unfinished.safetensors", (1, 3, 6, 7, 11)
+    kept = end_after(ends, monkeypatch)
+    for _ in ends:
+        with pytest.raises(Killed):
+            train(trial, data, path)
+    result = train(trial, data, path)
+    assert len(kept) == 12  # no mini-batch was trained on twice
+    assert replace(result.outcome, seconds=0) == replace(whole.outcome, seconds=0)
+    assert all(np.array_equal(result.curves[n], whole.curves[n], equal_nan=True) for n in CURVES)
+    assert all(np.array_equal(result.updates[n], whole.updates[n], equal_nan=True) for n in UPDATES)
+    assert result.weights.keys() == whole.weights.keys()
+    assert all(same_weights(result.weights[c], whole.weights[c]) for c in CHECKPOINTS)
+    assert all(same_weights(result.optimiser[n], whole.optimiser[n]) for n in whole.optimiser)
+
+
+@pytest.mark.parametrize("damage", [b"", b"garbage", None])
+def test_a_training_begins_anew_where_its_state_is_damaged_or_of_another_trial(damage, images, tmp_path, monkeypatch):
+    trial, path = trial_of(images, epochs=2), tmp_path / "unfinished.safetensors"
+    other = trial_of(images, epochs=2, seed=99)
+    end_after([3], monkeypatch)
+    with pytest.raises(Killed):
+        train(other if damage is None else trial, images, path)
+    if damage is not None:
+        path.write_bytes(damage)
+    monkeypatch.setattr(execution, "LISTENERS", [])
+    found, whole = train(trial, images, path), train(trial, images)
+    assert found.weights_checksum() == whole.weights_checksum()
+
+
 def test_jobs_of_a_task_train_what_is_drawn_into_files_that_tell_trials_apart(images, small_params, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     images.save(layout.data("mnist_rows"))
     options = {"cells": ["elman", "leaky"], "train.trials": 2, "train.options": {"leaky": {"leak": [0.3, 0.5]}}}
-    settings = config.load("seed", "device", "cells", "train", path=small_params(options))
+    settings = config.load("seed", "device", "execution", "cells", "train", path=small_params(options))
     jobs = training.jobs(settings, "mnist_rows")
     assert [job.trial for job in jobs] == training.draw(settings, images.info, "cpu")
     assert {job.path for job in jobs} == {layout.trials("mnist_rows") / f"{j.trial.cell}-{j.trial.id}.safetensors" for j in jobs}
     for job in jobs:
-        job.run()
+        job.run().save(job.path)
         assert TrialResult.load(job.path).trial == job.trial
         assert TrialResult.load(job.path).trial.id == job.trial.id
 

@@ -132,6 +132,16 @@ else:
     Train = create_model("Train", __base__=TrainBase, **{name: (_setting(d), ...) for name, d in DECLARED.items()})
 
 
+class ExecutionSettings(_Section):
+    """Where the jobs of a stage run; what they give does not depend on it, but on the number of threads in the last digits."""
+
+    engine: Literal["local", "ray"]
+    address: Annotated[str, Field(pattern=r"^(auto|[A-Za-z0-9_.\-\[\]:]+:[0-9]+)$")]
+    workers: Literal["auto"] | Count
+    cpus: Count
+    gpus: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class SpectrumSettings(_Section):
     """The data that drive a spectrum: `sequences` stretches of `transient + steps` steps of the validation data."""
 
@@ -166,7 +176,7 @@ class Config(_Section):
     study: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     device: Literal["auto", "cpu", "cuda"]
-    processes: Literal["auto"] | Count
+    execution: ExecutionSettings
     tasks: Annotated[tuple[str, ...], Field(min_length=1)]
     cells: Annotated[tuple[str, ...], Field(min_length=1)]
     prepare: Prepare
@@ -175,6 +185,12 @@ class Config(_Section):
     fixed_points: FixedPointsSettings
     success: Success
     predictor: PredictorSettings
+
+    @model_validator(mode="after")
+    def _gpus_are_reserved(self) -> Self:
+        if self.execution.engine == "ray" and self.device == "cuda" and not self.execution.gpus:
+            raise ValueError("device is 'cuda', so execution.gpus should be the share of a GPU that a job takes, such as 0.25")
+        return self
 
     @model_validator(mode="after")
     def _names_exist_once(self) -> Self:

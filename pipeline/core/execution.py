@@ -1,7 +1,11 @@
-"""Runs independent jobs on any `concurrent.futures.Executor`; the local ones are here."""
+"""Runs independent jobs on any `concurrent.futures.Executor`; the local ones are here, that of a cluster in `cluster`.
+
+A job returns its record, and the process that asked for it writes the file: nothing else needs to share a file system with it.
+"""
 
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -11,26 +15,42 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from tqdm import tqdm
 
+from . import layout
 from .errors import ExecutionError
 from .files import damage, keep_only
 
+if TYPE_CHECKING:
+    from .config import ExecutionSettings
+
 T = TypeVar("T")
 R = TypeVar("R")
+LISTENERS: list[Callable[[Path], None]] = []  # a worker of a cluster brings the file that was kept to safety
+
+
+class Record(Protocol):
+    """What can be written to a file."""
+
+    def save(self, path: Path) -> None:
+        """Write to `path`."""
 
 
 class Job(Protocol):
-    """A piece of work that makes one file; it is sent to other processes, so it has to be picklable."""
+    """A piece of work that makes one record; both are sent between processes, so they have to be picklable."""
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """The file of the record, relative to the working folder, as are all others."""
 
-    def run(self) -> None:
-        """Make it."""
+    @property
+    def reads(self) -> Sequence[Path]:
+        """The files that the job reads."""
+
+    def run(self) -> Record:
+        """Make the record. What a long job needs to go on after an interruption may lie in `layout.unfinished(path)`."""
 
 
 class Here(Executor):
@@ -48,21 +68,36 @@ class Here(Executor):
         return future
 
 
-def process_count(setting: Literal["auto"] | int) -> int:
-    """The number of processes that `processes` in params.yaml means on this machine."""
-    if setting != "auto":
-        return setting
+def process_count(workers: Literal["auto"] | int = "auto", cpus: int = 1) -> int:
+    """The number of processes on this machine that `execution.workers` in params.yaml means, with `cpus` threads each."""
+    if workers != "auto":
+        return workers
     from joblib import cpu_count  # which knows of affinity and of containers' limits
 
-    return int(cpu_count())
+    return max(1, int(cpu_count()) // cpus)
+
+
+@contextmanager
+def engine(settings: "ExecutionSettings") -> Iterator[Executor]:
+    """The executor that the section `execution` of params.yaml asks for."""
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(settings.cpus)  # workers inherit it
+    if settings.engine == "ray":
+        from . import cluster  # an optional library
+
+        own = settings.model_dump(exclude={"engine"})
+        with cluster.Cluster(**own) as on:
+            yield on
+    else:
+        with executor(process_count(settings.workers, settings.cpus)) as on:
+            yield on
 
 
 @contextmanager
 def executor(processes: int) -> Iterator[Executor]:
     """An executor of this many local processes; one means this process.
 
-    Workers are spawned, compute on one thread each, ignore Ctrl-C (the parent ends them) and end with the parent,
-    however it dies. Jobs that have not begun when the block ends never will.
+    Workers are spawned, ignore Ctrl-C (the parent ends them) and end with the parent, however it dies. Jobs that have not
+    begun when the block ends never will.
     """
     if processes == 1:
         yield Here()
@@ -89,6 +124,7 @@ def run(function: Callable[[T], R], items: Iterable[T], on: Executor) -> Iterato
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in done)
     except BrokenExecutor:
+        time.sleep(0.2)  # if a signal to the whole group ended the workers, it ends this process too
         raise ExecutionError(
             "a worker process was killed (out of memory?); what had finished is kept, run the same command again"
         ) from None
@@ -105,9 +141,9 @@ def complete(
     failed: Callable[[Path], bool] = lambda path: False,
     after_each: Callable[[], None] = lambda: None,
 ) -> None:
-    """Run the jobs whose file is not there yet, in their order, and show the progress.
+    """Run the jobs whose file is not there yet, in their order, write their records, and show the progress.
 
-    Files of the jobs' folders that belong to no job are removed. A damaged file is named and made again.
+    Files of the jobs' folders that belong to no job are removed. A damaged file is named, removed and made again.
 
     Args:
         jobs: all that should be there in the end.
@@ -121,11 +157,14 @@ def complete(
     progress = Progress(label, len(jobs))
     try:
         todo = [job for job in jobs if not _is_done(job, progress, failed)]
-        for path in run(_run, todo, on):
+        for path, record in run(_run, todo, on):
+            record.save(path)
             progress.advance(failed=failed(path))
             after_each()
     finally:
         progress.close()
+    for folder in {layout.unfinished(job.path).parent for job in jobs}:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_done(job: Job, progress: "Progress", failed: Callable[[Path], bool]) -> bool:
@@ -134,14 +173,20 @@ def _is_done(job: Job, progress: "Progress", failed: Callable[[Path], bool]) -> 
     wrong = damage(job.path)
     if wrong:
         progress.say(f"{wrong.partition(';')[0]}; it is made again")
+        job.path.unlink()
         return False
     progress.skip(failed=failed(job.path))
     return True
 
 
-def _run(job: Job) -> Path:
-    job.run()
-    return job.path
+def _run(job: Job) -> tuple[Path, Record]:
+    return job.path, job.run()
+
+
+def was_kept(path: Path) -> None:
+    """Called by a job that has written the file from which it would go on after an interruption."""
+    for listener in LISTENERS:
+        listener(path)
 
 
 def _start_worker() -> None:

@@ -47,6 +47,11 @@ def portrait(task: str, cell: str) -> Path:
     return FIGURES / f"fixed_points-{task}-{cell}.png"
 
 
+def unfinished(result: Path) -> Path:
+    """The file of a job that has not finished, from which it goes on after an interruption."""
+    return result.parent / ".unfinished" / result.name
+
+
 def record(stage: str, *words: str) -> Path:
     """What the last run of a stage instance leaves: its settings, its time, the commit."""
     return RECORDS / f"{'-'.join((stage, *words))}.json"

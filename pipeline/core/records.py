@@ -219,6 +219,36 @@ class TrialResult(ArrayRecord):
 
 
 @dataclass(frozen=True)
+class UnfinishedTrial(ArrayRecord):
+    """Where the training of a trial stands between two mini-batches: all that it needs to go on with the same bits.
+
+    Attributes:
+        trial: what is trained.
+        epoch: that is under way, counted from 1.
+        seconds: wall time so far.
+        curves, updates, weights, optimiser: of the TrialResult, as far as they are known.
+        losses, norms: (mini-batches so far,) float64, of this epoch.
+        weights_now, optimiser_now: of the network and its optimiser.
+        generators: states of the trial's generator: "epoch", when the epoch began, and "now".
+        carried: "state" -> (B, S), which the next mini-batch starts from; empty if it starts from zero.
+    """
+
+    trial: Trial
+    epoch: int
+    seconds: float
+    curves: Arrays
+    updates: Arrays
+    weights: Mapping[str, Arrays]
+    optimiser: Mapping[str, Arrays]
+    losses: NDArray[np.float64]
+    norms: NDArray[np.float64]
+    weights_now: Arrays
+    optimiser_now: Mapping[str, Arrays]
+    generators: Arrays
+    carried: Arrays
+
+
+@dataclass(frozen=True)
 class TrialSpectra(ArrayRecord):
     """The spectra of one trial at its checkpoints.
 

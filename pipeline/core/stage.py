@@ -1,20 +1,20 @@
-"""Shared behaviour of all stage scripts: arguments, settings, one-line error messages, one thread per process, tracking."""
+"""Shared behaviour of all stage scripts: arguments, settings, one-line error messages, threads, signals, tracking."""
 
 import argparse
 import errno
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # read when torch and NumPy load; workers inherit it
 os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")  # its lines after an interrupted sweep
 
-from . import config, execution, layout, provenance
+from . import config, ending, execution, layout, provenance
 from .errors import PipelineError, TrackingError
 from .records import StageRecord
 
@@ -27,7 +27,7 @@ class Run:
 
     Attributes:
         stage, words: which instance.
-        settings: the sections of params.yaml that the stage declares, and no others.
+        settings: the sections of params.yaml that the stage declares, and `execution`, which no result depends on.
     """
 
     def __init__(self, stage: str, words: tuple[str, ...], settings: config.Config) -> None:
@@ -36,16 +36,16 @@ class Run:
         self._tracking_seconds = 0.0
         self._resources = ExitStack()
 
+    @cached_property
     def executor(self) -> execution.Executor:
         """Where jobs run, as long as the stage does."""
-        processes = execution.process_count(config.load("processes").processes)
-        return self._resources.enter_context(execution.executor(processes))
+        return self._resources.enter_context(execution.engine(self.settings.execution))
 
     def complete(self, jobs: Sequence[execution.Job], failed: Callable[[Path], bool] = lambda path: False) -> None:
         """Run the jobs whose file is not there yet; meanwhile MLflow is brought up to date every LIVE seconds."""
         label = " ".join((self.stage, *self.words))
         replace(self._record(), seconds=0.0).save(layout.record(self.stage, *self.words))  # it has not ended
-        execution.complete(jobs, self.executor(), label=label, failed=failed, after_each=self._track_live)
+        execution.complete(jobs, self.executor, label=label, failed=failed, after_each=self._track_live)
 
     def close(self) -> None:
         """Write the record of this run and bring MLflow up to date, if this is due; the last stage of a study always does."""
@@ -62,7 +62,7 @@ class Run:
             began=self._began,
             seconds=time.time() - self._began,
             tracking_seconds=self._tracking_seconds,
-            settings=self.settings.model_dump(mode="json"),
+            settings=self.settings.model_dump(mode="json", exclude={"execution"}),
             origin=provenance.origin(),
         )
 
@@ -93,7 +93,7 @@ def _due() -> bool:
 def main(stage: Callable[..., None], *, sections: tuple[str, ...], words: tuple[str, ...] = ()) -> None:
     """Run a stage with the words of the command line.
 
-    Exit codes: 1 for wrong input, 2 for a wrong command line, 130 for Ctrl-C.
+    Exit codes: 1 for wrong input, 2 for a wrong command line, 130 for Ctrl-C, 143 for SIGTERM.
 
     Args:
         stage: called with a `Run` and the words.
@@ -105,23 +105,18 @@ def main(stage: Callable[..., None], *, sections: tuple[str, ...], words: tuple[
     for word in words:
         parser.add_argument(word)
     given = tuple(vars(parser.parse_args()).values())
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        run = Run(name, given, config.load(*sections))
+        ending.listen(name)
+        run = Run(name, given, config.load(*sections, "execution"))
         stage(run, *given)
         run.close()
+        ending.end()
     except PipelineError as error:
-        _stop(f"{name}: {error}", 1)
-    except KeyboardInterrupt:
-        _stop(f"{name}: interrupted; what had finished is kept, run the same command again to go on", 130)
+        ending.end(f"ERROR: {name}: {error}", 1)
+    except ending.Stopped as stopped:
+        ending.end(f"ERROR: {name}: {stopped.sentence}", stopped.code)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
             raise
-        _stop(f"{name}: {error.strerror}: {error.filename or 'writing'}; make room or allow it, then run again", 1)
-
-
-def _stop(sentence: str, code: int) -> None:
-    """Print the sentence and end at once: workers end with this process."""
-    print(f"ERROR: {sentence}", file=sys.stderr, flush=True)
-    sys.stdout.flush()
-    os._exit(code)
+        sentence = f"{error.strerror}: {error.filename or 'writing'}; make room or allow it, then run again"
+        ending.end(f"ERROR: {name}: {sentence}", 1)

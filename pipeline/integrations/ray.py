@@ -1,6 +1,8 @@
-"""A stopper for Ray Tune, which ends trials that are unlikely to succeed."""
+"""A stopper for Ray Tune, which ends trials that are unlikely to succeed; and functions that run on a Ray cluster."""
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from ..core.errors import ModuleError
 from ..core.numbers import number
@@ -9,6 +11,28 @@ try:
     from ray.tune import Stopper
 except ModuleNotFoundError:
     raise ModuleNotFoundError("Ray Tune is not installed: pip install 'rnn-stability[ray]'") from None
+from ..core.cluster import Cluster
+
+R = TypeVar("R")
+
+
+@contextmanager
+def on_cluster(
+    function: Callable[..., R], *, address: str = "auto", cpus: int = 1, gpus: float = 0.0
+) -> Iterator[Callable[..., R]]:
+    """A function that runs on a Ray cluster, once for each thread that calls it.
+
+    An Optuna search runs its trainings there if its objective calls it: `study.optimize(objective, n_trials=100, n_jobs=64)`.
+
+    Args:
+        function: training, say; what it imports is installed on the nodes. Its arguments and results are pickled; its errors
+            come back as they are. It is called again on another node if its own is lost.
+        address: of the cluster, "host:port"; "auto" is the one of RAY_ADDRESS or of `ray.init`, or one on this machine.
+        cpus: CPUs, and threads, of one call.
+        gpus: share of a GPU of one call.
+    """
+    with Cluster(address=address, cpus=cpus, gpus=gpus) as on:
+        yield lambda *args, **kwargs: on.submit(function, *args, **kwargs).result()
 
 
 class StabilityStopper(Stopper):  # type: ignore[misc] # an optional library

@@ -3,10 +3,12 @@
 The early measurements are not counted: they take a few percent of a training.
 """
 
+import math
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from heapq import heapreplace
 from pathlib import Path
 
 import torch
@@ -24,6 +26,7 @@ from .spectra import measure
 
 BATCHES = 10  # mini-batches that are timed
 STEPS = 48  # steps of a spectrum that are timed: three of its longest intervals
+MANY = 64  # workers of a cluster
 FORWARD = 1 / 3  # share of a training step that evaluating a batch takes: no backward pass, which is twice the forward one
 
 
@@ -65,7 +68,7 @@ class Cost:
 
 def costs(settings: Config) -> Iterator[Cost]:
     """The cost of each task, cell and size; downloads what `prepare.size` asks for and trains and measures a little of each."""
-    device = choose_device(settings.device)
+    device = choose_device(settings)
     for task in settings.tasks:
         data = tasks.get(task).prepare(task, settings.prepare.size, settings.seed)
         first = {trial.cell: trial for trial in draw(settings, data.info, device) if trial.index == 0}
@@ -112,20 +115,37 @@ def thin(data: TaskData, train: int, rest: int) -> TaskData:
     return TaskData(arrays, data.info)
 
 
-def report(costs: list[Cost], processes: int, device: str) -> str:
-    """The costs as a table for a terminal."""
+def hours_on(costs: Sequence[Cost], workers: int) -> float:
+    """Hours that the study takes on a number of workers, without the starts of its stages.
+
+    The stages of the tasks run one after the other; within one, a worker that is free takes the next job, as `execution` does.
+    """
+    hours = 0.0
+    for task in dict.fromkeys(c.task for c in costs):
+        for part in ("train_hours", "spectrum_hours"):
+            free = [0.0] * workers  # when each worker will be, as a heap
+            own = [(getattr(c, part) / c.trials, math.ceil(c.trials)) for c in costs if c.task == task]
+            for length, trials in sorted(own, reverse=True):
+                for _ in range(trials):
+                    heapreplace(free, free[0] + length)
+            hours += max(free)
+    return hours
+
+
+def report(costs: list[Cost], workers: int, device: str) -> str:
+    """The costs as a table for a terminal, and the time on one worker, on some, and on MANY."""
     rows = [
         [c.task, c.cell, c.hidden_size, 1000 * c.batch_seconds, c.train_hours, 1000 * c.step_seconds, c.spectrum_hours]
         for c in costs
     ]
     columns = ["task", "cell", "H", "ms per batch", "train, h", "ms per step", "spectrum, h"]
     train_hours, spectrum_hours = sum(c.train_hours for c in costs), sum(c.spectrum_hours for c in costs)
-    total = train_hours + spectrum_hours
+    times = ", ".join(f"{hours_on(costs, n):.3g} hours on {n}" for n in dict.fromkeys((1, workers, MANY)))
     lines = [
         Table(columns, rows, text_columns=2).text(),
-        f"{sum(c.trials for c in costs):.0f} trials on {device}, one after the other: {train_hours:.2f} hours of training, "
-        f"{spectrum_hours:.2f} hours of spectra; {total:.2f} hours together",
-        f"in {processes} processes {total / processes:.2f} hours at the best; they share what memory and GPU there is",
+        f"{sum(c.trials for c in costs):.0f} trials on {device}: {train_hours:.2f} hours of training, "
+        f"{spectrum_hours:.2f} of spectra",
+        f"workers as fast as this process is alone would take: {times}; on one machine they share memory and GPU",
     ]
     return "\n".join(lines) + "\n"
 
@@ -133,8 +153,9 @@ def report(costs: list[Cost], processes: int, device: str) -> str:
 def main(profile: str = "") -> None:
     """Print the time that the study of params.yaml, or of a profile laid over it, would take."""
     settings = config.load(profile=config.PROFILES / f"{profile}.yaml" if profile else None)
-    torch.set_num_threads(1)  # as the stages do
-    sys.stdout.write(report(list(costs(settings)), execution.process_count(settings.processes), choose_device(settings.device)))
+    torch.set_num_threads(settings.execution.cpus)  # as the stages do
+    workers = execution.process_count(settings.execution.workers, settings.execution.cpus)
+    sys.stdout.write(report(list(costs(settings)), workers, choose_device(settings)))
 
 
 if __name__ == "__main__":

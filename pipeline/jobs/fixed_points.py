@@ -37,9 +37,14 @@ class Search:
     seed: int
     path: Path
 
-    def run(self) -> None:
-        """Search, and write the TrialFixedPoints."""
-        search(TrialResult.load(self.result), self.data, self.driving, self.settings, self.seed).save(self.path)
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """The files that the job reads."""
+        return (self.result, self.data)
+
+    def run(self) -> TrialFixedPoints:
+        """Search."""
+        return search(TrialResult.load(self.result), self.data, self.driving, self.settings, self.seed)
 
 
 def jobs(settings: Config, task: str) -> list[Search]:

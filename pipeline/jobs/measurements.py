@@ -38,15 +38,20 @@ class Measurements:
     device: str
     path: Path
 
-    def run(self) -> None:
-        """Measure, and write the TrialMeasurements."""
-        measure(TrialResult.load(self.result), self.data, self.device).save(self.path)
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """The files that the job reads."""
+        return (self.result, self.data)
+
+    def run(self) -> TrialMeasurements:
+        """Measure."""
+        return measure(TrialResult.load(self.result), self.data, self.device)
 
 
 def jobs(settings: Config, task: str) -> list[Measurements]:
-    """The measurement jobs of all trials of a task. Reads the section `device` of params.yaml."""
+    """The measurement jobs of all trials of a task. Reads the sections `device` and `execution` of params.yaml."""
     files = ["jobs/measurements.py", f"tasks/{task}.py", *(f"measuring/{name}.py" for name in measuring.names())]
-    code, results, device = code_hash(*files), layout.trials(task), choose_device(settings.device)
+    code, results, device = code_hash(*files), layout.trials(task), choose_device(settings)
     found = []
     for path in array_files(results):
         result = TrialResult.load(path)

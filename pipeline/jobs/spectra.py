@@ -42,17 +42,22 @@ class Measurement:
     device: str
     path: Path
 
-    def run(self) -> None:
-        """Measure, and write the TrialSpectra."""
-        measure(TrialResult.load(self.result), self.data, self.settings, self.device).save(self.path)
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """The files that the job reads."""
+        return (self.result, self.data)
+
+    def run(self) -> TrialSpectra:
+        """Measure."""
+        return measure(TrialResult.load(self.result), self.data, self.settings, self.device)
 
 
 def jobs(settings: Config, task: str) -> list[Measurement]:
-    """The measurements of all trials of a task, the largest networks first; sections `device` and `spectrum` of params.yaml.
+    """The measurements of all trials of a task, the largest networks first; from `device`, `execution`, `spectrum`.
 
     The name of a file of spectra depends on all that could change them: the trial, its weights, settings, device and code.
     """
-    chosen, code, results = choose_device(settings.device), code_hash("jobs/spectra.py"), layout.trials(task)
+    chosen, code, results = choose_device(settings), code_hash("jobs/spectra.py"), layout.trials(task)
     measurements = []
     for path in array_files(results):
         result = TrialResult.load(path)

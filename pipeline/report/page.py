@@ -45,7 +45,7 @@ def html(study: Study, images: Mapping[str, bytes]) -> str:
         pooled_r2=value("r2", _known(study)),
         bins=evidence.reliability(_known(study)),
         axis={"linear": LINEAR, "floor": FLOOR},
-        settings_table=Table(["setting", "value"], tables.settings(study.settings.model_dump())),
+        settings_table=Table(["setting", "value"], tables.settings(study.settings.model_dump(exclude={"execution"}))),
         facts_table=Table(["item", "value"], list(facts(study).items())),
     )
 

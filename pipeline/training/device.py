@@ -2,11 +2,19 @@
 
 import torch
 
+from ..core.config import Config
 from ..core.errors import ConfigError
 
 
-def choose_device(setting: str) -> str:
-    """The device, "cpu" or "cuda", for `device` in params.yaml; ConfigError if a GPU is asked for and there is none."""
+def choose_device(settings: Config) -> str:
+    """The device, "cpu" or "cuda", of the jobs; ConfigError if a GPU is asked for and there is none.
+
+    Args:
+        settings: sections `device` and `execution` of params.yaml; on a cluster the jobs have a GPU if they reserve one.
+    """
+    setting, execution = settings.device, settings.execution
+    if execution.engine == "ray":
+        return setting if setting != "auto" else "cuda" if execution.gpus else "cpu"
     if setting == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if setting == "cuda" and not torch.cuda.is_available():

@@ -31,15 +31,20 @@ class Training:
         """The file of the result."""
         return self.trial.path(self.folder)
 
-    def run(self) -> None:
-        """Train, and write the TrialResult."""
-        train(self.trial, _data(self.data)).save(self.path)
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """The files that the training reads."""
+        return (self.data,)
+
+    def run(self) -> TrialResult:
+        """Train, from where an interrupted training of the trial stood."""
+        return train(self.trial, _data(self.data), layout.unfinished(self.path))
 
 
 def jobs(settings: Config, task: str) -> list[Training]:
-    """The trainings of a task, the most expensive first; settings as `draw` needs them, and `device`."""
+    """The trainings of a task, the most expensive first; settings as `draw` needs them, `device` and `execution`."""
     data = layout.data(task)
-    trials = draw(settings, TaskData.info_of(data), choose_device(settings.device))
+    trials = draw(settings, TaskData.info_of(data), choose_device(settings))
     return [Training(trial, data, layout.trials(task)) for trial in trials]
 
 

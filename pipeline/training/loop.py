@@ -1,57 +1,185 @@
 """Trains one trial."""
 
 import time
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from .. import heads, tasks
+from ..core import execution
+from ..core.errors import ArtefactError
 from ..core.files import Arrays
 from ..core.hyper_parameters import HyperParameters
 from ..core.numbers import finite_or_none
-from ..core.records import CURVES, UPDATES, Outcome, TaskData, Trial, TrialResult
+from ..core.records import CURVES, UPDATES, Outcome, TaskData, Trial, TrialResult, UnfinishedTrial
 from .network import Module, Network
 from .policies import POLICIES, append, previous
 
+EVERY = 60.0  # seconds of training between two states that are kept of it
 
-def train(trial: Trial, data: TaskData) -> TrialResult:
+
+def train(trial: Trial, data: TaskData, unfinished: Path | None = None) -> TrialResult:
     """Train a trial.
 
     The trial's policy draws the mini-batches, which are shuffled unless the state is carried over. A loss or gradient that is
     not finite ends the training: the trial has then `diverged`, the curves are NaN from the next epoch on, and the weights
     are the last ones.
+
+    Args:
+        trial: what to train.
+        data: of its task.
+        unfinished: file that keeps the state of the training, written every EVERY seconds; if it is there, the training goes
+            on from it, with the same result to the last bit.
     """
-    begin = time.perf_counter()
-    generator = torch.Generator().manual_seed(trial.seed)
-    module = Network.of(trial).init(generator).to(trial.device)
-    optimiser = new_optimiser(module, trial.hyper_parameters)
-    batches = -(-data.info.sequences["train"] // trial.batch_size)
-    updates = {name: np.full((trial.epochs, batches), np.nan, np.float32) for name in UPDATES}
-    curves = {name: np.full(trial.epochs + 1, np.nan) for name in CURVES}
-    curves["validation_loss"][0], curves["validation_metric"][0] = _evaluate(module, trial, data, "validation")
-    weights, state = {"initial": module.weights()}, _state(module, optimiser)
-    diverged = not bool(np.isfinite(curves["validation_loss"][0]))
-    for epoch in range(1, trial.epochs + 1):
-        if not diverged:
-            losses, norms = _epoch(module, optimiser, trial, data, generator)
-            updates["loss"][epoch - 1, : len(losses)], updates["gradient_norm"][epoch - 1, : len(norms)] = losses, norms
-            curves["train_loss"][epoch] = losses.mean()
-            curves["gradient_norm"][epoch], curves["gradient_norm_max"][epoch] = norms.mean(), norms.max()
-            curves["validation_loss"][epoch], curves["validation_metric"][epoch] = _evaluate(module, trial, data, "validation")
-            diverged = not bool(np.isfinite([*losses, *norms, curves["validation_loss"][epoch]]).all())
-        if epoch == trial.early_epoch:
-            weights["early"], state = module.weights(), _state(module, optimiser)
-    weights["final"] = module.weights()
-    test_loss, test_metric = _evaluate(module, trial, data, "test")
-    outcome = Outcome(
-        diverged=diverged,
-        seconds=time.perf_counter() - begin,
-        test_loss=finite_or_none(test_loss),
-        test_metric=finite_or_none(test_metric),
-        parameter_count=sum(p.numel() for p in module.parameters()),
-    )
-    return TrialResult(trial, outcome, curves, {n: u.ravel() for n, u in updates.items()}, weights, state)
+    training = _Training(trial, data)
+    if unfinished is not None:
+        training.keep_in(unfinished)
+    return training.run()
+
+
+class _Training:
+    """A training under way."""
+
+    def __init__(self, trial: Trial, data: TaskData) -> None:
+        self._trial, self._data = trial, data
+        self._path: Path | None = None
+        self._began = self._kept = time.perf_counter()
+        self._generator = torch.Generator().manual_seed(trial.seed)
+        self._module = Network.of(trial).init(self._generator).to(trial.device)
+        self._optimiser = new_optimiser(self._module, trial.hyper_parameters)
+        batches = -(-data.info.sequences["train"] // trial.batch_size)
+        self._updates = {name: np.full((trial.epochs, batches), np.nan, np.float32) for name in UPDATES}
+        self._curves = {name: np.full(trial.epochs + 1, np.nan) for name in CURVES}
+        self._weights = {"initial": self._module.weights()}
+        self._optimiser_early: Mapping[str, Arrays] = _state(self._module, self._optimiser)
+        self._epoch = 1
+        self._begin_of_epoch = self._interrupted = self._generator.get_state()
+        self._losses: list[float] = []
+        self._norms: list[float] = []
+        self._carried: Tensor | None = None
+
+    def keep_in(self, path: Path) -> None:
+        """Keep the state of the training in a file, and take it from there if it is there; a damaged file is removed."""
+        self._path = path
+        try:
+            found = UnfinishedTrial.load(path) if path.exists() else None
+        except ArtefactError:
+            path.unlink()
+            return
+        if found is not None and found.trial == self._trial:
+            self._take(found)
+
+    def run(self) -> TrialResult:
+        """Train to the end."""
+        trial, curves = self._trial, self._curves
+        if self._epoch == 1 and not self._losses:
+            curves["validation_loss"][0], curves["validation_metric"][0] = self._evaluate("validation")
+        diverged = not bool(np.isfinite(curves["validation_loss"][0]))
+        for epoch in range(self._epoch, trial.epochs + 1):
+            if not diverged:
+                self._epoch = epoch
+                diverged = self._train_epoch()
+            if epoch == trial.early_epoch:
+                self._weights["early"], self._optimiser_early = self._module.weights(), _state(self._module, self._optimiser)
+        self._weights["final"] = self._module.weights()
+        test_loss, test_metric = self._evaluate("test")
+        outcome = Outcome(
+            diverged=diverged,
+            seconds=time.perf_counter() - self._began,
+            test_loss=finite_or_none(test_loss),
+            test_metric=finite_or_none(test_metric),
+            parameter_count=sum(p.numel() for p in self._module.parameters()),
+        )
+        updates = {name: values.ravel() for name, values in self._updates.items()}
+        return TrialResult(trial, outcome, curves, updates, self._weights, self._optimiser_early)
+
+    def _train_epoch(self) -> bool:
+        """Train for one epoch, or for what is left of it, and evaluate; whether the training diverged."""
+        policy, curves, epoch = POLICIES[self._trial.state], self._curves, self._epoch
+        self._begin_of_epoch = self._generator.get_state()
+        inputs, targets = (torch.from_numpy(a) for a in self._data.split("train"))
+        batches = policy.batches(inputs.shape[1], self._trial.batch_size, self._generator)
+        if self._losses:  # the training goes on after an interruption
+            self._generator.set_state(self._interrupted)
+        for chosen in batches[len(self._losses) :]:
+            if not self._step(inputs, targets, chosen):
+                break
+            if self._path is not None and time.perf_counter() - self._kept > EVERY:
+                self._keep()
+        losses, norms = np.array(self._losses), np.array(self._norms)
+        self._losses, self._norms, self._carried = [], [], None
+        self._updates["loss"][epoch - 1, : len(losses)], self._updates["gradient_norm"][epoch - 1, : len(norms)] = losses, norms
+        curves["train_loss"][epoch] = losses.mean()
+        curves["gradient_norm"][epoch], curves["gradient_norm_max"][epoch] = norms.mean(), norms.max()
+        curves["validation_loss"][epoch], curves["validation_metric"][epoch] = self._evaluate("validation")
+        return not bool(np.isfinite([*losses, *norms, curves["validation_loss"][epoch]]).all())
+
+    def _step(self, inputs: Tensor, targets: Tensor, chosen: Tensor) -> bool:
+        """Train on one mini-batch; whether its loss and its gradient, whose norm is that before clipping, were finite."""
+        trial = self._trial
+        task, policy, hyper = tasks.get(trial.task), POLICIES[trial.state], trial.hyper_parameters
+        x = task.encode(inputs[:, chosen].to(trial.device), trial.input_size)
+        y = _pick(task.head, targets, chosen).to(trial.device)
+        x = append(x, previous(targets)[chosen]) if policy.sees_targets else x
+        self._optimiser.zero_grad()
+        outputs, self._carried = policy.train(self._module.run, x, self._carried)
+        loss = task.loss(self._module.read(outputs, hyper.dropout, self._generator), y)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self._module.parameters(), hyper.clip_norm or float("inf"))
+        self._losses.append(loss.item())
+        self._norms.append(norm.item())
+        if not np.isfinite(self._losses[-1] + self._norms[-1]):
+            return False
+        self._optimiser.step()
+        return True
+
+    @torch.no_grad()
+    def _evaluate(self, split: str) -> tuple[float, float]:
+        """Loss and metric of a whole split; a policy that sees targets sees the true ones (teacher forcing)."""
+        trial, module = self._trial, self._module
+        task, policy = tasks.get(trial.task), POLICIES[trial.state]
+        inputs, targets = (torch.from_numpy(a).to(trial.device) for a in self._data.split(split))
+        x = task.encode(inputs, trial.input_size)
+        outputs = module.read(policy.evaluate(module.run, append(x, previous(targets)) if policy.sees_targets else x, None)[0])
+        return task.loss(outputs, targets).item(), task.metric(outputs, targets).item()
+
+    def _keep(self) -> None:
+        """Write where the training stands."""
+        generators = {"epoch": self._begin_of_epoch.numpy(), "now": self._generator.get_state().numpy()}
+        state = UnfinishedTrial(
+            trial=self._trial,
+            epoch=self._epoch,
+            seconds=time.perf_counter() - self._began,
+            curves=self._curves,
+            updates=self._updates,
+            weights=self._weights,
+            optimiser=self._optimiser_early,
+            losses=np.array(self._losses),
+            norms=np.array(self._norms),
+            weights_now=self._module.weights(),
+            optimiser_now=_state(self._module, self._optimiser),
+            generators=generators,
+            carried={} if self._carried is None else {"state": self._carried.detach().cpu().numpy()},
+        )
+        assert self._path is not None
+        state.save(self._path)
+        self._kept = time.perf_counter()
+        execution.was_kept(self._path)
+
+    def _take(self, state: UnfinishedTrial) -> None:
+        """Go on from where a training stood."""
+        self._epoch, self._began = state.epoch, self._began - state.seconds
+        self._curves, self._updates = state.curves, state.updates
+        self._weights, self._optimiser_early = {name: state.weights[name] for name in state.weights}, dict(state.optimiser)
+        self._losses, self._norms = state.losses.tolist(), state.norms.tolist()
+        self._module.load(state.weights_now)
+        _restore(self._optimiser, self._module, state.optimiser_now)
+        self._generator.set_state(torch.from_numpy(state.generators["epoch"]))
+        self._interrupted = torch.from_numpy(state.generators["now"])
+        self._carried = torch.from_numpy(state.carried["state"]).to(self._trial.device) if state.carried else None
 
 
 def new_optimiser(module: Module, hyper: HyperParameters) -> torch.optim.Optimizer:
@@ -86,43 +214,15 @@ def optimiser_at(checkpoint: str, module: Module, result: TrialResult) -> torch.
     """The optimiser of a trial as it was at its "initial" or "early" checkpoint, for a module with its weights."""
     optimiser = new_optimiser(module, result.trial.hyper_parameters)
     if checkpoint == "early":
-        for name, parameter in module.named_parameters():
-            state = {n: torch.from_numpy(v).to(parameter.device) for n, v in result.optimiser[name].items()}
-            optimiser.state[parameter] = {n: v[0] if n == "step" else v for n, v in state.items()}
+        _restore(optimiser, module, result.optimiser)
     return optimiser
 
 
-def _epoch(
-    module: Module, optimiser: torch.optim.Optimizer, trial: Trial, data: TaskData, generator: Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Train for one epoch: losses and gradient norms before clipping of its steps, up to the first that is not finite."""
-    task, policy, hyper = tasks.get(trial.task), POLICIES[trial.state], trial.hyper_parameters
-    inputs, targets = (torch.from_numpy(a) for a in data.split("train"))
-    losses, norms, state = [], [], None
-    for chosen in policy.batches(inputs.shape[1], trial.batch_size, generator):
-        x = task.encode(inputs[:, chosen].to(trial.device), trial.input_size)
-        y = _pick(task.head, targets, chosen).to(trial.device)
-        optimiser.zero_grad()
-        outputs, state = policy.train(module.run, append(x, previous(targets)[chosen]) if policy.sees_targets else x, state)
-        loss = task.loss(module.read(outputs, hyper.dropout, generator), y)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(module.parameters(), hyper.clip_norm or float("inf"))
-        losses.append(loss.item())
-        norms.append(norm.item())
-        if not np.isfinite(losses[-1] + norms[-1]):
-            break
-        optimiser.step()
-    return np.array(losses), np.array(norms)
-
-
-@torch.no_grad()
-def _evaluate(module: Module, trial: Trial, data: TaskData, split: str) -> tuple[float, float]:
-    """Loss and metric of a whole split; a policy that sees targets sees the true ones (teacher forcing)."""
-    task, policy = tasks.get(trial.task), POLICIES[trial.state]
-    inputs, targets = (torch.from_numpy(a).to(trial.device) for a in data.split(split))
-    x = task.encode(inputs, trial.input_size)
-    outputs = module.read(policy.evaluate(module.run, append(x, previous(targets)) if policy.sees_targets else x, None)[0])
-    return task.loss(outputs, targets).item(), task.metric(outputs, targets).item()
+def _restore(optimiser: torch.optim.Optimizer, module: Module, states: Mapping[str, Arrays]) -> None:
+    """Give an optimiser the state variables that `_state` found."""
+    for name, parameter in module.named_parameters():
+        state = {n: torch.from_numpy(v).to(parameter.device) for n, v in states[name].items()}
+        optimiser.state[parameter] = {n: v[0] if n == "step" else v for n, v in state.items()}
 
 
 def _pick(head: str, targets: Tensor, chosen: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Integral
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from joblib import Parallel, cpu_count, delayed
@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..core.errors import ModuleError, first_line
+from ..core.execution import run
 from ..core.numbers import count, shown
 from ..measuring.base.checks import undrawn
 from ..predictor import Verdict
@@ -32,6 +33,7 @@ START = 8.0  # seconds until new processes have imported torch and scikit-learn 
 _CHARACTERS = 60  # of a main reason that are shown
 _OWN = {"loss", "chance", "every_step", "batch_first"}  # options with which a candidate shares nothing with the others
 Build = Callable[[Any], Any]
+Place = tuple[int, Any]  # of a candidate among all, and the candidate
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -111,6 +113,7 @@ def screen(
     loss: Callable[[Tensor, Tensor], Tensor],
     budget: int,
     jobs: int | None = None,
+    engine: Literal["local", "ray"] = "local",
     seed: int = 0,
     progress: bool = True,
     **watch_options: Any,
@@ -128,6 +131,8 @@ def screen(
         budget: epochs of the whole training.
         jobs: number of processes; by default as many as there are cores if that saves time, or else this one alone. The
             verdicts are the same. Each computes on one thread.
+        engine: "ray" uses the processes of a Ray cluster, that of RAY_ADDRESS or of `ray.init`, or one on this machine; `jobs`
+            is then how many of them at once. The nodes need the modules that `build` imports; docs/cluster.md says more.
         seed: of the random numbers that `build` draws from torch.
         progress: whether a bar on a terminal's stderr shows the progress.
         **watch_options: options of `watch` for all candidates.
@@ -137,6 +142,8 @@ def screen(
     """
     tried = _listed(candidates)
     wanted = None if jobs is None else min(count("jobs", jobs), len(tried))
+    if engine not in ("local", "ray"):
+        raise ModuleError(f"engine is {shown(engine)}; it should be 'local' or 'ray'")
     if isinstance(seed, bool) or not isinstance(seed, Integral):
         raise ModuleError(f"seed is {shown(seed)}; it should be a whole number")
     one = _Screen(build, inputs, targets, {"loss": loss, "budget": budget} | watch_options, int(seed), {})
@@ -144,12 +151,17 @@ def screen(
         begin = time.perf_counter()
         first, shared = one.begun(0, tried[0])
         bar.update()
-        wanted = _processes(len(tried) - 1, time.perf_counter() - begin) if wanted is None else wanted
-        verdicts = [first]
-        for verdict in replace(one, shared=shared).verdicts(tried, wanted):
-            verdicts.append(verdict)
+        others, one = list(enumerate(tried))[1:], replace(one, shared=shared)
+        if engine == "ray":
+            answers = one.on_ray(others, wanted)
+        else:
+            wanted = _processes(len(others), time.perf_counter() - begin) if wanted is None else wanted
+            answers = one.here(others, wanted)
+        verdicts = {0: first}
+        for place, verdict in answers:
+            verdicts[place] = verdict
             bar.update()
-    return Screening(tuple(tried), tuple(verdicts))
+    return Screening(tuple(tried), tuple(verdicts[place] for place in range(len(tried))))
 
 
 @dataclass(frozen=True)
@@ -163,30 +175,27 @@ class _Screen:
     seed: int
     shared: Mapping[str, Any]
 
-    def verdicts(self, tried: list[Any], jobs: int) -> Iterator[Verdict]:
-        """The verdicts on all candidates but the first, in their order, from this process or from others."""
-        if jobs <= 1 or len(tried) <= 1:
-            yield from (self.begun(place, candidate)[0] for place, candidate in enumerate(tried[1:], 1))
-            return
-        calls = [delayed(self.apart)(place, candidate) for place, candidate in enumerate(tried[1:], 1)]
-        answers = iter(Parallel(n_jobs=jobs, backend="loky", return_as="generator")(calls))
-        for _ in calls:
-            try:
-                verdict = next(answers)
-            except Exception as error:  # what cannot be pickled, or a process that was lost
-                said = f"{first_line(error)} ({type(error).__name__})"
-                raise ModuleError(f"the candidates cannot be screened in other processes; try jobs=1: {said}") from error
-            if isinstance(verdict, str):
-                raise ModuleError(verdict)
-            yield verdict
+    def here(self, tried: Sequence[Place], jobs: int) -> Iterator[tuple[int, Verdict]]:
+        """The places of candidates and the verdicts on them, from this process or from others on this machine."""
+        if jobs <= 1 or not tried:
+            return ((place, self.begun(place, candidate)[0]) for place, candidate in tried)
+        calls = [delayed(self.apart)(one) for one in tried]
+        return _answered(iter(Parallel(n_jobs=jobs, backend="loky", return_as="generator_unordered")(calls)))
 
-    def apart(self, place: int, candidate: Any) -> Verdict | str:
+    def on_ray(self, tried: Sequence[Place], jobs: int | None) -> Iterator[tuple[int, Verdict]]:
+        """The same from the processes of a Ray cluster."""
+        from ..core.cluster import Cluster  # an optional library
+
+        with Cluster(workers=jobs or "auto") as on:
+            yield from _answered(run(self.apart, tried, on))
+
+    def apart(self, one: Place) -> tuple[int, Verdict | str]:
         """The verdict in another process, or the sentence of its error."""
         torch.set_num_threads(1)
         try:
-            return self.begun(place, candidate)[0]
+            return one[0], self.begun(*one)[0]
         except ModuleError as error:
-            return str(error)
+            return one[0], str(error)
 
     def begun(self, place: int, candidate: Any) -> tuple[Verdict, Mapping[str, Any]]:
         """The verdict on a candidate before its training, and what was found that is the same for all."""
@@ -214,6 +223,21 @@ class _Screen:
         if not isinstance(own, Mapping):
             raise ModuleError(f"the options of watch that build returns should be a dictionary, found {shown(own)}")
         return found[0], found[1], own
+
+
+def _answered(answers: Iterator[tuple[int, Verdict | str]]) -> Iterator[tuple[int, Verdict]]:
+    """The verdicts of other processes; ModuleError if there is none."""
+    while True:
+        try:
+            place, verdict = next(answers)
+        except StopIteration:
+            return
+        except Exception as error:  # what cannot be pickled, or a process that was lost
+            said = f"{first_line(error)} ({type(error).__name__})"
+            raise ModuleError(f"the candidates cannot be screened in other processes; try jobs=1: {said}") from error
+        if isinstance(verdict, str):
+            raise ModuleError(verdict)
+        yield place, verdict
 
 
 def _listed(candidates: Any) -> list[Any]:

@@ -158,7 +158,7 @@ def test_a_task_of_one_series_is_measured_with_the_true_targets_as_inputs(prepar
 def names(small_params, tmp_path, monkeypatch):
     """A function to the names of the files that the measurements of the trials of tmp_path would be written to."""
     monkeypatch.chdir(tmp_path)
-    return lambda: [found.path for found in job.jobs(config.load("device", path=small_params()), "adding")]
+    return lambda: [found.path for found in job.jobs(config.load("device", "execution", path=small_params()), "adding")]
 
 
 def stored(result):
@@ -210,7 +210,7 @@ def test_a_file_is_of_a_trial_its_weights_and_its_device(names, small_params, mo
     assert names() == [first]
     with monkeypatch.context() as other:
         other.setattr(torch.cuda, "is_available", lambda: True)
-        (there,) = job.jobs(config.load("device", path=small_params({"device": "cuda"})), "adding")
+        (there,) = job.jobs(config.load("device", "execution", path=small_params({"device": "cuda"})), "adding")
     weights = {c: {name: w + 1 for name, w in values.items()} for c, values in result.weights.items()}
     stored(replace(result, weights=weights))
     stored(study.result(task="adding", index=1))
@@ -223,8 +223,8 @@ def test_a_job_writes_what_is_measured(saved, small_params, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     stored(result)
     data.save(layout.data("mnist_rows"))
-    (found,) = job.jobs(config.load("device", path=small_params()), "mnist_rows")
-    found.run()
+    (found,) = job.jobs(config.load("device", "execution", path=small_params()), "mnist_rows")
+    found.run().save(found.path)
     written, expected = TrialMeasurements.load(found.path), measure(result, path, "cpu")
     assert written.trial == result.trial
     assert np.array_equal(written.values, expected.values)
