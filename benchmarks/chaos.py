@@ -1,0 +1,219 @@
+"""Kills a study again and again and compares what it ends with: `python -m benchmarks.chaos [KILLS] [SEED]`.
+
+A small study of two tasks runs in two clones: once undisturbed, and once with SIGKILL at random moments, to all of its processes,
+to DVC alone, to the stage alone or to a worker. After each kill, the study is started again as `make run` does. Its results, and
+its runs in MLflow, have to be the same in the end, with nothing left over. Exit code 1 if they are not.
+"""
+
+import json
+import os
+import platform
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from ruamel.yaml import YAML
+
+from pipeline.core.config import merged
+from pipeline.core.files import ArrayFile, damage, load_json, load_table
+from pipeline.core.tables import Table
+
+ROOT = Path(__file__).parent.parent
+SMALL: dict[str, Any] = {
+    "tasks": ["mnist_rows", "fulda_runoff"],
+    "cells": ["elman", "gru"],
+    "execution": {"workers": 2},
+    "train": {"trials": 6, "epochs": 2, "hidden_size": [16, 32]},
+    "predictor": {"bootstrap": 100},
+}
+LONGEST = 25.0  # seconds from the beginning of `dvc repro` to a kill, at most
+PATIENCE = 10.0  # seconds until all processes have to be gone
+VICTIMS = ("all", "DVC", "stage", "worker")
+# What differs between two runs of one study: wall times, and what is hashed or drawn with them.
+TIMES = ("seconds", "began", "origin")
+RESULTS = ("trials", "spectra", "measurements", "fixed_points", "features", "predictor", "metrics")
+
+
+def main(kills: int = 30, seed: int = 0) -> None:
+    """Print what was killed when, and whether the study ended as it should."""
+    draw = random.Random(seed)
+    with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
+        calm, killed = _clone(Path(folder) / "calm"), _clone(Path(folder) / "killed")
+        begin = time.perf_counter()
+        _finish(calm)
+        undisturbed = time.perf_counter() - begin
+        rows = [[n + 1, *_kill(killed, draw)] for n in range(kills)]
+        _finish(killed)
+        problems = [*_left_over(killed), *_differences(calm, killed)]
+    trials = len(SMALL["tasks"]) * len(SMALL["cells"]) * SMALL["train"]["trials"]
+    table = Table(["kill", "killed", "after, s", "at work", "trials finished", "gone after, s"], rows, text_columns=2)
+    print("# Kills\n")
+    print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores; `make chaos`.\n")
+    print(
+        f"A study of {trials} trials, which takes {undisturbed:.0f} s undisturbed, was killed {kills} times by SIGKILL, and then run to"
+    )
+    print(
+        "its end. Compared are all numbers of all files of results, and all runs, parameters, metrics, tags and model versions in"
+    )
+    print("MLflow, but no wall times.\n")
+    print("\n".join(f"- **{problem}**" for problem in problems) or "Both studies ended the same, and nothing was left over.")
+    print(f"\n{table.markdown()}")
+    sys.exit(bool(problems))
+
+
+def _clone(folder: Path) -> Path:
+    """A clone of the project with the settings SMALL."""
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
+    yaml = YAML()
+    settings = yaml.load((folder / "params.yaml").read_text("utf-8"))
+    yaml.dump(merged(settings, SMALL), folder / "params.yaml")
+    return folder
+
+
+def _start(folder: Path) -> subprocess.Popen[bytes]:
+    """Start the study as `make run` does."""
+    scratch = folder.parent / "tmp"
+    scratch.mkdir(exist_ok=True)
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "TMPDIR": str(scratch)}
+    environment |= {"DVC_NO_ANALYTICS": "1", "PYTHONUNBUFFERED": "1"}
+    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_STAGE"):
+        environment.pop(name, None)
+    with (folder / "runs.log").open("ab") as log:
+        subprocess.run([sys.executable, "-m", "pipeline.core.locks"], cwd=folder, env=environment, stdout=log, check=True)
+        return subprocess.Popen(["dvc", "repro"], cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
+
+
+def _finish(folder: Path) -> None:
+    """Run a study to its end; one that does not end well shows its last lines."""
+    if code := _start(folder).wait():
+        tail = "\n".join((folder / "runs.log").read_text("utf-8", "replace").splitlines()[-15:])
+        raise SystemExit(f"{tail}\nERROR: `dvc repro` ended with exit code {code} in {folder.name}")
+
+
+def _kill(folder: Path, draw: random.Random) -> list[Any]:
+    """Start the study and kill a part of it: which, when, the stage at work, the trials so far, the time until all is gone."""
+    dvc, victim, seconds = _start(folder), draw.choice(VICTIMS), draw.uniform(0, LONGEST)
+    with suppress(subprocess.TimeoutExpired):
+        dvc.wait(seconds)
+    running = _family(dvc.pid)
+    stages = [name for name in running.values() if name.startswith("stages.")]
+    chosen = [process for process, name in running.items() if _is(victim, process, name, dvc.pid)]
+    _end(chosen or running)
+    begin = time.perf_counter()
+    while _alive(running) and time.perf_counter() - begin < PATIENCE:
+        with suppress(subprocess.TimeoutExpired):
+            dvc.wait(0.05)
+    gone = time.perf_counter() - begin
+    _end(running)
+    dvc.wait()
+    trials = len(list(folder.glob("trials/*/*.safetensors")))
+    rest = f"{gone:.1f}" if gone < PATIENCE else f"**not after {PATIENCE:g}**"
+    return [victim if chosen else "all", f"{seconds:.1f}", ", ".join(stages) or "none", trials, rest]
+
+
+def _is(victim: str, process: int, name: str, dvc: int) -> bool:
+    """Whether a process is to be killed."""
+    return {"all": True, "DVC": process == dvc, "stage": name.startswith("stages."), "worker": name == "worker"}[victim]
+
+
+def _family(process: int) -> dict[int, str]:
+    """A process and those that it started -> "worker", "stages.<name>" or "other"."""
+    found = {}
+    with suppress(psutil.Error):
+        for member in [psutil.Process(process), *psutil.Process(process).children(recursive=True)]:
+            command = member.cmdline()
+            module = next((word for word in command if word.startswith("stages.")), "other")
+            found[member.pid] = "worker" if "--multiprocessing-fork" in command else module
+    return found
+
+
+def _end(processes: Iterable[int]) -> None:
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+
+
+def _alive(processes: Iterable[int]) -> bool:
+    """Whether one of these processes has not ended."""
+    for process in processes:
+        with suppress(psutil.Error):
+            if psutil.Process(process).status() != psutil.STATUS_ZOMBIE:
+                return True
+    return False
+
+
+def _left_over(folder: Path) -> Iterator[str]:
+    """Temporary files and folders, and files that cannot be read, in a study that has ended."""
+    tracked = subprocess.run(["git", "ls-files"], cwd=folder, capture_output=True, text=True, check=True).stdout.split()
+    for path in sorted(folder.rglob("*")):
+        place = path.relative_to(folder)
+        hidden = place.name.startswith(".") and place.parts[0] not in (".git", ".dvc") and str(place) not in tracked
+        if (hidden and place.name not in (".gitignore", ".tracked") and not path.is_dir()) or place.name.startswith(".mlflow-"):
+            yield f"{place} was left over"
+        if path.suffix == ".safetensors" and (wrong := damage(path)):
+            yield wrong
+
+
+def _differences(one: Path, two: Path) -> Iterator[str]:
+    """What differs between two studies."""
+    files = [{p.relative_to(s) for name in RESULTS for p in s.glob(f"{name}/**/*") if p.is_file()} for s in (one, two)]
+    yield from (f"{path} is in one of the two studies only" for path in sorted(files[0] ^ files[1]))
+    yield from (f"{path} differs" for path in sorted(files[0] & files[1]) if _content(one / path) != _content(two / path))
+    runs = [_runs(s / "mlflow.db") for s in (one, two)]
+    yield from (
+        f"MLflow: {name} differs" for name in sorted(set(runs[0]) | set(runs[1])) if runs[0].get(name) != runs[1].get(name)
+    )
+
+
+def _content(path: Path) -> Any:
+    """All that a file holds, but wall times, in a form that can be compared."""
+    if path.suffix == ".safetensors":
+        file = ArrayFile(path)
+        return _plain([json.loads(file.header), file.read(*file.names)])
+    if path.suffix == ".json":
+        return _plain(load_json(path))
+    if path.suffix == ".npz":
+        with np.load(path) as arrays:
+            return _plain(dict(arrays))
+    if path.suffix == ".parquet":
+        return _plain(load_table(path).to_dict("list"))
+    return ""  # the same table as text
+
+
+def _plain(value: Any) -> Any:
+    """A value as nested lists of text, without wall times."""
+    if isinstance(value, dict):
+        return [[key, _plain(item)] for key, item in sorted(value.items()) if not any(word in key for word in TIMES)]
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.tobytes() if isinstance(value, np.ndarray) and value.dtype != object else repr(value)
+
+
+def _runs(database: Path) -> dict[str, Any]:
+    """Name of a run or model version -> what MLflow holds of it, but times and what is drawn at random."""
+    with closing(sqlite3.connect(database)) as connection:
+        found: dict[str, Any] = {}
+        rows = connection.execute("SELECT run_uuid, name, status FROM runs WHERE lifecycle_stage = 'active'").fetchall()
+        for number, name, status in rows:
+            content = [status]
+            for table, columns in (("params", "key, value"), ("metrics", "key, step, value"), ("tags", "key")):
+                listed = connection.execute(f"SELECT {columns} FROM {table} WHERE run_uuid = ?", (number,)).fetchall()
+                content.append(sorted(row for row in listed if not any(word in row[0] for word in TIMES)))
+            found.setdefault(name, []).append(content)
+        found["model versions"] = connection.execute("SELECT count(*) FROM model_versions").fetchone()
+        return found
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
