@@ -61,12 +61,10 @@ def main(kills: int = 30, seed: int = 0) -> None:
     print("# Kills\n")
     print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores; `make chaos`.\n")
     print(
-        f"A study of {trials} trials, which takes {undisturbed:.0f} s undisturbed, was killed {kills} times by SIGKILL, and then run to"
+        f"A study of {trials} trials, which takes {undisturbed:.0f} s undisturbed, was killed {kills} times by SIGKILL, and then"
     )
-    print(
-        "its end. Compared are all numbers of all files of results, and all runs, parameters, metrics, tags and model versions in"
-    )
-    print("MLflow, but no wall times.\n")
+    print("run to its end. Compared are all numbers of all files of results, and all runs, parameters, metrics, tags and model")
+    print("versions in MLflow, but no wall times.\n")
     print("\n".join(f"- **{problem}**" for problem in problems) or "Both studies ended the same, and nothing was left over.")
     print(f"\n{table.markdown()}")
     sys.exit(bool(problems))
@@ -169,11 +167,20 @@ def _differences(one: Path, two: Path) -> Iterator[str]:
     """What differs between two studies."""
     files = [{p.relative_to(s) for name in RESULTS for p in s.glob(f"{name}/**/*") if p.is_file()} for s in (one, two)]
     yield from (f"{path} is in one of the two studies only" for path in sorted(files[0] ^ files[1]))
-    yield from (f"{path} differs" for path in sorted(files[0] & files[1]) if _content(one / path) != _content(two / path))
+    for path in sorted(files[0] & files[1]):
+        yield from (f"{path} differs{where}" for where in _different(_content(one / path), _content(two / path)))
     runs = [_runs(s / "mlflow.db") for s in (one, two)]
     yield from (
         f"MLflow: {name} differs" for name in sorted(set(runs[0]) | set(runs[1])) if runs[0].get(name) != runs[1].get(name)
     )
+
+
+def _different(one: Any, two: Any) -> list[str]:
+    """Where two contents differ for the first time, or nothing."""
+    if isinstance(one, list) and isinstance(two, list) and len(one) == len(two):
+        parts = [[f" {n}{rest}" for rest in _different(a, b)] for n, (a, b) in enumerate(zip(one, two, strict=True))]
+        return next((part for part in parts if part), [])
+    return [] if one == two else [f": {str(one)[:50]}, {str(two)[:50]}"]
 
 
 def _content(path: Path) -> Any:
@@ -194,7 +201,7 @@ def _content(path: Path) -> Any:
 def _plain(value: Any) -> Any:
     """A value as nested lists of text, without wall times."""
     if isinstance(value, dict):
-        return [[key, _plain(item)] for key, item in sorted(value.items()) if not any(word in key for word in TIMES)]
+        return [[str(key), _plain(item)] for key, item in sorted(value.items()) if not any(word in key for word in TIMES)]
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value.tobytes() if isinstance(value, np.ndarray) and value.dtype != object else repr(value)

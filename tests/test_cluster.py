@@ -14,18 +14,21 @@ import torch
 import work
 from torch import nn
 from torch.nn.functional import cross_entropy
+from twins import cut
 
 pytest.importorskip("ray")
 
 from ray import cloudpickle
 from ray.cluster_utils import Cluster as TwoNodes
 
-from pipeline import screen
-from pipeline.core import execution, layout
+from pipeline import screen, training
+from pipeline.core import config, execution, layout
 from pipeline.core.cluster import AHEAD, RETRIES, Cluster
 from pipeline.core.errors import DataError, ExecutionError, ModuleError
+from pipeline.core.files import ArrayFile
 from pipeline.core.registry import LIBRARY
 from pipeline.integrations.ray import on_cluster
+from pipeline.jobs import measurements, spectra
 
 
 class Classifier(nn.Module):
@@ -262,3 +265,23 @@ def test_an_optuna_search_trains_on_the_cluster(nodes, here, monkeypatch):
     assert study.best_params == {"x": 1.0}
     assert sorted(t.state.name for t in study.trials) == ["COMPLETE"] * 3 + ["PRUNED"]
     assert len(list(here.iterdir())) == 2
+
+
+@pytest.mark.slow
+def test_trainings_and_measurements_give_the_same_bits_on_the_cluster(nodes, prepared, small_params, tmp_path, monkeypatch):
+    settings = config.load(path=small_params({"cells": ["elman", "lstm"], "train.trials": 2}))
+    data, found = cut(prepared("fulda_runoff"), 40, 20), {}
+    for name, engine in (("here", lambda: execution.executor(1)), ("there", lambda: Cluster(address=nodes.address))):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        data.save(layout.data("fulda_runoff"))
+        with engine() as on:
+            execution.complete(training.jobs(settings, "fulda_runoff"), on, label="train")
+            execution.complete(spectra.jobs(settings, "fulda_runoff"), on, label="spectra")
+            execution.complete(measurements.jobs(settings, "fulda_runoff"), on, label="measurements")
+        paths = sorted(Path().glob("*/fulda_runoff/*.safetensors"))
+        found[name] = {path: (array := ArrayFile(path)).read(*array.names) for path in paths}
+    assert found["here"].keys() == found["there"].keys()
+    assert len(found["here"]) == 3 * 4
+    for path, arrays in found["here"].items():
+        assert all(np.array_equal(value, found["there"][path][name], equal_nan=True) for name, value in arrays.items()), path

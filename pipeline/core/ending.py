@@ -36,7 +36,7 @@ class Stopped(KeyboardInterrupt):
 
 
 def listen(name: str) -> None:
-    """From now on signals raise Stopped in the main thread, and the end of DVC does if DVC started the stage.
+    """From now on signals raise Stopped in the main thread.
 
     Python runs handlers between its own instructions: a main thread that waits in C, for a locked database for instance,
     does not see the signal. So the process ends after PATIENCE seconds in any case.
@@ -58,8 +58,12 @@ def listen(name: str) -> None:
 
     _LISTENING.append(writer)
     threading.Thread(target=end_in_any_case, daemon=True).start()
-    if dvc := _dvc():
-        threading.Thread(target=_end_with, args=(dvc,), daemon=True).start()
+
+
+def follow_dvc() -> None:
+    """End as by SIGTERM when the DVC that started this process ends, or has ended."""
+    if "DVC_STAGE" in os.environ and Path("/proc/self/environ").exists():
+        threading.Thread(target=_end_with, args=(_dvc(),), daemon=True).start()
 
 
 def end(sentence: str = "", code: int = 0) -> NoReturn:
@@ -88,25 +92,27 @@ def _without_stopped(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _dvc() -> int | None:
-    """The process of DVC that started this one, through a shell or not: the nearest ancestor that DVC did not start itself."""
-    if "DVC_STAGE" not in os.environ or not Path("/proc/self/environ").exists():
-        return None
+    """The process of DVC that started this one, through a shell or not: the nearest ancestor that DVC did not start itself.
+
+    None if it has ended.
+    """
     process = os.getppid()
     try:
         while b"DVC_STAGE=" in Path(f"/proc/{process}/environ").read_bytes():
             process = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:  # another user's process, or none
+        adopted = process == 1 and b"dvc" not in Path("/proc/1/cmdline").read_bytes()
+    except FileNotFoundError:
         return None
-    return process if process > 1 else None
+    except PermissionError:  # another user's process
+        return process
+    return None if adopted else process
 
 
-def _end_with(process: int) -> None:
-    """Wait for the end of a process, then end as by SIGTERM."""
-    try:
-        handle = os.pidfd_open(process)
-    except OSError:  # it has ended, or the system is too old
-        return
-    poll = select.poll()
-    poll.register(handle, select.POLLIN)
-    poll.poll()
+def _end_with(process: int | None) -> None:
+    """Wait for the end of a process, if it has not ended, then end as by SIGTERM."""
+    if process is not None:
+        with suppress(ProcessLookupError):
+            poll = select.poll()
+            poll.register(os.pidfd_open(process), select.POLLIN)
+            poll.poll()
     os.kill(os.getpid(), signal.SIGTERM)

@@ -30,11 +30,10 @@ class Run:
         settings: the sections of params.yaml that the stage declares, and `execution`, which no result depends on.
     """
 
-    def __init__(self, stage: str, words: tuple[str, ...], settings: config.Config) -> None:
-        self.stage, self.words, self.settings = stage, words, settings
+    def __init__(self, stage: str, words: tuple[str, ...], settings: config.Config, resources: ExitStack) -> None:
+        self.stage, self.words, self.settings, self._resources = stage, words, settings, resources
         self._began = time.time()
         self._tracking_seconds = 0.0
-        self._resources = ExitStack()
 
     @cached_property
     def executor(self) -> execution.Executor:
@@ -107,9 +106,10 @@ def main(stage: Callable[..., None], *, sections: tuple[str, ...], words: tuple[
     given = tuple(vars(parser.parse_args()).values())
     try:
         ending.listen(name)
-        run = Run(name, given, config.load(*sections, "execution"))
-        stage(run, *given)
-        run.close()
+        with ExitStack() as resources:
+            run = Run(name, given, config.load(*sections, "execution"), resources)
+            stage(run, *given)
+            run.close()
         ending.end()
     except PipelineError as error:
         ending.end(f"ERROR: {name}: {error}", 1)
