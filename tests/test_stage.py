@@ -202,7 +202,7 @@ def test_imports_of_a_stage_are_interrupted_without_a_traceback(tmp_path):
 def test_a_stage_ends_with_the_dvc_that_started_it(tmp_path, shell):
     """DVC starts stages through a shell, which outlives it."""
     (tmp_path / "toy.py").write_text(
-        HEAD + "def main(run):\n    open('pid', 'w').write(str(os.getpid()))\n    time.sleep(60)\n"
+        "import stages" + HEAD + "def main(run):\n    open('pid', 'w').write(str(os.getpid()))\n    time.sleep(60)\n"
         "if __name__ == '__main__':\n    stage.main(main, sections=('seed',))\n"
     )
     shutil.copy(ROOT / "params.yaml", tmp_path)
