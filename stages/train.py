@@ -1,13 +1,15 @@
 """Trains the trials of a task: `python -m stages.train TASK`."""
 
 from pipeline import training
-from pipeline.core import stage
+from pipeline.core import layout, stage
+from pipeline.core.records import TaskData
 
 
 def main(run: stage.Run, task: str) -> None:
     """Write trials/TASK/, one file per trial; trials that are there already are kept."""
+    training.check_driving(run.settings.spectrum, TaskData.info_of(layout.data(task)))
     run.complete(training.jobs(run.settings, task), failed=training.diverged)
 
 
 if __name__ == "__main__":
-    stage.main(main, sections=("seed", "device", "cells", "train"), words=("task",))
+    stage.main(main, sections=("seed", "device", "cells", "train", "spectrum"), words=("task",))

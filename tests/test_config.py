@@ -223,8 +223,13 @@ def test_settings_can_be_told_apart_and_kept_in_a_set(small_params):
     ("line", "sentence"),
     [
         ("seed: 1\nseed: 2", 'not valid YAML: found duplicate key "seed".* in line 2$'),
-        ("2024-01-01: 3", "what no setting can be"),
-        ("x: &a [*a]", "what no setting can be"),
+        ("a:\n  b: 1\n  c: 2\n  b: 3", 'not valid YAML: found duplicate key "b".* in line 4$'),
+        ("2024-01-01: 3", "'2024-01-01' is unknown"),
+        ("? [1]\n: 3", "what no setting can be"),
+        ("x: &a [1]\ny: *a", "without aliases .* in line 2$"),
+        ("x: &a [*a]", "without aliases .* in line 1$"),
+        ("x: !!binary eA==", "without aliases .* and tags .* in line 1$"),
+        ("x: {<<: {a: 1}}", "x is unknown"),
     ],
 )
 def test_yaml_that_only_yaml_understands_is_refused(tmp_path, line, sentence):
@@ -251,7 +256,7 @@ def test_every_hyper_parameter_is_a_key_of_train(small_params):
 
 def test_options_of_cells_are_lists_or_ranges_of_cells_that_exist(small_params):
     options = {"leaky": {"leak": [0.3, 0.5]}, "esn": {"spectral_radius": {"low": 0.5, "high": 1.5}}}
-    settings = config.load(path=small_params({"train.options": options})).train
+    settings = config.load(path=small_params({"cells": ["leaky", "esn"], "train.options": options})).train
     assert settings.options["leaky"]["leak"] == (0.3, 0.5)
     assert settings.options["esn"]["spectral_radius"] == Range(low=0.5, high=1.5)
     assert "there is no cell 'leeky'" in message(small_params({"train.options": {"leeky": {"leak": [0.3]}}}))
@@ -271,7 +276,11 @@ def test_a_wrong_option_is_one_sentence(small_params, value):
     ("key", "value", "sentence"),
     [
         ("processes", 0, "processes is 0; it should be 'auto' or greater than or equal to 1"),
-        ("study", "My Study", "study is 'My Study'; it should be lower-case letters, digits and underscores, a letter first"),
+        (
+            "study",
+            "My Study",
+            "study is 'My Study'; it should be at most 64 lower-case letters, digits and underscores, a letter first",
+        ),
         ("train.hidden_size", [16.5], "train.hidden_size.0 is 16.5; it should be a valid integer"),
     ],
 )

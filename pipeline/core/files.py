@@ -3,9 +3,11 @@
 Arrays lie in safetensors files, whose header holds the rest as JSON and a checksum of every part; no pickle anywhere.
 """
 
+import errno
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -155,6 +157,15 @@ def load_table(path: Path) -> "pd.DataFrame":
         raise ArtefactError(_missing(path, error)) from None
     except Exception:  # pyarrow raises errors of many kinds for a damaged file
         raise ArtefactError(_damaged(path, "its content")) from None
+
+
+def regular_size(path: Path) -> int:
+    """The size of a file in bytes; OSError if there is none, or if it is a folder, a pipe or a device."""
+    found = path.stat()
+    if stat.S_ISREG(found.st_mode):
+        return found.st_size
+    code = errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.EINVAL
+    raise OSError(code, os.strerror(code) if code == errno.EISDIR else "Not a regular file", str(path))
 
 
 def digest(*paths: Path) -> str:
