@@ -75,7 +75,7 @@ def pick(setting: Any, share: float) -> Any:
 def _setting(declared: Declaration) -> Any:
     """The type of a hyper-parameter's setting: a `Range`, or a tuple of choices."""
     if declared.interval:
-        bound: Any = Annotated[float, Field(gt=declared.least, le=declared.most, allow_inf_nan=False)]
+        bound: Any = Annotated[float, Field(ge=_LEAST, le=min(declared.most, _MOST), allow_inf_nan=False)]
         return create_model("Range", __base__=Range, low=(bound, ...), high=(bound, ...))
     choice: Any = declared.kind
     if declared.among:

@@ -1,6 +1,7 @@
 """Files between stages: checked when they are read, replaced in one step when they are written.
 
-Arrays lie in safetensors files, whose header holds the rest as JSON and a checksum of every part; no pickle anywhere.
+Arrays lie in safetensors files, whose header holds the rest as JSON and a checksum of every part; tables hold a checksum
+of all their values. No pickle anywhere.
 """
 
 import errno
@@ -25,6 +26,8 @@ if TYPE_CHECKING:  # a quarter of a second to import, and most stages have no ta
     import pandas as pd
 
 Arrays = dict[str, NDArray[Any]]
+MOST_BYTES = 1 << 28  # of a JSON file
+_CHECKSUM = b"rnn_stability.checksum"  # of a table, among the metadata of its file
 
 
 class ArrayFile:
@@ -45,8 +48,10 @@ class ArrayFile:
                 text, checksum = file.metadata()["content"].rsplit(" ", 1)
                 self.header, self._sums = json.loads(text)
                 self.names: list[str] = list(file.keys())
-            except (KeyError, TypeError, ValueError):
+            except (AttributeError, KeyError, TypeError, ValueError):
                 raise ArtefactError(_damaged(path, "its header")) from None
+        if not isinstance(self.header, str) or not isinstance(self._sums, dict):
+            raise ArtefactError(_damaged(path, "its header"))
         if checksum != _checksum(text.encode()) or set(self._sums) != set(self.names):
             raise ArtefactError(_damaged(path, "its header"))
 
@@ -62,11 +67,12 @@ class ArrayFile:
     @contextmanager
     def _open(self) -> Iterator[Any]:
         try:
+            regular_size(self.path)
             with safe_open(self.path, framework="numpy") as file:
                 yield file
         except OSError as error:
             raise ArtefactError(_missing(self.path, error)) from None
-        except (SafetensorError, UnicodeDecodeError):
+        except (SafetensorError, UnicodeDecodeError, TypeError):  # the last is of a kind of numbers that NumPy lacks
             raise ArtefactError(_damaged(self.path, "its content")) from None
 
 
@@ -118,6 +124,8 @@ def save_json(path: Path, content: Any) -> None:
 def load_json(path: Path) -> Any:
     """Read JSON; ArtefactError if the file is missing or damaged."""
     try:
+        if regular_size(path) > MOST_BYTES:
+            raise ArtefactError(_damaged(path, f"it has more than {MOST_BYTES >> 20} MiB"))
         return json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ArtefactError(_missing(path, error)) from None
@@ -141,22 +149,48 @@ def save_table(path: Path, table: "pd.DataFrame") -> None:
     """Write a table in the format of the file's suffix, .parquet or .csv."""
     with replacing(path) as temporary:
         if path.suffix == ".parquet":
-            table.to_parquet(temporary, index=False, write_page_checksum=True)
+            _save_parquet(temporary, table)
         else:
             table.to_csv(temporary, index=False)
 
 
+def _save_parquet(path: Path, table: "pd.DataFrame") -> None:
+    import pyarrow as pa  # type: ignore[import-untyped]
+    from pyarrow import parquet
+
+    content = pa.Table.from_pandas(table, preserve_index=False)
+    about = {**(content.schema.metadata or {}), _CHECKSUM: table_checksum(content.to_pandas())}
+    parquet.write_table(content.replace_schema_metadata(about), path)
+
+
 def load_table(path: Path) -> "pd.DataFrame":
     """Read a Parquet table; ArtefactError if it is missing or damaged."""
-    import pandas as pd
+    from pyarrow import parquet
 
     try:
-        path.stat()
-        return pd.read_parquet(path, page_checksum_verification=True)
-    except FileNotFoundError as error:
-        raise ArtefactError(_missing(path, error)) from None
+        regular_size(path)
+        with parquet.ParquetFile(path) as file:
+            content = file.read()
+        table: pd.DataFrame = content.to_pandas()
+        expected = (content.schema.metadata or {}).get(_CHECKSUM, b"").decode()
+        damaged = expected and table_checksum(table) != expected
+    except OSError as error:
+        raise ArtefactError(_missing(path, error) if error.errno else _damaged(path, "its content")) from None
     except Exception:  # pyarrow raises errors of many kinds for a damaged file
-        raise ArtefactError(_damaged(path, "its content")) from None
+        damaged = True
+    if damaged:
+        raise ArtefactError(_damaged(path, "its content"))
+    return table
+
+
+def table_checksum(table: "pd.DataFrame") -> str:
+    """Checksum (16 hex digits) of a table's columns: their names, types and values."""
+    sums = [str(table.index)]
+    for name, column in table.items():
+        values = column.to_numpy()
+        plain = json.dumps(column.tolist(), default=np.ndarray.tolist) if values.dtype == object else ""
+        sums += [str(name), str(column.dtype), _checksum(plain.encode()) if plain else array_checksum(values)]
+    return _checksum(json.dumps(sums).encode())
 
 
 def regular_size(path: Path) -> int:
@@ -173,7 +207,9 @@ def digest(*paths: Path) -> str:
     total = hashlib.sha256()
     for path in paths:
         try:
-            total.update(hashlib.sha256(path.read_bytes()).digest())
+            regular_size(path)
+            with path.open("rb") as file:
+                total.update(hashlib.file_digest(file, "sha256").digest())
         except OSError as error:
             raise ArtefactError(_missing(path, error)) from None
     return total.hexdigest()[:12]
@@ -190,7 +226,9 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary = Path(name)
         yield temporary
         temporary.chmod(0o644)
+        _synchronise(temporary)  # or a loss of power could leave the new name on an empty file
         temporary.replace(path)
+        _synchronise(path.parent)
     except (OSError, SafetensorError) as error:
         raise ArtefactError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
     finally:
@@ -198,12 +236,23 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def _synchronise(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def _checksum(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _missing(path: Path, error: OSError) -> str:
-    return f"cannot read {path}: {error.strerror or error}; run `dvc repro` to make it again"
+    made = "run `dvc repro` to make it again"
+    mend = made if isinstance(error, FileNotFoundError) else f"mend that, or delete it and {made}"
+    return f"cannot read {path}: {error.strerror or error}; {mend}"
 
 
 def _damaged(path: Path, part: str) -> str:

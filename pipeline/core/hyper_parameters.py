@@ -73,9 +73,9 @@ class HyperParameters:
         float, 0, "log",
         "p of uniform(-p, p), from which a cell draws its parameters, or only its input weights where its recurrent "
         "weights have an initialisation of their own",
-        interval=True, least=1e-12, most=1e3,
+        interval=True, most=1e3,
     )  # fmt: skip
-    learning_rate: float = _declare(float, 1, "log", "learning rate of the optimiser", interval=True, least=1e-12, most=1e3)
+    learning_rate: float = _declare(float, 1, "log", "learning rate of the optimiser", interval=True, most=1e3)
     hidden_size: int = _declare(int, 2, "log", "H", least=1, most=65_536, unit="units")
     clip_norm: float = _declare(float, 3, "linear", "largest norm of a gradient, 0 for no clipping", most=1e9, default=0.0)
     dropout: float = _declare(
