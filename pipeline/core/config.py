@@ -28,7 +28,7 @@ from pydantic import (
     model_validator,
 )
 from ruamel.yaml import YAML, YAMLError
-from ruamel.yaml.composer import Composer, ComposerError
+from ruamel.yaml.composer import Composer, ComposerError, MaxDepthExceededError
 from ruamel.yaml.events import AliasEvent
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.resolver import VersionedResolver
@@ -42,9 +42,9 @@ from .numbers import shown
 
 PARAMS, PROFILES = Path("params.yaml"), Path("profiles")
 MOST_BYTES, MOST_DEPTH = 1 << 16, 20  # of a file of settings; of sections and lists in one another
-MOST_SENTENCES = 10  # about one file
+MOST_ERRORS = 20  # that are named at once
 LEAST_TRIALS = 4  # of a study, for its predictor
-_LEAST, _MOST = 1e-12, 1e12  # of the numbers of a range
+_LEAST, _MOST = 1e-9, 1e12  # of the numbers of a range
 
 
 class Range(BaseModel):
@@ -225,7 +225,7 @@ class Config(_Section):
     def _trials_suffice(self) -> Self:
         count = len(self.tasks) * len(self.cells) * self.train.trials
         if count < LEAST_TRIALS:
-            raise ValueError(f"train.trials: the study has {count} trials of all tasks and cells; it should have {LEAST_TRIALS}")
+            raise ValueError(f"train.trials: the study has {count} trials in all; its predictor needs at least {LEAST_TRIALS}")
         return self
 
 
@@ -340,6 +340,8 @@ def _content(path: str | Path, text: str) -> Any:
     yaml.Resolver, yaml.Composer, yaml.max_depth = _Resolver, _Composer, MOST_DEPTH
     try:
         content = yaml.load(text)
+    except MaxDepthExceededError:
+        raise ConfigError(f"{path} is nested more than {MOST_DEPTH} deep; no setting is") from None
     except YAMLError as error:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
         line = f" in line {mark.line + 1}" if mark else ""
@@ -353,15 +355,16 @@ def _checked(path: str | Path, content: dict[str, Any]) -> "Config":
     try:
         return Config.model_validate_json(_json(path, content))  # JSON mode: strict, yet lists become tuples
     except ValidationError as error:
+        errors = sorted(error.errors(), key=lambda item: item["type"] == "missing")  # misspelt keys explain missing ones
         sentences: dict[str, str] = {}
-        for item in sorted(error.errors(), key=lambda item: item["type"] == "missing"):  # misspelt keys explain missing ones
+        for item in errors[:MOST_ERRORS]:
             where, sentence = _sentence(path, item)
             if where in sentences and "; " in sentences[where]:  # of several forms that a value may have
                 sentence = f"{sentences[where]} or {sentence.rpartition('; ')[2].removeprefix('it should be ')}"
             sentences[where] = sentence
         inner = [where for where in sentences if not any(other.startswith(f"{where}.") for other in sentences if where)]
-        more = [f"{path}: {len(inner) - MOST_SENTENCES} more keys are wrong"] if len(inner) > MOST_SENTENCES else []
-        raise ConfigError("\n".join([*(sentences[where] for where in inner[:MOST_SENTENCES]), *more])) from None
+        more = [f"{path}: more keys are wrong"] if len(errors) > MOST_ERRORS else []
+        raise ConfigError("\n".join([*(sentences[where] for where in inner), *more])) from None
 
 
 def _json(path: str | Path, raw: dict[str, Any]) -> str:
@@ -369,6 +372,15 @@ def _json(path: str | Path, raw: dict[str, Any]) -> str:
         return json.dumps(raw)
     except TypeError as error:  # a list as a key
         raise ConfigError(f"{path} holds what no setting can be: {error}") from None
+
+
+_RIGHT = {  # kind of pydantic's error -> what would be right
+    "string_pattern_mismatch": "it should be at most 64 lower-case letters, digits and underscores, a letter first",
+    "dict_type": "it should be keys with values",
+    "model_type": "it should be keys with values",
+    "tuple_type": "it should be a list",
+    "too_short": "it should have at least one entry",
+}
 
 
 def _sentence(path: str | Path, item: Any) -> tuple[str, str]:
@@ -380,10 +392,9 @@ def _sentence(path: str | Path, item: Any) -> tuple[str, str]:
         return where, f"{path}: {where} is unknown; {_choices(item['loc'][:-1], str(item['loc'][-1]))}"
     where = ".".join(_part(part) for part in item["loc"] if isinstance(part, int) or part.isidentifier())
     message = item["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
+    message = _RIGHT.get(item["type"], message)
     if item["type"] == "value_error":
         return where, f"{path}: {where + (' ' if message.startswith('should') else ': ') if where else ''}{message}"
-    if item["type"] == "string_pattern_mismatch":
-        message = "it should be at most 64 lower-case letters, digits and underscores, a letter first"
     return where, f"{path}: {where} is {shown(item['input'])}; {message}"
 
 

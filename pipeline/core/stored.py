@@ -64,7 +64,9 @@ class ArrayRecord:
 def _restored(kind: Any, value: Any) -> Any:
     """A value of a type from what JSON kept of it; ValueError if it is not exactly that."""
     found = _adapter(kind).validate_python(value)
-    if _adapter(kind).dump_python(found, mode="json") != value:  # pydantic takes "3" for 3, and leaves unknown keys out
+    again = _adapter(kind).dump_python(found, mode="json")
+    json.dumps(again, allow_nan=False)
+    if again != value:  # pydantic takes "3" for 3, and leaves unknown keys out
         raise ValueError
     return found
 

@@ -26,11 +26,13 @@ def table(
     """The table of all trials, columns in the order of GROUPS, rows sorted by task, cell, index and checkpoint.
 
     Raises:
-        ArtefactError: a trial lacks its spectra or measurements.
+        ArtefactError: a trial lacks its spectra or measurements, or they lack their trial.
     """
     measured = {s.trial.id: s for s in spectra}
     early = {m.trial.id: m for m in measurements}
     outcomes = _outcomes(trials, threshold)
+    for name in (measured.keys() | early.keys()) - outcomes.keys():
+        raise ArtefactError(f"trial {name} is missing, whose spectra or measurements are there; run `dvc repro` to train it")
     rows = []
     for result in trials:
         trial = result.trial

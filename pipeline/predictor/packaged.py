@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..core.cards import Card
 from ..core.errors import ArtefactError
-from ..core.files import replacing
+from ..core.files import regular_size, replacing
 from ..core.hyper_parameters import CATEGORIES
 from .inputs import DIVERGED, IDENTITY, INPUTS, OUTCOME
 from .rows import Rows, Table, missing, objects
@@ -50,6 +50,7 @@ def load(path: Path) -> Rows:
     Nothing in it is executed, and no more than MOST bytes are read.
     """
     try:
+        regular_size(path)
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
         with np.load(path, allow_pickle=False) as arrays:
