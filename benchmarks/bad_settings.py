@@ -11,12 +11,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ruamel.yaml import YAML
 
 from pipeline.core import config
 from pipeline.core.errors import PipelineError
 from pipeline.core.records import TaskInfo
-from pipeline.training import check_driving, draw
+from pipeline.tasks import driving_sequences
+from pipeline.training import draw
 
 LIMIT = 10  # seconds, after which something hangs
 REMOVED = "..."
@@ -161,6 +163,8 @@ INFO = TaskInfo(
     licence="", hash="",
 )  # fmt: skip
 
+VALIDATION = np.empty((INFO.steps, INFO.sequences["validation"], 0))  # inputs, without their numbers
+
 
 def said(setting: Setting) -> str | None:
     """The sentences that refuse a setting, when params.yaml is checked or when `train` begins; None if it is accepted."""
@@ -169,7 +173,7 @@ def said(setting: Setting) -> str | None:
         path.write_text(setting.text or (written(setting.changes) if setting.changes else ""), "utf-8")
         try:
             settings = config.load(path=path)
-            check_driving(settings.spectrum, INFO)
+            driving_sequences(VALIDATION, settings.spectrum.sequences, settings.spectrum.transient + settings.spectrum.steps)
             draw(settings, INFO, "cpu")
         except PipelineError as error:
             return str(error).replace(f"{folder}/", "")

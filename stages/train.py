@@ -1,13 +1,12 @@
 """Trains the trials of a task: `python -m stages.train TASK`."""
 
 from pipeline import training
-from pipeline.core import layout, stage
-from pipeline.core.records import TaskData
+from pipeline.core import stage
 
 
 def main(run: stage.Run, task: str) -> None:
     """Write trials/TASK/, one file per trial; trials that are there already are kept."""
-    training.check_driving(run.settings.spectrum, TaskData.info_of(layout.data(task)))
+    training.check_data(run.settings.spectrum, task)
     run.complete(training.jobs(run.settings, task), failed=training.diverged)
 
 

@@ -1,5 +1,6 @@
 """Every wrong setting and every damaged file that docs/bad_inputs.md lists is refused in one sentence that names it."""
 
+import errno
 import json
 
 import pytest
@@ -75,3 +76,15 @@ def test_what_is_no_file_has_no_size_and_is_not_opened(tmp_path, make):
         files.regular_size(path)
     with pytest.raises(ArtefactError, match="delete it and run"):
         files.digest(path)
+
+
+def test_a_file_that_may_not_be_read_is_named_with_the_reason(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    (tmp_path / "a.json").write_text("{}")
+    monkeypatch.setattr(files, "regular_size", refuse)  # root may read every file
+    with pytest.raises(
+        ArtefactError, match=r"^cannot read .*a\.json: Permission denied; mend that, or delete it and run `dvc repro`"
+    ):
+        files.load_json(tmp_path / "a.json")

@@ -356,6 +356,10 @@ def test_a_profile_that_does_not_exist_is_named_with_those_that_do(workspace):
     [
         ("", "profiles/mine.yaml should be a mapping"),
         ("a: [", "profiles/mine.yaml is not valid YAML"),
+        ("train: {trials: 1:30}", "params.yaml with profiles/mine.yaml: train.trials is '1:30'; it should be a valid integer"),
+        ("train: {trials: 1000000000}", "params.yaml with profiles/mine.yaml: train.trials is 1000000000; it should be less"),
+        ("a: &a 1\nb: *a", "profiles/mine.yaml is not valid YAML: settings should be written out, without aliases"),
+        ("#" * 70_000, "profiles/mine.yaml has 70,000 bytes; a file of settings should have at most 65,536"),
         ("train: {trails: 3}", "params.yaml with profiles/mine.yaml: train.trails is unknown; did you mean trials?"),
     ],
 )
@@ -365,6 +369,27 @@ def test_a_wrong_profile_is_one_sentence_and_changes_nothing(workspace, text, se
     with pytest.raises(SystemExit, match=sentence):
         config.main(["mine"])
     assert (workspace / "params.yaml").read_text() == before
+
+
+def test_a_wrong_setting_of_a_profile_is_named_with_the_profile_where_nothing_is_written(workspace):
+    profile = workspace / "profiles/mine.yaml"
+    profile.write_text("seed: -1")
+    with pytest.raises(ConfigError, match=r"^params.yaml with profiles/mine.yaml: seed is -1; "):
+        config.load(profile=config.PROFILES / "mine.yaml")
+
+
+@pytest.mark.parametrize("name", ["../params", "/etc/passwd", "", "wide.yaml"])
+def test_a_profile_is_one_of_the_folder_of_profiles(workspace, name):
+    with pytest.raises(ConfigError, match=r"^there is no profiles/"):
+        config.take_profile(name)
+
+
+def test_an_aliased_committed_file_is_refused_before_a_profile_is_laid_over_it(workspace):
+    (workspace / "params.yaml").write_text("a: &a [1]\nb: *a")
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qam", "aliases"]
+    subprocess.run(git, cwd=workspace, check=True)
+    with pytest.raises(ConfigError, match=r"^the committed params.yaml is not valid YAML: .* without aliases"):
+        config.take_profile("wide")
 
 
 def test_a_profile_needs_a_committed_file(tmp_path, monkeypatch):

@@ -15,10 +15,11 @@ import torch
 from scipy.stats import qmc
 
 from pipeline import training
-from pipeline.core import config
+from pipeline.core import config, layout
 from pipeline.core.config import Range, SpectrumSettings
-from pipeline.core.errors import ConfigError, DataError
+from pipeline.core.errors import ArtefactError, ConfigError, DataError
 from pipeline.core.hyper_parameters import DECLARED, FIRST_OPTION, Declaration, HyperParameters
+from pipeline.core.records import TaskData
 from pipeline.training import Network
 from pipeline.training.draw import fitting_heads
 
@@ -304,14 +305,34 @@ def test_mini_batches_larger_than_the_training_data_are_refused(drawn):
         drawn(batch_size=[50, 101])
 
 
+@pytest.fixture
+def images(tmp_path, monkeypatch):
+    """A folder with the data of the task mnist_rows: 20 validation sequences of 28 steps."""
+    monkeypatch.chdir(tmp_path)
+    arrays = {f"{split}_inputs": np.zeros((28, count, 1), np.float32) for split, count in COUNTS.items()}
+    arrays |= {f"{split}_targets": np.zeros(count, np.uint8) for split, count in COUNTS.items()}
+    TaskData(arrays, IMAGES).save(layout.data("mnist_rows"))
+
+
+@pytest.mark.usefixtures("images")
 @pytest.mark.parametrize(("sequences", "transient", "steps", "fit"), [(20, 8, 20, True), (20, 9, 20, False), (21, 0, 8, False)])
 def test_spectra_for_which_the_validation_data_are_too_short_are_refused(sequences, transient, steps, fit):
     settings = SpectrumSettings(sequences=sequences, transient=transient, steps=steps)
     if fit:
-        training.check_driving(settings, IMAGES)
+        training.check_data(settings, "mnist_rows")
     else:
         with pytest.raises(DataError, match=r"20 sequences of 28 steps, too few for spectrum.sequences = .*; lower spectrum"):
-            training.check_driving(settings, IMAGES)
+            training.check_data(settings, "mnist_rows")
+
+
+@pytest.mark.usefixtures("images")
+def test_data_that_are_missing_or_of_another_task_are_refused():
+    settings = SpectrumSettings(sequences=2, transient=0, steps=8)
+    with pytest.raises(ArtefactError, match=r"^cannot read data/adding.safetensors: No such file"):
+        training.check_data(settings, "adding")
+    layout.data("mnist_rows").rename(layout.data("adding"))
+    with pytest.raises(ArtefactError, match=r"^data/adding.safetensors holds the data of mnist_rows; delete it"):
+        training.check_data(settings, "adding")
 
 
 def test_each_option_of_a_cell_is_drawn_on_its_own(drawn):

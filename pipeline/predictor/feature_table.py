@@ -31,8 +31,6 @@ def table(
     measured = {s.trial.id: s for s in spectra}
     early = {m.trial.id: m for m in measurements}
     outcomes = _outcomes(trials, threshold)
-    for name in (measured.keys() | early.keys()) - outcomes.keys():
-        raise ArtefactError(f"trial {name} is missing, whose spectra or measurements are there; run `dvc repro` to train it")
     rows = []
     for result in trials:
         trial = result.trial
@@ -41,6 +39,8 @@ def table(
         if trial.id not in early:
             raise ArtefactError(f"trial {trial.id} ({trial.name}) has no early measurements; run `dvc repro` to take them")
         rows += _rows(result, measured[trial.id], early[trial.id], outcomes[trial.id])
+    for name in (measured.keys() | early.keys()) - outcomes.keys():
+        raise ArtefactError(f"trial {name} is missing, whose spectra or measurements are there; run `dvc repro` to train it")
     columns = [name for group in GROUPS.values() for name in group]
     return pd.DataFrame(rows)[columns].sort_values(["task", "cell", "index", "epoch"], kind="stable", ignore_index=True)
 

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import cells, heads, tasks
+from ..core import layout
 from ..core.code import code_hash
 from ..core.config import Config, Range, SpectrumSettings, pick
-from ..core.errors import ConfigError
+from ..core.errors import ArtefactError, ConfigError
 from ..core.hyper_parameters import DECLARED, DIMENSIONS, FIRST_OPTION, TASKS_OWN, HyperParameters, Value
-from ..core.records import TaskInfo, Trial
+from ..core.records import TaskData, TaskInfo, Trial
 from .network import Network
 
 _FIRST = 4  # dimensions that are scrambled together; the others follow with a scrambling of their own
@@ -43,13 +44,18 @@ def draw(settings: Config, info: TaskInfo, device: str) -> list[Trial]:
     return sorted(trials, key=_cost, reverse=True)
 
 
-def check_driving(spectrum: SpectrumSettings, info: TaskInfo) -> None:
-    """Refuse spectra for which a task has too few validation data, before anything is trained: DataError with the keys.
+def check_data(spectrum: SpectrumSettings, task: str) -> None:
+    """Refuse the data of a task before anything is trained on them.
 
-    All splits of a task are taken to have sequences of one length.
+    Raises:
+        ArtefactError: they are missing, damaged, or of another task.
+        DataError: there are too few validation data for the spectra; it names the keys of params.yaml.
     """
-    validation = np.empty((info.steps, info.sequences["validation"], 0))
-    tasks.driving_sequences(validation, spectrum.sequences, spectrum.transient + spectrum.steps)
+    path = layout.data(task)
+    data = TaskData.load(path)
+    if data.info.task != task:
+        raise ArtefactError(f"{path} holds the data of {data.info.task}; delete it and run `dvc repro` to make it again")
+    tasks.driving_sequences(data.split("validation")[0], spectrum.sequences, spectrum.transient + spectrum.steps)
 
 
 def _check_batch_size(choices: Sequence[Any], info: TaskInfo) -> None:
