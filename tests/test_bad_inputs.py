@@ -88,3 +88,10 @@ def test_a_file_that_may_not_be_read_is_named_with_the_reason(tmp_path, monkeypa
         ArtefactError, match=r"^cannot read .*a\.json: Permission denied; mend that, or delete it and run `dvc repro`"
     ):
         files.load_json(tmp_path / "a.json")
+
+
+def test_a_folder_in_the_place_of_a_file_that_is_written_is_named(tmp_path):
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(ArtefactError, match=r"^cannot write .*a\.json: Is a directory; remove the folder that is in its place$"):
+        files.save_json(tmp_path / "a.json", {})
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]

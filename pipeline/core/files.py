@@ -230,7 +230,8 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _synchronise(path.parent)
     except (OSError, SafetensorError) as error:
-        raise ArtefactError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
+        mend = "; remove the folder that is in its place" if path.is_dir() else ""
+        raise ArtefactError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}{mend}") from None
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
