@@ -163,8 +163,13 @@ def _save_parquet(path: Path, table: "pd.DataFrame") -> None:
     parquet.write_table(content.replace_schema_metadata(about), path)
 
 
-def load_table(path: Path) -> "pd.DataFrame":
-    """Read a Parquet table; ArtefactError if it is missing or damaged."""
+def load_table(path: Path, *, needs_checksum: bool = True) -> "pd.DataFrame":
+    """Read a Parquet table; ArtefactError if it is missing or damaged.
+
+    Args:
+        path: of the file.
+        needs_checksum: whether to refuse a table that `save_table` did not write, or that is older than its checksums.
+    """
     from pyarrow import parquet
 
     try:
@@ -173,12 +178,12 @@ def load_table(path: Path) -> "pd.DataFrame":
             content = file.read()
         table: pd.DataFrame = content.to_pandas()
         expected = (content.schema.metadata or {}).get(_CHECKSUM, b"").decode()
-        damaged = expected and table_checksum(table) != expected
+        right = table_checksum(table) == expected if expected or needs_checksum else True
     except OSError as error:
         raise ArtefactError(_missing(path, error) if error.errno else _damaged(path, "its content")) from None
     except Exception:  # pyarrow raises errors of many kinds for a damaged file
-        damaged = True
-    if damaged:
+        right = False
+    if not right:
         raise ArtefactError(_damaged(path, "its content"))
     return table
 

@@ -357,6 +357,8 @@ class TrialFixedPoints(ArrayRecord):
                 raise ArtefactError(f"lacks what was found under the input {name}")
             known = {"N": self.counts[name].fixed_points, "S": self.trajectories.shape[2]}
             check_axes(known, points=(self.points[name], "NS"), moduli=(self.moduli[name], "NS"))
+            if not (np.isfinite(self.points[name]).all() and np.isfinite(self.moduli[name]).all()):
+                raise ArtefactError(f"has points that are not finite under the input {name}")
 
     def unstable(self, constant_input: str) -> NDArray[np.int64]:
         """(N,) number of growing directions of each point under a constant input."""
