@@ -19,7 +19,7 @@ from pipeline.core.cards import Card, Judgement
 from pipeline.core.errors import PipelineError
 from pipeline.core.execution import Here
 from pipeline.core.files import ArrayFile, load_table, save_arrays, save_table
-from pipeline.core.records import StageRecord, TaskData, TrialFixedPoints, TrialSpectra
+from pipeline.core.records import StageRecord, TaskData, TrialFixedPoints
 from pipeline.jobs import fixed_points, measurements, spectra
 from pipeline.predictor import StabilityPredictor, feature_table, packaged
 from pipeline.predictor import study as predictor_of_study
@@ -64,42 +64,45 @@ class Damage:
 
 def study(folder: Path) -> dict[str, Artefact]:
     """The files of a small study by name: four trials of one task and cell, with the packaged evidence."""
+    name = _measure(folder)
+    StabilityPredictor.load().save(folder / layout.PREDICTOR)
+    known.card().judgement.save(folder / layout.EVIDENCE)
+    StageRecord("train", [TASK], 1.0, 2.0, 0.5, {"seed": 1}, {}).save(folder / layout.record("train", TASK))
+    results = partial(_features, folder)
+    read: dict[str, tuple[Path, Callable[[Path], Any]]] = {
+        "data": (layout.data(TASK), TaskData.load),
+        "trial": (layout.trials(TASK) / name, results),
+        "spectra": (layout.spectra(TASK) / name, results),
+        "measurements": (layout.measurements(TASK) / name, results),
+        "fixed points": (layout.fixed_points(TASK) / name, TrialFixedPoints.load),
+        "features": (layout.FEATURES, _judged),
+        "evidence": (layout.EVIDENCE, Judgement.load),
+        "predictor's card": (layout.PREDICTOR / packaged.CARD, Card.load),
+        "predictor's trials": (layout.PREDICTOR / packaged.TRIALS, lambda path: StabilityPredictor.load(path.parent)),
+        "stage record": (layout.record("train", TASK), StageRecord.load),
+    }
+    return {what: Artefact(folder / path, reader) for what, (path, reader) in read.items()}
+
+
+def _measure(folder: Path) -> str:
+    """Write the results of the trials and their table; the name of the first trial's files."""
     settings = config.load().model_copy(update={"cells": ("elman",)})
     shape = {"trials": 4, "epochs": 2, "hidden_size": (3,)}
     settings = settings.model_copy(update={"train": settings.train.model_copy(update=shape)})
     driving = settings.spectrum.model_copy(update={"sequences": 2, "transient": 4, "steps": 12})
-    data = folder / layout.data(TASK)
-    whole = tasks.get(TASK).prepare(TASK, "packaged", settings.seed)
+    whole, data = tasks.get(TASK).prepare(TASK, "packaged", settings.seed), folder / layout.data(TASK)
     whole.save(data)
     few = {name: array[:100] if array.ndim == 1 or "targets" in name else array[:, :100] for name, array in whole.arrays.items()}
     results = [train(trial, TaskData(few, whole.info)) for trial in draw(settings, whole.info, "cpu")]
     measured = [spectra.measure(result, data, driving, "cpu") for result in results]
     probed = [measurements.measure(result, data, "cpu") for result in results]
-    points = fixed_points.search(results[0], data, driving, settings.fixed_points, settings.seed)
-    places = (layout.trials, layout.spectra, layout.measurements)
-    for place, made in zip(places, (results, measured, probed), strict=True):
+    for place, made in ((layout.trials, results), (layout.spectra, measured), (layout.measurements, probed)):
         for record in made:
             record.save(record.trial.path(folder / place(TASK)))
-    table = feature_table.table(results, measured, probed, settings.success.threshold)
-    name = results[0].trial.path(Path()).name
-    points.save(folder / layout.fixed_points(TASK) / name)
-    save_table(folder / layout.FEATURES, table)
-    known.card().judgement.save(folder / layout.EVIDENCE)
-    StabilityPredictor.load().save(folder / layout.PREDICTOR)
-    StageRecord("train", [TASK], 1.0, 2.0, 0.5, {"seed": 1}, {}).save(folder / layout.record("train", TASK))
-    results_of = partial(_features, folder)
-    return {
-        "data": Artefact(data, TaskData.load),
-        "trial": Artefact(folder / layout.trials(TASK) / name, results_of),
-        "spectra": Artefact(folder / layout.spectra(TASK) / name, results_of),
-        "measurements": Artefact(folder / layout.measurements(TASK) / name, results_of),
-        "fixed points": Artefact(folder / layout.fixed_points(TASK) / name, TrialFixedPoints.load),
-        "features": Artefact(folder / layout.FEATURES, _judged),
-        "evidence": Artefact(folder / layout.EVIDENCE, Judgement.load),
-        "predictor's card": Artefact(folder / layout.PREDICTOR / packaged.CARD, Card.load),
-        "predictor's trials": Artefact(folder / layout.PREDICTOR / packaged.TRIALS, _predictor),
-        "stage record": Artefact(folder / layout.record("train", TASK), StageRecord.load),
-    }
+    points = fixed_points.search(results[0], data, driving, settings.fixed_points, settings.seed)
+    points.save(points.trial.path(folder / layout.fixed_points(TASK)))
+    save_table(folder / layout.FEATURES, feature_table.table(results, measured, probed, settings.success.threshold))
+    return points.trial.path(Path()).name
 
 
 def _features(folder: Path, path: Path) -> Any:
@@ -118,10 +121,6 @@ def _judged(path: Path) -> Any:
     if len(rows) < config.LEAST_TRIALS:
         predictor_of_study.judge(rows, rows, packaged.card(), 100, 0, Here())
     return table, rows
-
-
-def _predictor(path: Path) -> Any:
-    return StabilityPredictor.load(path.parent)
 
 
 def said(damage: Damage, artefact: Artefact) -> str | None:
@@ -265,6 +264,10 @@ def _another_task(path: Path) -> None:
     _header(trial={"task": "copying"})(path)
 
 
+def _spectra(path: Path) -> None:
+    shutil.copy(next((path.parent.parent / layout.spectra(TASK)).iterdir()), path)
+
+
 def _twice(path: Path) -> None:
     shutil.copy(path, path.with_name(f"copy-{path.name}"))
 
@@ -292,7 +295,7 @@ PROGRAMS = [
     Damage("data", "no test targets", _array("arrays/test_targets", None)),
     Damage("data", "fewer training targets than inputs", _array("arrays/train_targets", lambda a: a[:-1])),
     Damage("data", "chance as text", _header(info={"chance": "high"})),
-    Damage("data", "the spectra of a trial", lambda path: _spectra(path)),
+    Damage("data", "the spectra of a trial", _spectra),
     Damage("trial", "a curve that is short", _array("curves/train_loss", lambda a: a[:-1])),
     Damage("trial", "a curve with two axes", _array("curves/train_loss", lambda a: a[:, None])),
     Damage("trial", "no gradient norms", _array("curves/gradient_norm", None)),
@@ -335,17 +338,6 @@ PROGRAMS = [
     Damage("stage record", "[]", lambda path: path.write_text("[]")),
     Damage("stage record", "another digit", _json(lambda text: text.replace('"seconds": 2.0', '"seconds": 3.0'))),
 ]
-
-
-def _spectra(path: Path) -> None:
-    trial = records.Trial(
-        **{name: 0 for name in ("index", "draw", "seed")},
-        **{name: "x" for name in ("task", "cell", "state", "device", "torch", "data_hash", "code_hash")},
-        hyper_parameters=records.HyperParameters(0.1, 0.1, 1, 0.0, 0.0, "last", 0.0, "sgd", "torch", 1),
-        options={}, epochs=1, early_epoch=1, input_size=1, output_size=1, steps=1, chance=1.0,
-    )  # fmt: skip
-    settings = config.SpectrumSettings(sequences=2, transient=0, steps=8)
-    TrialSpectra(trial, settings, 1.0, np.zeros((3, 2, 1)), np.zeros((3, 1)), np.zeros((3, 1)), np.zeros((3, 8))).save(path)
 
 
 ARCHIVE = ("missing", "half of it", "zeros in place of a page", "grown to 10 GB of zeros", "a pipe in its place")

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from pipeline.core.config import LEAST_TRIALS, MOST_BYTES, MOST_DEPTH
@@ -26,10 +27,11 @@ anything is trained. The same holds for a profile; the sentences then name it to
   `pipeline/core/hyper_parameters.py`.
 - A study needs at least {LEAST_TRIALS} trials in all.
 
-All files between stages carry checksums. They are written under another name, flushed to the disk and then renamed, so that a
-loss of power leaves the old file or the new one. A stage that makes a file again by itself names the damage and does so; a
-later stage stops with a sentence. A file that is damaged without a change of its size and time passes DVC, which knows files by
-these, but not the stage that reads it. Whoever runs as root may read every file, whatever its permissions.
+All files between stages carry checksums; only JSON files that were written by hand may lack them. Files are written under
+another name, flushed to the disk and then renamed, so that a loss of power leaves the old file or the new one. A stage that
+makes a file again by itself names the damage and does so; a later stage stops with a sentence. A file that is damaged without
+a change of its size and time passes DVC, which knows files by these, but not the stage that reads it. Whoever runs as root
+may read every file, whatever its permissions.
 
 This page is written by `python -m benchmarks.bad_inputs`, which tries everything that it lists; the same list is tested.
 Sentences are shortened. Seconds are shown where there are more than one."""
@@ -49,7 +51,7 @@ def _settings() -> Iterator[str]:
     for title, settings in SETTINGS.items():
         yield f"\n### {title}\n\n| setting | what is said |\n|---|---|"
         for setting in settings:
-            answer, seconds = timed(lambda setting=setting: said_of_setting(setting))
+            answer, seconds = timed(partial(said_of_setting, setting))
             yield _row([_code(setting.name)], answer, setting.reason, seconds)
 
 
@@ -58,7 +60,7 @@ def _files(folder: Path) -> Iterator[str]:
     yield f"\n## Files\n\n{len(DAMAGES)} damages of the files of a small study, in whose folder they lie.\n"
     yield "| file | damage | what is said |\n|---|---|---|"
     for damage in DAMAGES:
-        answer, seconds = timed(lambda damage=damage: said(damage, artefacts[damage.of]))
+        answer, seconds = timed(partial(said, damage, artefacts[damage.of]))
         yield _row([damage.of, damage.what], answer, damage.reason, seconds)
     yield f"\n### Single bits\n\nOf {FLIPS} random bits of each file, one at a time; none changed a value and was not noticed.\n"
     yield "| file | noticed | read as before |\n|---|---:|---:|"

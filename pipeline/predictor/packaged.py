@@ -23,6 +23,7 @@ FOLDER = Path(__file__).parent.parent / "data"
 TRIALS, CARD = "trials.npz", "card.json"
 COLUMNS = (*INPUTS, *IDENTITY, *OUTCOME, DIVERGED, "study")  # of the trials in a predictor's file
 GRID = np.linspace(0, 1, 41)  # quantiles that the card keeps
+_AGAIN = "save the predictor again, or fit it again (`dvc repro`)"
 MOST = 1 << 28  # bytes of the trials of a predictor; more than a thousand times the packaged ones
 
 
@@ -56,13 +57,13 @@ def load(path: Path) -> Rows:
         with np.load(path, allow_pickle=False) as arrays:
             found = {name: _read(arrays[name]) for name in arrays.files} if size <= MOST else {}
     except OSError as error:
-        raise ArtefactError(f"cannot read {path}: {error.strerror or error}") from None
+        raise ArtefactError(f"cannot read {path}: {error.strerror or error}; {_AGAIN}") from None
     except Exception:  # numpy, zipfile and zlib raise errors of many kinds for a damaged file
-        raise ArtefactError(f"{path} is damaged; save the predictor again, or fit it again (`dvc repro`)") from None
+        raise ArtefactError(f"{path} is damaged; {_AGAIN}") from None
     if size > MOST:
         raise ArtefactError(f"{path} holds more than {MOST >> 20} MiB; it is not a file of a predictor")
     if len({values.shape for values in found.values()}) != 1 or any(values.ndim != 1 for values in found.values()):
-        raise ArtefactError(f"{path} is damaged (its columns are not of one length); save the predictor again")
+        raise ArtefactError(f"{path} is damaged (its columns are not of one length); {_AGAIN}")
     return found
 
 
