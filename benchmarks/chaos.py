@@ -26,7 +26,8 @@ import psutil
 from ruamel.yaml import YAML
 
 from pipeline.core.config import merged
-from pipeline.core.files import ArrayFile, damage, load_json, load_table
+from pipeline.core.errors import ArtefactError
+from pipeline.core.files import ArrayFile, check, load_json, load_table
 from pipeline.core.tables import Table
 
 ROOT = Path(__file__).parent.parent
@@ -159,8 +160,11 @@ def _left_over(folder: Path) -> Iterator[str]:
         hidden = place.name.startswith(".") and place.parts[0] not in (".git", ".dvc") and str(place) not in tracked
         if (hidden and place.name not in (".gitignore", ".tracked") and not path.is_dir()) or place.name.startswith(".mlflow-"):
             yield f"{place} was left over"
-        if path.suffix == ".safetensors" and (wrong := damage(path)):
-            yield wrong
+        if path.suffix == ".safetensors":
+            try:
+                check(path)
+            except ArtefactError as error:
+                yield str(error)
 
 
 def _differences(one: Path, two: Path) -> Iterator[str]:

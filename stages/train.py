@@ -6,8 +6,9 @@ from pipeline.core import stage
 
 def main(run: stage.Run, task: str) -> None:
     """Write trials/TASK/, one file per trial; trials that are there already are kept."""
+    training.check_data(run.settings.spectrum, task)
     run.complete(training.jobs(run.settings, task), failed=training.diverged)
 
 
 if __name__ == "__main__":
-    stage.main(main, sections=("seed", "device", "cells", "train"), words=("task",))
+    stage.main(main, sections=("seed", "device", "cells", "train", "spectrum"), words=("task",))

@@ -76,7 +76,6 @@ def test_unknown_key_like_no_other_is_named_with_those_there_are(small_params):
         ("execution.workers", "all", "'all'"),
         ("execution.workers", True, "True"),
         ("execution.engine", "slurm", "'slurm'"),
-        ("execution.address", "http://a b", "'http://a b'"),
         ("execution.cpus", 0, "0"),
         ("execution.gpus", -1, "-1"),
         ("tasks", [], "[]"),
@@ -227,8 +226,13 @@ def test_settings_can_be_told_apart_and_kept_in_a_set(small_params):
     ("line", "sentence"),
     [
         ("seed: 1\nseed: 2", 'not valid YAML: found duplicate key "seed".* in line 2$'),
-        ("2024-01-01: 3", "what no setting can be"),
-        ("x: &a [*a]", "what no setting can be"),
+        ("a:\n  b: 1\n  c: 2\n  b: 3", 'not valid YAML: found duplicate key "b".* in line 4$'),
+        ("2024-01-01: 3", "'2024-01-01' is unknown"),
+        ("? [1]\n: 3", "what no setting can be"),
+        ("x: &a [1]\ny: *a", "without aliases .* in line 2$"),
+        ("x: &a [*a]", "without aliases .* in line 1$"),
+        ("x: !!binary eA==", "without aliases .* and tags .* in line 1$"),
+        ("x: {<<: {a: 1}}", "x is unknown"),
     ],
 )
 def test_yaml_that_only_yaml_understands_is_refused(tmp_path, line, sentence):
@@ -255,7 +259,7 @@ def test_every_hyper_parameter_is_a_key_of_train(small_params):
 
 def test_options_of_cells_are_lists_or_ranges_of_cells_that_exist(small_params):
     options = {"leaky": {"leak": [0.3, 0.5]}, "esn": {"spectral_radius": {"low": 0.5, "high": 1.5}}}
-    settings = config.load(path=small_params({"train.options": options})).train
+    settings = config.load(path=small_params({"cells": ["leaky", "esn"], "train.options": options})).train
     assert settings.options["leaky"]["leak"] == (0.3, 0.5)
     assert settings.options["esn"]["spectral_radius"] == Range(low=0.5, high=1.5)
     assert "there is no cell 'leeky'" in message(small_params({"train.options": {"leeky": {"leak": [0.3]}}}))
@@ -275,8 +279,17 @@ def test_a_wrong_option_is_one_sentence(small_params, value):
     ("key", "value", "sentence"),
     [
         ("execution.workers", 0, "execution.workers is 0; it should be 'auto' or greater than or equal to 1"),
-        ("study", "My Study", "study is 'My Study'; it should be lower-case letters, digits and underscores, a letter first"),
+        (
+            "study",
+            "My Study",
+            "study is 'My Study'; it should be at most 64 lower-case letters, digits and underscores, a letter first",
+        ),
         ("train.hidden_size", [16.5], "train.hidden_size.0 is 16.5; it should be a valid integer"),
+        (
+            "execution.address",
+            "http://a b",
+            "execution.address should be auto, or a host and a port such as 10.0.0.1:6379, found 'http://a b'",
+        ),
     ],
 )
 def test_a_wrong_value_is_one_sentence(small_params, key, value, sentence):
@@ -351,6 +364,10 @@ def test_a_profile_that_does_not_exist_is_named_with_those_that_do(workspace):
     [
         ("", "profiles/mine.yaml should be a mapping"),
         ("a: [", "profiles/mine.yaml is not valid YAML"),
+        ("train: {trials: 1:30}", "params.yaml with profiles/mine.yaml: train.trials is '1:30'; it should be a valid integer"),
+        ("train: {trials: 1000000000}", "params.yaml with profiles/mine.yaml: train.trials is 1000000000; it should be less"),
+        ("a: &a 1\nb: *a", "profiles/mine.yaml is not valid YAML: settings should be written out, without aliases"),
+        ("#" * 70_000, "profiles/mine.yaml has 70,000 bytes; a file of settings should have at most 65,536"),
         ("train: {trails: 3}", "params.yaml with profiles/mine.yaml: train.trails is unknown; did you mean trials?"),
     ],
 )
@@ -360,6 +377,27 @@ def test_a_wrong_profile_is_one_sentence_and_changes_nothing(workspace, text, se
     with pytest.raises(SystemExit, match=sentence):
         config.main(["mine"])
     assert (workspace / "params.yaml").read_text() == before
+
+
+def test_a_wrong_setting_of_a_profile_is_named_with_the_profile_where_nothing_is_written(workspace):
+    profile = workspace / "profiles/mine.yaml"
+    profile.write_text("seed: -1")
+    with pytest.raises(ConfigError, match=r"^params.yaml with profiles/mine.yaml: seed is -1; "):
+        config.load(profile=config.PROFILES / "mine.yaml")
+
+
+@pytest.mark.parametrize("name", ["../params", "/etc/passwd", "", "wide.yaml"])
+def test_a_profile_is_one_of_the_folder_of_profiles(workspace, name):
+    with pytest.raises(ConfigError, match=r"^there is no profiles/"):
+        config.take_profile(name)
+
+
+def test_an_aliased_committed_file_is_refused_before_a_profile_is_laid_over_it(workspace):
+    (workspace / "params.yaml").write_text("a: &a [1]\nb: *a")
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qam", "aliases"]
+    subprocess.run(git, cwd=workspace, check=True)
+    with pytest.raises(ConfigError, match=r"^the committed params.yaml is not valid YAML: .* without aliases"):
+        config.take_profile("wide")
 
 
 def test_a_profile_needs_a_committed_file(tmp_path, monkeypatch):

@@ -15,15 +15,17 @@ import torch
 from scipy.stats import qmc
 
 from pipeline import training
-from pipeline.core import config
-from pipeline.core.config import Range
-from pipeline.core.errors import ConfigError
+from pipeline.core import config, layout
+from pipeline.core.config import Range, SpectrumSettings
+from pipeline.core.errors import ArtefactError, ConfigError, DataError
 from pipeline.core.hyper_parameters import DECLARED, FIRST_OPTION, Declaration, HyperParameters
+from pipeline.core.records import TaskData
 from pipeline.training import Network
 from pipeline.training.draw import fitting_heads
 
 MODULE = import_module("pipeline.training.draw")  # whose name in the package is that of its function
-IMAGES = study.info("mnist_rows", input_size=28, output_size=10, steps=28, batch_size=7, chance=1.25)
+COUNTS = {"train": 100, "validation": 20, "test": 20}
+IMAGES = study.info("mnist_rows", input_size=28, output_size=10, steps=28, batch_size=7, chance=1.25, sequences=COUNTS)
 CELL = "elman"
 
 
@@ -131,7 +133,7 @@ def test_other_choices_of_one_hyper_parameter_change_no_other(drawn, name):
         assert values(one, other) == values(two, other)
 
 
-@pytest.mark.parametrize(("few", "many"), [(1, 4), (3, 5), (8, 24)])
+@pytest.mark.parametrize(("few", "many"), [(2, 4), (3, 5), (8, 24)])
 def test_more_trials_extend_a_study(drawn, few, many):
     assert drawn(trials=many)[:few] == drawn(trials=few)
 
@@ -219,12 +221,18 @@ def test_the_code_of_a_trial_is_that_of_its_loop_cell_task_and_head(drawn, monke
         ("last", ["neuroview", "default", "last"], ("neuroview", "last")),
         ("last", ["every", "neuroview"], ("neuroview",)),
         ("every", ["default", "neuroview"], ("every",)),
-        ("every", ["last", "neuroview"], ("every",)),  # none of them answers at every step
-        ("last", ["every"], ("last",)),
     ],
 )
-def test_heads_are_those_that_answer_as_often_as_the_task_asks_or_else_its_own(own, named, fitting):
+def test_heads_are_those_that_answer_as_often_as_the_task_asks(own, named, fitting):
     assert fitting_heads(named, study.info(head=own)) == fitting
+
+
+@pytest.mark.parametrize(
+    ("own", "named", "how"), [("every", ["last", "neuroview"], "at every step"), ("last", ["every"], "once per sequence")]
+)
+def test_heads_of_which_none_fits_a_task_are_refused(own, named, how):
+    with pytest.raises(ConfigError, match=rf"^params.yaml: train.head: no head answers {how}, as counting asks; add 'default'"):
+        fitting_heads(named, study.info(head=own))
 
 
 def test_a_study_of_several_heads_draws_each_for_the_tasks_that_it_fits(drawn):
@@ -250,11 +258,13 @@ def test_a_range_of_an_option_is_drawn_uniformly_in_the_logarithm(drawn):
     assert np.floor(places * 16).tolist() == list(range(16))
 
 
-def test_options_change_no_other_draw_and_touch_no_other_cell(drawn):
+def test_options_change_no_other_draw_and_touch_no_other_cell(drawn, small_params):
     options = {"leaky": {"leak": [0.3, 0.9]}}
     plain, optioned = drawn(cell="leaky"), drawn(cell="leaky", options=options)
     assert [replace(trial, options={}) for trial in optioned] == plain
-    assert drawn(options=options) == drawn()
+    settings = config.load(path=small_params({"seed": 5, "cells": ["leaky", CELL], "train.options": options}))
+    beside = [trial for trial in training.draw(settings, IMAGES, "cpu") if trial.cell == CELL]
+    assert sorted(beside, key=lambda trial: trial.index) == drawn()
 
 
 def test_an_option_at_its_default_is_none(drawn):
@@ -264,16 +274,73 @@ def test_an_option_at_its_default_is_none(drawn):
     assert [trial.id for trial in whole] == [trial.id for trial in real] != [trial.id for trial in plain]
 
 
-@pytest.mark.parametrize("value", [3.0, "half"])
-def test_a_wrong_option_is_refused_before_anything_is_trained(drawn, value):
+def test_a_wrong_option_is_refused_before_anything_is_trained(drawn):
     with pytest.raises(ConfigError, match=r"^params.yaml: train.options.leaky: cell .*: leak is .*; it should be in \(0, 1\]$"):
-        drawn(cell="leaky", trials=8, options={"leaky": {"leak": [0.3, value]}})
+        drawn(cell="leaky", trials=8, options={"leaky": {"leak": [0.3, 3.0]}})
+
+
+@pytest.mark.parametrize(
+    ("cell", "option", "value", "wrong"),
+    [
+        ("leaky", "leak", [0.3, "half"], "'half'"),
+        ("elman", "nonlinearity", ["relu", 1], "1"),
+        ("sbo_gradient", "rank", [2, 2.5], "2.5"),
+        ("sbo_gradient", "rank", {"low": 2, "high": 4}, "2.0"),
+    ],
+)
+def test_an_option_of_another_kind_than_its_default_is_refused(drawn, cell, option, value, wrong):
+    sentence = rf"^params.yaml: train.options.{cell}.{option} is {wrong}; its values should be like its default, "
+    with pytest.raises(ConfigError, match=sentence):
+        drawn(cell=cell, options={cell: {option: value}})
+
+
+# What the data lack
+
+
+def test_mini_batches_larger_than_the_training_data_are_refused(drawn):
+    assert set(values(drawn(batch_size=[100]), "batch_size")) == {100}
+    with pytest.raises(
+        ConfigError, match=r"^params.yaml: train.batch_size: 101 is more than the 100 training sequences of mnist"
+    ):
+        drawn(batch_size=[50, 101])
+
+
+@pytest.fixture
+def images(tmp_path, monkeypatch):
+    """A folder with the data of the task mnist_rows: 20 validation sequences of 28 steps."""
+    monkeypatch.chdir(tmp_path)
+    arrays = {f"{split}_inputs": np.zeros((28, count, 1), np.float32) for split, count in COUNTS.items()}
+    arrays |= {f"{split}_targets": np.zeros(count, np.uint8) for split, count in COUNTS.items()}
+    TaskData(arrays, IMAGES).save(layout.data("mnist_rows"))
+
+
+@pytest.mark.usefixtures("images")
+@pytest.mark.parametrize(("sequences", "transient", "steps", "fit"), [(20, 8, 20, True), (20, 9, 20, False), (21, 0, 8, False)])
+def test_spectra_for_which_the_validation_data_are_too_short_are_refused(sequences, transient, steps, fit):
+    settings = SpectrumSettings(sequences=sequences, transient=transient, steps=steps)
+    if fit:
+        training.check_data(settings, "mnist_rows")
+    else:
+        with pytest.raises(DataError, match=r"20 sequences of 28 steps, too few for spectrum.sequences = .*; lower spectrum"):
+            training.check_data(settings, "mnist_rows")
+
+
+@pytest.mark.usefixtures("images")
+def test_data_that_are_missing_or_of_another_task_are_refused():
+    settings = SpectrumSettings(sequences=2, transient=0, steps=8)
+    with pytest.raises(ArtefactError, match=r"^cannot read data/adding.safetensors: No such file"):
+        training.check_data(settings, "adding")
+    layout.data("mnist_rows").rename(layout.data("adding"))
+    with pytest.raises(
+        ArtefactError, match=r"^data/adding.safetensors is damaged \(it was written as mnist_rows.safetensors\); delete it"
+    ):
+        training.check_data(settings, "adding")
 
 
 def test_each_option_of_a_cell_is_drawn_on_its_own(drawn):
     choices = [0.5, 1.0, 2.0]
-    both = drawn(cell="cornn", trials=8, options={"cornn": {"stiffness": choices, "damping": choices}})
-    alone = drawn(cell="cornn", trials=8, options={"cornn": {"damping": choices}})
+    both = drawn(cell="cornn", trials=8, options={"cornn": {"stiffness": choices, "damping": list(choices)}})
+    alone = drawn(cell="cornn", trials=8, options={"cornn": {"damping": list(choices)}})
     assert [trial.options["damping"] for trial in both] == [trial.options["damping"] for trial in alone]
     assert [trial.options["damping"] for trial in both] != [trial.options["stiffness"] for trial in both]
 

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import re
 import sys
 import zipfile
 from dataclasses import asdict, replace
@@ -618,7 +619,7 @@ def test_trials_that_were_tampered_with_are_refused_when_they_are_loaded(predict
 )
 def test_a_card_that_was_tampered_with_is_refused_when_it_is_loaded(predictor, tmp_path, change, sentence):
     predictor.save(tmp_path)
-    text = (tmp_path / "card.json").read_text()
+    text = re.sub(r',\s*"checksum": "\w+"', "", (tmp_path / "card.json").read_text())  # what is left is as it was meant
     assert change(text) != text
     (tmp_path / "card.json").write_text(change(text))
     with pytest.raises(ArtefactError, match=sentence):

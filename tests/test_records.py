@@ -60,7 +60,7 @@ def trial_spectra(index=0):
     exponents[1, 2] = np.nan
     exponents[2, 0, 4] = -np.inf
     settings = SpectrumSettings(sequences=4, transient=0, steps=8)
-    return TrialSpectra(study.trial(index), settings, 2.5, exponents, random(3, 5), random(3, 5), random(3, 6))
+    return TrialSpectra(study.trial(index), settings, 2.5, exponents, random(3, 5), random(3, 5), random(3, 8))
 
 
 MAKERS = {
@@ -85,6 +85,15 @@ def same(one, two):
         assert type(one) is type(two)
 
 
+def damage(path):
+    """What is wrong with an array file, or None."""
+    try:
+        files.check(path)
+    except ArtefactError as error:
+        return str(error)
+    return None
+
+
 @pytest.mark.parametrize("kind", MAKERS)
 def test_artefact_comes_back_as_it_was(kind, tmp_path):
     made, path = MAKERS[kind](), tmp_path / "new folder" / "a.safetensors"
@@ -95,7 +104,7 @@ def test_artefact_comes_back_as_it_was(kind, tmp_path):
 
 
 def test_arrays_in_any_order_in_memory_come_back(tmp_path):
-    made = replace(trial_spectra(), exponents=random(5, 4, 3).T, history=random(3, 12)[:, ::2])
+    made = replace(trial_spectra(), exponents=random(5, 4, 3).T, history=random(3, 16)[:, ::2])
     made.save(tmp_path / "a.safetensors")
     same(vars(TrialSpectra.load(tmp_path / "a.safetensors")), vars(made))
 
@@ -113,7 +122,7 @@ def test_truncated_file_is_one_sentence(kind, kept, tmp_path):
     path = tmp_path / "a.safetensors"
     MAKERS[kind]().save(path)
     path.write_bytes(path.read_bytes()[:kept])
-    assert files.damage(path)
+    assert damage(path)
     with pytest.raises(ArtefactError, match=r"a\.safetensors is damaged .*; delete it") as raised:
         kind.load(path)
     assert "\n" not in str(raised.value)
@@ -124,7 +133,7 @@ def test_garbage_is_one_sentence(kind, tmp_path):
     path = tmp_path / "a.safetensors"
     for content in (b"garbage" * 100, b"\0" * 1000, b"\xff" * 64):
         path.write_bytes(content)
-        assert files.damage(path)
+        assert damage(path)
         with pytest.raises(ArtefactError, match=r"a\.safetensors is damaged .*; delete it"):
             kind.load(path)
 
@@ -223,7 +232,8 @@ def test_reader_of_the_old_file_is_not_disturbed_by_a_new_one(tmp_path):
 
 def test_temporary_file_is_no_result(tmp_path, monkeypatch):
     """A writer that was killed leaves its temporary file: no reader may take it for a result."""
-    trial_result().save(tmp_path / "a.safetensors")
+    folder = tmp_path / "counting"
+    trial_result().save(folder / "a.safetensors")
     names = []
 
     def watch(arrays, place, metadata):
@@ -232,9 +242,9 @@ def test_temporary_file_is_no_result(tmp_path, monkeypatch):
 
     monkeypatch.setattr(files, "save_file", watch)
     with pytest.raises(ArtefactError):
-        trial_result(1).save(tmp_path / "b.safetensors")
-    (tmp_path / names[0]).write_bytes(b"half")
-    assert [r.trial.index for r in records.trials_in(tmp_path)] == [0]
+        trial_result(1).save(folder / "b.safetensors")
+    (folder / names[0]).write_bytes(b"half")
+    assert [r.trial.index for r in records.trials_in(folder)] == [0]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -285,10 +295,10 @@ def test_missing_json_is_one_sentence(tmp_path):
 
 def test_folders_are_read_by_index_not_by_name(tmp_path):
     for name, index in (("c", 0), ("a", 2), ("b", 1)):
-        trial_result(index).save(tmp_path / "t" / f"{name}.safetensors")
-        trial_spectra(index).save(tmp_path / "s" / f"{name}.safetensors")
-    assert [r.trial.index for r in records.trials_in(tmp_path / "t")] == [0, 1, 2]
-    assert [r.trial.index for r in records.spectra_in(tmp_path / "s")] == [0, 1, 2]
+        trial_result(index).save(tmp_path / "t" / "counting" / f"{name}.safetensors")
+        trial_spectra(index).save(tmp_path / "s" / "counting" / f"{name}.safetensors")
+    assert [r.trial.index for r in records.trials_in(tmp_path / "t" / "counting")] == [0, 1, 2]
+    assert [r.trial.index for r in records.spectra_in(tmp_path / "s" / "counting")] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("read", [records.trials_in, records.spectra_in])
@@ -310,11 +320,21 @@ def test_keep_only_makes_the_folder(tmp_path):
     assert (tmp_path / "new" / "er").is_dir()
 
 
-def test_damage_says_whether_a_file_can_be_read(tmp_path):
+def test_a_file_that_takes_the_place_of_another_is_noticed(tmp_path):
+    one, two = (study.result(index=n) for n in range(2))
+    for made in (one, two):
+        made.save(made.trial.path(tmp_path))
+    one.trial.path(tmp_path).replace(two.trial.path(tmp_path))
+    name = one.trial.path(tmp_path).name
+    with pytest.raises(ArtefactError, match=f"is damaged .it was written as {name}.; delete it"):
+        records.TrialResult.load(two.trial.path(tmp_path))
+
+
+def test_check_says_whether_a_file_can_be_read(tmp_path):
     path = tmp_path / "a.safetensors"
-    assert files.damage(path)
+    assert damage(path)
     trial_result().save(path)
-    assert files.damage(path) is None
+    assert damage(path) is None
 
 
 def test_digest_is_of_the_contents_in_their_order(tmp_path):
@@ -366,7 +386,7 @@ def test_a_flipped_bit_anywhere_is_noticed(kind, tmp_path):
     unseen = []
     for place in {*random_places.tolist(), len(content) - 1}:
         path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
-        if files.damage(path) is None:
+        if damage(path) is None:
             unseen.append(chr(content[place]))
     assert set(unseen) <= {" "}
 
@@ -385,11 +405,11 @@ def test_damaged_weights_are_named_when_they_are_read_and_not_before(tmp_path):
 
 
 def test_a_folder_of_trials_is_read_without_its_weights(tmp_path, monkeypatch):
-    trial_result().save(tmp_path / "a.safetensors")
+    trial_result().save(tmp_path / "counting" / "a.safetensors")
     names = []
     read = files.ArrayFile.read
     monkeypatch.setattr(files.ArrayFile, "read", lambda self, *asked: names.extend(asked) or read(self, *asked))
-    records.trials_in(tmp_path)
+    records.trials_in(tmp_path / "counting")
     assert names
     assert all(name.startswith(("curves/", "updates/")) for name in names)
 

@@ -1,29 +1,51 @@
 """params.yaml as frozen models; the only reader of it.
 
 Every key is required, so that the file shows all there is; a key that is unknown, missing, mistyped or out of
-range raises ConfigError with its full path, what was found and what would be right.
+range raises ConfigError with its full path, what was found and what would be right. Upper bounds are far above all
+settings that make sense: they catch slips of the hand, and what would keep a computer busy for years.
 """
 
 import difflib
 import io
 import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, create_model, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+    field_validator,
+    model_validator,
+)
 from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml.composer import Composer, ComposerError, MaxDepthExceededError
+from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.resolver import VersionedResolver
+from ruamel.yaml.tag import Tag
 
 from . import registry
 from .errors import ConfigError
+from .files import regular_size
 from .hyper_parameters import DECLARED, TASKS_OWN, Declaration, Value
+from .numbers import shown
 
 PARAMS, PROFILES = Path("params.yaml"), Path("profiles")
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
+MOST_BYTES, MOST_DEPTH = 1 << 16, 20  # of a file of settings; of sections and lists in one another
+MOST_ERRORS = 20  # that are named at once
+LEAST_TRIALS = 4  # of a study, for its predictor
+_LEAST, _MOST = 1e-9, 1e12  # of the numbers of a range
 
 
 class Range(BaseModel):
@@ -31,8 +53,8 @@ class Range(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    low: Positive
-    high: Positive
+    low: Annotated[float, Field(ge=_LEAST, le=_MOST, allow_inf_nan=False)]
+    high: Annotated[float, Field(ge=_LEAST, le=_MOST, allow_inf_nan=False)]
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -54,15 +76,15 @@ def pick(setting: Any, share: float) -> Any:
 def _setting(declared: Declaration) -> Any:
     """The type of a hyper-parameter's setting: a `Range`, or a tuple of choices."""
     if declared.interval:
-        return Range
+        bound: Any = Annotated[float, Field(ge=_LEAST, le=min(declared.most, _MOST), allow_inf_nan=False)]
+        return create_model("Range", __base__=Range, low=(bound, ...), high=(bound, ...))
     choice: Any = declared.kind
     if declared.among:
         choice = Literal[declared.among]
     elif declared.kind is not str:
-        below = declared.below if declared.below < math.inf else None
-        choice = Annotated[
-            declared.kind, Field(ge=declared.least, lt=below, allow_inf_nan=None if declared.kind is int else False)
-        ]
+        finite = None if declared.kind is int else False
+        below, most = (bound if bound < math.inf else None for bound in (declared.below, declared.most))
+        choice = Annotated[declared.kind, Field(ge=declared.least, lt=below, le=most, allow_inf_nan=finite)]
     if declared.own and declared.kind is not str:
         choice = Literal[TASKS_OWN] | choice
     return Annotated[tuple[choice, ...], Field(min_length=1)]
@@ -74,10 +96,14 @@ def _option(value: Any) -> Range | tuple[Value, ...]:
         try:
             return Range.model_validate(value)
         except ValidationError:
-            raise ValueError(f"should be a range with 0 < low <= high, found {value}") from None
-    if isinstance(value, list) and value and all(isinstance(x, int | float | str) and not isinstance(x, bool) for x in value):
+            raise ValueError(f"should be a range with {_LEAST:g} <= low <= high <= {_MOST:g}, found {shown(value)}") from None
+    if isinstance(value, list) and value and all(isinstance(x, str) or _is_finite(x) for x in value):
         return tuple(value)
-    raise ValueError(f"should be a list such as [0.3, 0.5], or a range with low and high, found {value}")
+    raise ValueError(f"should be a list such as [0.3, 0.5], or a range with low and high, found {shown(value)}")
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _MOST
 
 
 Options = dict[str, dict[str, Annotated[Any, PlainValidator(_option)]]]
@@ -96,10 +122,10 @@ class Prepare(_Section):
 class TrainBase(_Section):
     """The trials of one task and cell, without the hyper-parameters, which `Train` adds as they are declared."""
 
-    trials: Count
-    repeated: Annotated[int, Field(ge=0)]
-    epochs: Count
-    early_epoch: Count
+    trials: Annotated[int, Field(ge=1, le=100_000)]
+    repeated: Annotated[int, Field(ge=0, le=100_000)]
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)]
+    early_epoch: Annotated[int, Field(ge=1, le=1_000_000)]
     state: Literal["stateless", "stateful", "ordered", "conditional"]
     options: Options
 
@@ -119,11 +145,17 @@ class TrainBase(_Section):
         """The setting of a hyper-parameter: a `Range` or a tuple of choices."""
         return getattr(self, hyper_parameter)
 
-    @model_validator(mode="after")
-    def _names_exist(self) -> Self:
-        registry.check("heads", self.drawn("head"), also=[TASKS_OWN])
-        registry.check("cells", self.options)
-        return self
+    @field_validator("head", check_fields=False)  # which `Train` adds
+    @classmethod
+    def _heads_exist(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        registry.check("heads", names, also=[TASKS_OWN])
+        return names
+
+    @field_validator("options")
+    @classmethod
+    def _cells_exist(cls, options: Options) -> Options:
+        registry.check("cells", options)
+        return options
 
 
 if TYPE_CHECKING:
@@ -132,30 +164,36 @@ else:
     Train = create_model("Train", __base__=TrainBase, **{name: (_setting(d), ...) for name, d in DECLARED.items()})
 
 
+def _address(value: str) -> str:
+    if value != "auto" and not re.fullmatch(r"[A-Za-z0-9_.\-\[\]:]{1,255}:[0-9]{1,5}", value):
+        raise ValueError(f"should be auto, or a host and a port such as 10.0.0.1:6379, found {shown(value)}")
+    return value
+
+
 class ExecutionSettings(_Section):
     """Where the jobs of a stage run; what they give does not depend on it, but on the number of threads in the last digits."""
 
     engine: Literal["local", "ray"]
-    address: Annotated[str, Field(pattern=r"^(auto|[A-Za-z0-9_.\-\[\]:]+:[0-9]+)$")]
-    workers: Literal["auto"] | Count
-    cpus: Count
-    gpus: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    address: Annotated[str, AfterValidator(_address)]
+    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=100_000)]
+    cpus: Annotated[int, Field(ge=1, le=1024)]
+    gpus: Annotated[float, Field(ge=0, le=1024, allow_inf_nan=False)]
 
 
 class SpectrumSettings(_Section):
     """The data that drive a spectrum: `sequences` stretches of `transient + steps` steps of the validation data."""
 
-    sequences: Annotated[int, Field(ge=2)]  # fewer give no spread
-    transient: Annotated[int, Field(ge=0)]
-    steps: Annotated[int, Field(ge=8)]
+    sequences: Annotated[int, Field(ge=2, le=100_000)]  # fewer give no spread
+    transient: Annotated[int, Field(ge=0, le=10_000_000)]
+    steps: Annotated[int, Field(ge=8, le=10_000_000)]
 
 
 class FixedPointsSettings(_Section):
     """The search for the fixed points of the best trial of each task and cell."""
 
-    seeds: Count
-    tolerance: Positive
-    iterations: Count
+    seeds: Annotated[int, Field(ge=1, le=1_000_000)]
+    tolerance: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+    iterations: Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class Success(_Section):
@@ -167,13 +205,13 @@ class Success(_Section):
 class PredictorSettings(_Section):
     """How the predictor is evaluated."""
 
-    bootstrap: Annotated[int, Field(ge=100)]
+    bootstrap: Annotated[int, Field(ge=100, le=1_000_000)]
 
 
 class Config(_Section):
     """All of params.yaml."""
 
-    study: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    study: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     device: Literal["auto", "cpu", "cuda"]
     execution: ExecutionSettings
@@ -186,6 +224,14 @@ class Config(_Section):
     success: Success
     predictor: PredictorSettings
 
+    @field_validator("tasks", "cells")
+    @classmethod
+    def _names_exist_once(cls, listed: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        registry.check(str(info.field_name), listed)
+        if len(set(listed)) < len(listed):
+            raise ValueError(f"names should not repeat, found {_cut(', '.join(listed))}")
+        return listed
+
     @model_validator(mode="after")
     def _gpus_are_reserved(self) -> Self:
         if self.execution.engine == "ray" and self.device == "cuda" and not self.execution.gpus:
@@ -193,11 +239,16 @@ class Config(_Section):
         return self
 
     @model_validator(mode="after")
-    def _names_exist_once(self) -> Self:
-        for key, listed in (("tasks", self.tasks), ("cells", self.cells)):
-            registry.check(key, listed)
-            if len(set(listed)) < len(listed):
-                raise ValueError(f"{key}: names should not repeat, found {', '.join(listed)}")
+    def _options_are_of_cells(self) -> Self:
+        for cell in set(self.train.options) - set(self.cells):
+            raise ValueError(f"train.options.{cell}: {cell} is not among `cells`; add it there, or remove its options")
+        return self
+
+    @model_validator(mode="after")
+    def _trials_suffice(self) -> Self:
+        count = len(self.tasks) * len(self.cells) * self.train.trials
+        if count < LEAST_TRIALS:
+            raise ValueError(f"train.trials: the study has {count} trials in all; its predictor needs at least {LEAST_TRIALS}")
         return self
 
 
@@ -210,8 +261,10 @@ def load(*sections: str, path: str | Path = PARAMS, profile: Path | None = None)
         path: the file.
         profile: an overlay that names only what differs.
     """
-    raw = _content(path, _text(path))
-    config = _checked(path, raw if profile is None else merged(raw, _content(profile, _text(profile))))
+    raw, name = _content(path, _text(path)), str(path)
+    if profile is not None:
+        raw, name = merged(raw, _content(profile, _text(profile))), f"{path} with {profile}"
+    config = _checked(name, raw)
     return Config.model_construct(**{name: getattr(config, name) for name in sections}) if sections else config
 
 
@@ -250,6 +303,7 @@ def _with_profile(base: str, name: str) -> str:
     """The text of params.yaml with a profile laid over it; comments stay."""
     if name == "default":
         return base
+    _content(f"the committed {PARAMS}", base)  # or it is refused
     yaml, out, profile = YAML(), io.StringIO(), PROFILES / f"{name}.yaml"
     yaml.width = 120
     yaml.dump(merged(yaml.load(base), _content(profile, _text(profile))), out)
@@ -258,6 +312,9 @@ def _with_profile(base: str, name: str) -> str:
 
 def _text(path: str | Path) -> str:
     try:
+        size = regular_size(Path(path))
+        if size > MOST_BYTES:
+            raise ConfigError(f"{path} has {size:,} bytes; a file of settings should have at most {MOST_BYTES:,}")
         return Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}; run from the folder that holds it") from None
@@ -265,13 +322,53 @@ def _text(path: str | Path) -> str:
         raise ConfigError(f"{path} is not text in UTF-8: {error.reason} at byte {error.start}") from None
 
 
+_NUMBER = r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+_PLAIN = {  # what is no text, though it is not quoted
+    "bool": r"true|True|TRUE|false|False|FALSE",
+    "int": r"[-+]?(?:0|[1-9][0-9]{0,299})",
+    "float": _NUMBER,
+    "null": r"~|null|Null|NULL|",
+}
+
+
+class _Resolver(VersionedResolver):
+    """Takes only decimal digits for numbers.
+
+    YAML also has 0x1F, 0o17, 017, 1_000, 1:30 and dates, and its versions and readers do not agree on what they are.
+    """
+
+    processing_version = (1, 2)
+
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
+        if kind is ScalarNode and implicit[0]:
+            for name, pattern in _PLAIN.items():
+                if re.fullmatch(pattern, value):
+                    return Tag(suffix=f"tag:yaml.org,2002:{name}")
+            return self.DEFAULT_SCALAR_TAG
+        return super().resolve(kind, value, implicit)
+
+
+class _Composer(Composer):
+    """Refuses what settings do not need, and what can make a small file large."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.parser.peek_event()
+        if isinstance(event, AliasEvent) or event.tag is not None:
+            raise ComposerError(None, None, "settings should be written out, without aliases (*) and tags (!)", event.start_mark)
+        return super().compose_node(parent, index)
+
+
 def _content(path: str | Path, text: str) -> Any:
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Resolver, yaml.Composer, yaml.max_depth = _Resolver, _Composer, MOST_DEPTH
     try:
-        content = YAML(typ="safe", pure=True).load(text)  # YAML 1.2: 1e-05 is a number
+        content = yaml.load(text)
+    except MaxDepthExceededError:
+        raise ConfigError(f"{path} is nested more than {MOST_DEPTH} deep; no setting is") from None
     except YAMLError as error:
-        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or " ".join(str(error).split())
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
         line = f" in line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path} is not valid YAML: {problem}{line}") from None
+        raise ConfigError(f"{path} is not valid YAML: {_cut(' '.join(problem.split()))}{line}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path} should be a mapping of keys to values, found {type(content).__name__}")
     return content
@@ -281,37 +378,56 @@ def _checked(path: str | Path, content: dict[str, Any]) -> "Config":
     try:
         return Config.model_validate_json(_json(path, content))  # JSON mode: strict, yet lists become tuples
     except ValidationError as error:
+        errors = sorted(error.errors(), key=lambda item: item["type"] == "missing")  # misspelt keys explain missing ones
         sentences: dict[str, str] = {}
-        for item in error.errors():
+        for item in errors[:MOST_ERRORS]:
             where, sentence = _sentence(path, item)
             if where in sentences and "; " in sentences[where]:  # of several forms that a value may have
                 sentence = f"{sentences[where]} or {sentence.rpartition('; ')[2].removeprefix('it should be ')}"
             sentences[where] = sentence
         inner = [where for where in sentences if not any(other.startswith(f"{where}.") for other in sentences if where)]
-        raise ConfigError("\n".join(sentences[where] for where in inner)) from None
+        more = [f"{path}: more keys are wrong"] if len(errors) > MOST_ERRORS else []
+        raise ConfigError("\n".join([*(sentences[where] for where in inner), *more])) from None
 
 
 def _json(path: str | Path, raw: dict[str, Any]) -> str:
     try:
-        return json.dumps(raw, default=str)
-    except (TypeError, ValueError) as error:  # a date as a key, an alias to itself
+        return json.dumps(raw)
+    except TypeError as error:  # a list as a key
         raise ConfigError(f"{path} holds what no setting can be: {error}") from None
+
+
+_RIGHT = {  # kind of pydantic's error -> what would be right
+    "string_pattern_mismatch": "it should be at most 64 lower-case letters, digits and underscores, a letter first",
+    "dict_type": "it should be keys with values",
+    "model_type": "it should be keys with values",
+    "tuple_type": "it should be a list",
+    "too_short": "it should have at least one entry",
+}
 
 
 def _sentence(path: str | Path, item: Any) -> tuple[str, str]:
     """The key path of one pydantic error, and the error as one sentence."""
-    where = ".".join(str(part) for part in item["loc"])
+    where = ".".join(map(_part, item["loc"]))
     if item["type"] == "missing":
         return where, f"{path}: {where} is missing; {_choices(item['loc'][:-1])}"
     if item["type"] == "extra_forbidden":
         return where, f"{path}: {where} is unknown; {_choices(item['loc'][:-1], str(item['loc'][-1]))}"
-    where = ".".join(str(part) for part in item["loc"] if isinstance(part, int) or part.isidentifier())
+    where = ".".join(_part(part) for part in item["loc"] if isinstance(part, int) or part.isidentifier())
     message = item["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
+    message = _RIGHT.get(item["type"], message)
     if item["type"] == "value_error":
         return where, f"{path}: {where + (' ' if message.startswith('should') else ': ') if where else ''}{message}"
-    if item["type"] == "string_pattern_mismatch":
-        message = "it should be lower-case letters, digits and underscores, a letter first"
-    return where, f"{path}: {where} is {item['input']!r}; {message}"
+    return where, f"{path}: {where} is {shown(item['input'])}; {message}"
+
+
+def _part(part: int | str) -> str:
+    """A part of a key's path as it may be printed."""
+    return str(part) if isinstance(part, int) or (part.isidentifier() and len(part) < 60) else shown(part)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 100 else f"{text[:60]} ... {text[-20:]}"
 
 
 def _choices(section: tuple[int | str, ...], typed: str = "") -> str:

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 from tqdm import tqdm
 
 from . import layout
-from .errors import ExecutionError
-from .files import damage, keep_only
+from .errors import ArtefactError, ExecutionError
+from .files import check, keep_only
 
 if TYPE_CHECKING:
     from .config import ExecutionSettings
@@ -170,12 +170,14 @@ def complete(
 def _is_done(job: Job, progress: "Progress", failed: Callable[[Path], bool]) -> bool:
     if not job.path.exists():
         return False
-    wrong = damage(job.path)
-    if wrong:
-        progress.say(f"{wrong.partition(';')[0]}; it is made again")
-        job.path.unlink()
+    try:
+        check(job.path)
+        progress.skip(failed=failed(job.path))
+    except ArtefactError as error:
+        progress.say(f"{str(error).partition(';')[0]}; it is made again")
+        if not job.path.is_dir():
+            job.path.unlink()
         return False
-    progress.skip(failed=failed(job.path))
     return True
 
 

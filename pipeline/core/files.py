@@ -1,11 +1,14 @@
 """Files between stages: checked when they are read, replaced in one step when they are written.
 
-Arrays lie in safetensors files, whose header holds the rest as JSON and a checksum of every part; no pickle anywhere.
+Arrays lie in safetensors files, whose header holds the rest as JSON and a checksum of every part; tables hold a checksum
+of all their values. No pickle anywhere.
 """
 
+import errno
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,6 +26,8 @@ if TYPE_CHECKING:  # a quarter of a second to import, and most stages have no ta
     import pandas as pd
 
 Arrays = dict[str, NDArray[Any]]
+MOST_BYTES = 1 << 28  # of a JSON file
+_CHECKSUM = b"rnn_stability.checksum"  # of a table, among the metadata of its file
 
 
 class ArrayFile:
@@ -41,12 +46,16 @@ class ArrayFile:
         with self._open() as file:
             try:
                 text, checksum = file.metadata()["content"].rsplit(" ", 1)
-                self.header, self._sums = json.loads(text)
+                self.header, self._sums, name = json.loads(text)
                 self.names: list[str] = list(file.keys())
-            except (KeyError, TypeError, ValueError):
+            except (AttributeError, KeyError, TypeError, ValueError):
                 raise ArtefactError(_damaged(path, "its header")) from None
+        if not isinstance(self.header, str) or not isinstance(self._sums, dict):
+            raise ArtefactError(_damaged(path, "its header"))
         if checksum != _checksum(text.encode()) or set(self._sums) != set(self.names):
             raise ArtefactError(_damaged(path, "its header"))
+        if name != path.name:
+            raise ArtefactError(_damaged(path, f"it was written as {str(name)[:255]}"))
 
     def read(self, *names: str) -> Arrays:
         """The arrays of these names; ArtefactError if one of them is damaged."""
@@ -60,18 +69,19 @@ class ArrayFile:
     @contextmanager
     def _open(self) -> Iterator[Any]:
         try:
+            regular_size(self.path)
             with safe_open(self.path, framework="numpy") as file:
                 yield file
         except OSError as error:
             raise ArtefactError(_missing(self.path, error)) from None
-        except (SafetensorError, UnicodeDecodeError):
+        except (SafetensorError, UnicodeDecodeError, TypeError):  # the last is of a kind of numbers that NumPy lacks
             raise ArtefactError(_damaged(self.path, "its content")) from None
 
 
 def save_arrays(path: Path, arrays: Arrays, header: str) -> None:
-    """Write arrays with a JSON text, atomically, and a checksum of each."""
+    """Write arrays with a JSON text, atomically, a checksum of each, and the name of the file, which says what is in it."""
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    text = json.dumps([header, {name: array_checksum(array) for name, array in whole.items()}])
+    text = json.dumps([header, {name: array_checksum(array) for name, array in whole.items()}, path.name])
     with replacing(path) as temporary:
         save_file(whole, temporary, metadata={"content": f"{text} {_checksum(text.encode())}"})  # one entry: they have no order
 
@@ -82,14 +92,10 @@ def array_checksum(array: NDArray[Any]) -> str:
     return _checksum(f"{array.dtype.str}{array.shape}".encode() + array.tobytes())
 
 
-def damage(path: Path) -> str | None:
-    """What is wrong with an array file, or None if all of it can be read."""
-    try:
-        file = ArrayFile(path)
-        file.read(*file.names)
-    except ArtefactError as error:
-        return str(error)
-    return None
+def check(path: Path) -> None:
+    """Read all of an array file; ArtefactError if it is missing or damaged."""
+    file = ArrayFile(path)
+    file.read(*file.names)
 
 
 def array_files(folder: Path) -> list[Path]:
@@ -116,6 +122,8 @@ def save_json(path: Path, content: Any) -> None:
 def load_json(path: Path) -> Any:
     """Read JSON; ArtefactError if the file is missing or damaged."""
     try:
+        if regular_size(path) > MOST_BYTES:
+            raise ArtefactError(_damaged(path, f"it has more than {MOST_BYTES >> 20} MiB"))
         return json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ArtefactError(_missing(path, error)) from None
@@ -139,22 +147,62 @@ def save_table(path: Path, table: "pd.DataFrame") -> None:
     """Write a table in the format of the file's suffix, .parquet or .csv."""
     with replacing(path) as temporary:
         if path.suffix == ".parquet":
-            table.to_parquet(temporary, index=False, write_page_checksum=True)
+            _save_parquet(temporary, table)
         else:
             table.to_csv(temporary, index=False)
 
 
-def load_table(path: Path) -> "pd.DataFrame":
-    """Read a Parquet table; ArtefactError if it is missing or damaged."""
-    import pandas as pd
+def _save_parquet(path: Path, table: "pd.DataFrame") -> None:
+    import pyarrow as pa  # type: ignore[import-untyped]
+    from pyarrow import parquet
+
+    content = pa.Table.from_pandas(table, preserve_index=False)
+    about = {**(content.schema.metadata or {}), _CHECKSUM: table_checksum(content.to_pandas())}
+    parquet.write_table(content.replace_schema_metadata(about), path)
+
+
+def load_table(path: Path, *, needs_checksum: bool = True) -> "pd.DataFrame":
+    """Read a Parquet table; ArtefactError if it is missing or damaged.
+
+    Args:
+        path: of the file.
+        needs_checksum: whether to refuse a table that `save_table` did not write, or that is older than its checksums.
+    """
+    from pyarrow import parquet
 
     try:
-        path.stat()
-        return pd.read_parquet(path, page_checksum_verification=True)
-    except FileNotFoundError as error:
-        raise ArtefactError(_missing(path, error)) from None
+        regular_size(path)
+        with parquet.ParquetFile(path) as file:
+            content = file.read()
+        table: pd.DataFrame = content.to_pandas()
+        expected = (content.schema.metadata or {}).get(_CHECKSUM, b"").decode()
+        right = table_checksum(table) == expected if expected or needs_checksum else True
+    except OSError as error:
+        raise ArtefactError(_missing(path, error) if error.errno else _damaged(path, "its content")) from None
     except Exception:  # pyarrow raises errors of many kinds for a damaged file
-        raise ArtefactError(_damaged(path, "its content")) from None
+        right = False
+    if not right:
+        raise ArtefactError(_damaged(path, "its content"))
+    return table
+
+
+def table_checksum(table: "pd.DataFrame") -> str:
+    """Checksum (16 hex digits) of a table's columns: their names, types and values."""
+    sums = [str(table.index)]
+    for name, column in table.items():
+        values = column.to_numpy()
+        plain = json.dumps(column.tolist(), default=np.ndarray.tolist) if values.dtype == object else ""
+        sums += [str(name), str(column.dtype), _checksum(plain.encode()) if plain else array_checksum(values)]
+    return _checksum(json.dumps(sums).encode())
+
+
+def regular_size(path: Path) -> int:
+    """The size of a file in bytes; OSError if there is none, or if it is a folder, a pipe or a device."""
+    found = path.stat()
+    if stat.S_ISREG(found.st_mode):
+        return found.st_size
+    code = errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.EINVAL
+    raise OSError(code, os.strerror(code) if code == errno.EISDIR else "Not a regular file", str(path))
 
 
 def digest(*paths: Path) -> str:
@@ -162,7 +210,9 @@ def digest(*paths: Path) -> str:
     total = hashlib.sha256()
     for path in paths:
         try:
-            total.update(hashlib.sha256(path.read_bytes()).digest())
+            regular_size(path)
+            with path.open("rb") as file:
+                total.update(hashlib.file_digest(file, "sha256").digest())
         except OSError as error:
             raise ArtefactError(_missing(path, error)) from None
     return total.hexdigest()[:12]
@@ -179,12 +229,24 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary = Path(name)
         yield temporary
         temporary.chmod(0o644)
+        _synchronise(temporary)  # or a loss of power could leave the new name on an empty file
         temporary.replace(path)
+        _synchronise(path.parent)
     except (OSError, SafetensorError) as error:
-        raise ArtefactError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
+        mend = "; remove the folder that is in its place" if path.is_dir() else ""
+        raise ArtefactError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}{mend}") from None
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _synchronise(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _checksum(content: bytes) -> str:
@@ -192,7 +254,9 @@ def _checksum(content: bytes) -> str:
 
 
 def _missing(path: Path, error: OSError) -> str:
-    return f"cannot read {path}: {error.strerror or error}; run `dvc repro` to make it again"
+    made = "run `dvc repro` to make it again"
+    mend = made if isinstance(error, FileNotFoundError) else f"mend that, or delete it and {made}"
+    return f"cannot read {path}: {error.strerror or error}; {mend}"
 
 
 def _damaged(path: Path, part: str) -> str:

@@ -28,6 +28,7 @@ class Declaration:
         interval: whether params.yaml gives an interval `low` to `high` instead of a list of choices.
         least: smallest possible number, which itself is possible unless `interval`.
         below: numbers are smaller than this.
+        most: largest possible number: far above all that make sense, and small enough for the computer.
         among: names that are possible; any by default.
         own: whether the task's own value, TASKS_OWN, is a choice.
         unit: of the number.
@@ -41,6 +42,7 @@ class Declaration:
     interval: bool = False
     least: float = 0
     below: float = inf
+    most: float = inf
     among: tuple[str, ...] = ()
     own: bool = False
     unit: str = ""
@@ -54,6 +56,8 @@ class Declaration:
             return "it should be a valid integer"
         if number < self.least or (self.interval and number <= self.least):
             return f"it should be greater than {'' if self.interval else 'or equal to '}{self.least:g}"
+        if number > self.most:
+            return f"it should be less than or equal to {self.most:.10g}"
         return f"it should be less than {self.below:g}" if number >= self.below else None
 
 
@@ -69,17 +73,17 @@ class HyperParameters:
         float, 0, "log",
         "p of uniform(-p, p), from which a cell draws its parameters, or only its input weights where its recurrent "
         "weights have an initialisation of their own",
-        interval=True,
+        interval=True, most=1e3,
     )  # fmt: skip
-    learning_rate: float = _declare(float, 1, "log", "learning rate of the optimiser", interval=True)
-    hidden_size: int = _declare(int, 2, "log", "H", least=1, unit="units")
-    clip_norm: float = _declare(float, 3, "linear", "largest norm of a gradient, 0 for no clipping", default=0.0)
+    learning_rate: float = _declare(float, 1, "log", "learning rate of the optimiser", interval=True, most=1e3)
+    hidden_size: int = _declare(int, 2, "log", "H", least=1, most=65_536, unit="units")
+    clip_norm: float = _declare(float, 3, "linear", "largest norm of a gradient, 0 for no clipping", most=1e9, default=0.0)
     dropout: float = _declare(
         float, 4, "linear", "share of the outputs that the head does not see during training", below=1, default=0.0
     )
     head: str = _declare(str, 5, "category", "what reads the outputs of the cell, a file of `pipeline/heads`", default="another")
     weight_decay: float = _declare(
-        float, 6, "linear", "weight decay, 0 for none; decoupled if the optimiser is AdamW", default=0.0
+        float, 6, "linear", "weight decay, 0 for none; decoupled if the optimiser is AdamW", most=1e3, default=0.0
     )
     optimiser: str = _declare(str, 7, "category", "adamw, or sgd with momentum 0.9", among=("adamw", "sgd"), default="adamw")
     initialisation: str = _declare(
@@ -88,7 +92,9 @@ class HyperParameters:
         "uniform with each H x H block of `weight_hh` replaced by a random orthogonal matrix",
         among=("uniform", "torch", "orthogonal"), default="torch",
     )  # fmt: skip
-    batch_size: int = _declare(int, 9, "log", "sequences per mini-batch", least=1, own=True, unit="sequences", default=50)
+    batch_size: int = _declare(
+        int, 9, "log", "sequences per mini-batch", least=1, most=1_000_000, own=True, unit="sequences", default=50
+    )
 
 
 DECLARED: dict[str, Declaration] = {f.name: f.metadata["declaration"] for f in fields(HyperParameters)}

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,13 @@ from .errors import ArtefactError
 from .files import ArrayFile, Arrays, array_checksum, array_files
 from .hyper_parameters import HyperParameters, Value
 from .numbers import finite_mean
-from .stored import ArrayRecord
-from .written import JsonRecord
+from .stored import ArrayRecord, check_axes
+from .written import JsonRecord, other_version
 
 CHECKPOINTS = ("initial", "early", "final")
 MOMENTS = CHECKPOINTS[:2]  # at which measurements are taken
 CONSTANT_INPUTS = ("zero", "mean")  # x = 0, and the mean of the inputs that drive the network
+SPLITS = ("train", "validation", "test")
 CURVES = ("train_loss", "validation_loss", "validation_metric", "gradient_norm", "gradient_norm_max")
 UPDATES = ("loss", "gradient_norm")  # of each mini-batch; the norm is that before clipping
 
@@ -89,6 +90,23 @@ class TaskData(ArrayRecord):
     arrays: Arrays = field(repr=False)
     info: TaskInfo
 
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read `path`; ArtefactError if it is missing, damaged or of another kind or version, or lacks sequences."""
+        data = super().load(path)
+        whole = set(data.arrays) == {f"{split}_{kind}" for split in SPLITS for kind in ("inputs", "targets")}
+        if not whole or any(_count(inputs) != _count(targets) for inputs, targets in map(data.split, SPLITS)):
+            raise ArtefactError(other_version(path, cls, "it lacks inputs or targets"))
+        return data
+
+    @classmethod
+    def load_known(cls, path: Path, data_hash: str) -> Self:
+        """Read `path`; ArtefactError if it does not hold the data that a trial was drawn for, with this hash."""
+        data = cls.load(path)
+        if data.info.hash != data_hash:
+            raise ArtefactError(f"{path} holds other data than those of the trials; run `dvc repro` to train on these")
+        return data
+
     @staticmethod
     def info_of(path: Path) -> TaskInfo:
         """What the data in a file are, without reading the sequences."""
@@ -97,6 +115,11 @@ class TaskData(ArrayRecord):
     def split(self, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
         """Inputs and targets of "train", "validation" or "test"."""
         return self.arrays[f"{name}_inputs"], self.arrays[f"{name}_targets"]
+
+
+def _count(array: NDArray[Any]) -> int:
+    """The number of sequences of inputs or targets."""
+    return int(array.shape[min(1, array.ndim - 1)])
 
 
 @dataclass(frozen=True)
@@ -205,8 +228,11 @@ class TrialResult(ArrayRecord):
     def __post_init__(self) -> None:
         if set(self.curves) != set(CURVES) or set(self.updates) != set(UPDATES) or set(self.weights) != set(CHECKPOINTS):
             raise ArtefactError("lacks curves or checkpoints")
-        if {len(curve) for curve in self.curves.values()} != {self.trial.epochs + 1}:
+        if {curve.shape for curve in self.curves.values()} != {(self.trial.epochs + 1,)}:
             raise ArtefactError("has curves of a wrong length")
+        lengths = {update.shape for update in self.updates.values()}
+        if len(lengths) != 1 or len(lengths.pop()) != 1:
+            raise ArtefactError("has updates of different lengths")
 
     def cell_weights(self, checkpoint: str) -> Arrays:
         """The parameters of the cell at a checkpoint."""
@@ -272,9 +298,11 @@ class TrialSpectra(ArrayRecord):
     history: NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        arrays = (self.exponents, self.standard_error, self.rounding_error, self.history)
-        if {len(array) for array in arrays} != {len(CHECKPOINTS)}:
-            raise ArtefactError("lacks checkpoints")
+        known = {"C": len(CHECKPOINTS), "B": self.settings.sequences, "T": self.settings.steps}
+        errors = {"standard_error": (self.standard_error, "CS"), "rounding_error": (self.rounding_error, "CS")}
+        check_axes(known, exponents=(self.exponents, "CBS"), history=(self.history, "CT"), **errors)
+        if np.isposinf(self.exponents).any():
+            raise ArtefactError("has infinite exponents")
 
     @property
     def diverged(self) -> bool:
@@ -306,8 +334,7 @@ class TrialMeasurements(ArrayRecord):
     values: NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        if self.values.shape != (len(MOMENTS), len(self.columns)):
-            raise ArtefactError("lacks columns or checkpoints")
+        check_axes({"M": len(MOMENTS), "N": len(self.columns)}, values=(self.values, "MN"))
 
     def at(self, moment: str) -> dict[str, float]:
         """The numbers at a checkpoint."""
@@ -361,6 +388,16 @@ class TrialFixedPoints(ArrayRecord):
     points: Arrays
     moduli: Arrays
 
+    def __post_init__(self) -> None:
+        check_axes({}, trajectories=(self.trajectories, "TBS"))
+        for name in CONSTANT_INPUTS:
+            if not all(name in found for found in (self.counts, self.points, self.moduli)):
+                raise ArtefactError(f"lacks what was found under the input {name}")
+            known = {"N": self.counts[name].fixed_points, "S": self.trajectories.shape[2]}
+            check_axes(known, points=(self.points[name], "NS"), moduli=(self.moduli[name], "NS"))
+            if not (np.isfinite(self.points[name]).all() and np.isfinite(self.moduli[name]).all()):
+                raise ArtefactError(f"has points that are not finite under the input {name}")
+
     def unstable(self, constant_input: str) -> NDArray[np.int64]:
         """(N,) number of growing directions of each point under a constant input."""
         return (self.moduli[constant_input] > 1).sum(axis=1)
@@ -388,23 +425,35 @@ class StageRecord(JsonRecord):
     origin: dict[str, str]
 
 
+R = TypeVar("R", TrialResult, TrialSpectra, TrialMeasurements)
+
+
 def trials_in(folder: Path) -> list[TrialResult]:
-    """All trials of a folder, sorted by cell and index, without their weights; ArtefactError if there are none."""
-    return sorted(map(TrialResult.load, array_files(folder)), key=_place)
+    """All trials of a task's folder, sorted by cell and index, without their weights; ArtefactError if there are none."""
+    return _sorted(TrialResult, folder)
 
 
 def spectra_in(folder: Path) -> list[TrialSpectra]:
-    """All spectra of a folder, sorted as the trials; ArtefactError if there are none."""
-    return sorted(map(TrialSpectra.load, array_files(folder)), key=_place)
+    """All spectra of a task's folder, sorted as the trials; ArtefactError if there are none."""
+    return _sorted(TrialSpectra, folder)
 
 
 def measurements_in(folder: Path) -> list[TrialMeasurements]:
-    """All early measurements of a folder, sorted as the trials; ArtefactError if there are none."""
-    return sorted(map(TrialMeasurements.load, array_files(folder)), key=_place)
+    """All early measurements of a task's folder, sorted as the trials; ArtefactError if there are none."""
+    return _sorted(TrialMeasurements, folder)
 
 
-def _place(record: TrialResult | TrialSpectra | TrialMeasurements) -> tuple[str, int]:
-    return record.trial.cell, record.trial.index
+def _sorted(kind: type[R], folder: Path) -> list[R]:
+    """The records of a task's folder by cell and index; ArtefactError if one is of another task, or there twice."""
+    found: dict[str, R] = {}
+    for path in array_files(folder):
+        record = kind.load(path)
+        trial = record.trial
+        if trial.task != folder.name or trial.id in found:
+            why = "which is there twice" if trial.id in found else f"which is none of {folder.name}"
+            raise ArtefactError(f"{path} holds the trial {trial.name}, {why}; delete it and run `dvc repro`")
+        found[trial.id] = record
+    return sorted(found.values(), key=lambda record: (record.trial.cell, record.trial.index))
 
 
 def by_cell(results: Sequence[TrialResult]) -> dict[str, list[TrialResult]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 from .errors import ConfigError
+from .numbers import shown
 
 LIBRARY = Path(__file__).parent.parent
 
@@ -20,7 +21,7 @@ def check(room: str, wanted: Iterable[str], also: Iterable[str] = ()) -> None:
     there = [*also, *names(room)]
     for name in wanted:
         if name not in there:
-            raise ConfigError(f"there is no {room[:-1]} {name!r}; there are {', '.join(there)}")
+            raise ConfigError(f"there is no {room[:-1]} {shown(name)}; there are {', '.join(there)}")
 
 
 def get(room: str, name: str, base: type) -> type:

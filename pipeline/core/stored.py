@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Self, cast, get_type_hints
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from .errors import ArtefactError
 from .files import ArrayFile, Arrays, save_arrays
@@ -46,18 +47,41 @@ class ArrayRecord:
             values[name] = _nested(file, name)
         try:
             return cls(**values)
-        except (TypeError, ArtefactError) as error:
-            reason = f" ({error})" if isinstance(error, ArtefactError) else ""
-            raise ArtefactError(other_version(path, cls) + reason) from None
+        except (AttributeError, TypeError, ArtefactError) as error:  # the first two if a field is missing, or no array
+            reason = f"it {error}" if isinstance(error, ArtefactError) else ""
+            raise ArtefactError(other_version(path, cls, reason)) from None
 
     @staticmethod
     def header(kind: type, file: ArrayFile) -> dict[str, Any]:
         """The fields of a record of some kind that are no arrays."""
         types = _types(kind)
         try:
-            return {name: _adapter(types[name]).validate_python(value) for name, value in json.loads(file.header).items()}
-        except (KeyError, ValidationError):
+            return {name: _restored(types[name], value) for name, value in json.loads(file.header).items()}
+        except (AttributeError, KeyError, ValueError):  # of pydantic too
             raise ArtefactError(other_version(file.path, kind)) from None
+
+
+def _restored(kind: Any, value: Any) -> Any:
+    """A value of a type from what JSON kept of it; ValueError if it is not exactly that."""
+    found = _adapter(kind).validate_python(value)
+    again = _adapter(kind).dump_python(found, mode="json")
+    json.dumps(again, allow_nan=False)
+    if again != value:  # pydantic takes "3" for 3, and leaves unknown keys out
+        raise ValueError
+    return found
+
+
+def check_axes(known: Mapping[str, int], **arrays: tuple[NDArray[Any], str]) -> None:
+    """Refuse arrays of a wrong shape: ArtefactError.
+
+    Args:
+        known: axis, one letter -> its length, where that is known.
+        **arrays: name -> an array and its axes; those of one letter should be of one length.
+    """
+    lengths = dict(known)
+    for name, (array, axes) in arrays.items():
+        if array.ndim != len(axes) or any(lengths.setdefault(a, n) != n for a, n in zip(axes, array.shape, strict=True)):
+            raise ArtefactError(f"has {name} of a wrong shape, {array.shape}")
 
 
 def _flat(name: str, value: Any) -> Arrays:

@@ -1,5 +1,7 @@
 """How records without arrays, which are dataclasses, are written to JSON files, read and checked."""
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields, is_dataclass
@@ -11,21 +13,31 @@ from typing import Any, Self, Union, cast, get_args, get_origin, get_type_hints
 from .errors import ArtefactError
 from .files import load_json, save_json
 
+CHECKSUM = "checksum"  # key of the file that is no field of the record; files that were written by hand may lack it
+
 
 class JsonRecord:
-    """A dataclass that is stored in a JSON file."""
+    """A dataclass that is stored in a JSON file, with a checksum of the rest."""
 
     def save(self, path: Path) -> None:
         """Write to `path`."""
-        save_json(path, asdict(cast(Any, self)))
+        content = asdict(cast(Any, self))
+        save_json(path, content | {CHECKSUM: _checksum(content)})
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read `path`; ArtefactError if it is missing, damaged or of another version."""
+        content = load_json(path)
+        if isinstance(content, dict) and CHECKSUM in content and content.pop(CHECKSUM) != _checksum(content):
+            raise ArtefactError(f"{path} is damaged (its content); delete it and run `dvc repro` to make it again")
         try:
-            return cast(Self, restored(cls, load_json(path)))
+            return cast(Self, restored(cls, content))
         except TypeError:
             raise ArtefactError(other_version(path, cls)) from None
+
+
+def _checksum(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def restored(kind: Any, value: Any) -> Any:
@@ -94,6 +106,7 @@ def _types(kind: type) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
-def other_version(path: Path, kind: type) -> str:
+def other_version(path: Path, kind: type, reason: str = "") -> str:
     """That a file holds no record of a kind."""
-    return f"{path} is not a {kind.__name__} of this version; delete it and run `dvc repro` to make it again"
+    why = f" ({reason})" if reason else ""
+    return f"{path} is not a {kind.__name__} of this version{why}; delete it and run `dvc repro` to make it again"

@@ -68,7 +68,7 @@ def measure(result: TrialResult, data: Path, device: str) -> TrialMeasurements:
     time counts for the first of them.
     """
     trial = result.trial
-    task = _task(data, trial.task, POLICIES[trial.state].sees_targets, trial.input_size, device)
+    task = _task(data, trial.data_hash, trial.task, POLICIES[trial.state].sees_targets, trial.input_size, device)
     values: list[list[float]] = []
     seconds = dict.fromkeys(measuring.names(), 0.0)
     for moment in MOMENTS:
@@ -93,9 +93,9 @@ def probe_of(result: TrialResult, moment: str, task: Task, device: str) -> Probe
 
 
 @lru_cache(maxsize=1)
-def _task(path: Path, name: str, sees_targets: bool, input_size: int, device: str) -> Task:
+def _task(path: Path, data_hash: str, name: str, sees_targets: bool, input_size: int, device: str) -> Task:
     """Some of a task's training sequences, encoded as inputs of the networks."""
-    data, task = TaskData.load(path), tasks.get(name)
+    data, task = TaskData.load_known(path, data_hash), tasks.get(name)
     every_step = heads.get(data.info.head).every_step
     inputs, targets = (torch.from_numpy(a) for a in data.split("train"))
     before = previous(targets) if sees_targets else None

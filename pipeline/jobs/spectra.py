@@ -105,17 +105,17 @@ def measure(result: TrialResult, data: Path, settings: SpectrumSettings, device:
 
 def driving_inputs(trial: Trial, path: Path, settings: SpectrumSettings) -> Tensor:
     """The inputs (T, B, I) float64 that drive a trial's network."""
-    inputs, before = _driving(path, settings, POLICIES[trial.state].sees_targets)
+    inputs, before = _driving(path, trial.data_hash, settings, POLICIES[trial.state].sees_targets)
     encoded = tasks.get(trial.task).encode(torch.from_numpy(inputs), trial.input_size)
     return (encoded if before is None else torch.cat([encoded, torch.from_numpy(before)], dim=-1)).double()
 
 
 @lru_cache(maxsize=1)
 def _driving(
-    path: Path, settings: SpectrumSettings, sees_targets: bool
+    path: Path, data_hash: str, settings: SpectrumSettings, sees_targets: bool
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
     """Stretches of validation data and, on demand, the targets of the step before the sequence of each step."""
-    inputs, targets = TaskData.load(path).split("validation")
+    inputs, targets = TaskData.load_known(path, data_hash).split("validation")
     count, steps = settings.sequences, settings.transient + settings.steps
     if not sees_targets:
         return tasks.driving_sequences(inputs, count, steps), None

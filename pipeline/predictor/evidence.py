@@ -127,7 +127,9 @@ def judgement(table: pd.DataFrame, trials: pd.DataFrame, *, count: int, seed: in
         for less, more in PAIRS[moment]
         if (split, moment, less) in groups and (split, moment, more) in groups
     ]
-    gains = sorted(execution.run(_gained, compared, on), key=lambda g: places[g.split, g.moment, g.with_])
+    gains = sorted(
+        execution.run(_gained, compared, on), key=lambda g: [places[g.split, g.moment, name] for name in (g.with_, g.without)]
+    )
     plain, spectral = (_best(found, CELLS, EPOCH, spectra) for spectra in (False, True))
     rivals = None if plain is None or spectral is None else (groups[CELLS, EPOCH, plain], groups[CELLS, EPOCH, spectral])
     replays = decision.replays(table, trials, seed)

@@ -26,7 +26,7 @@ def table(
     """The table of all trials, columns in the order of GROUPS, rows sorted by task, cell, index and checkpoint.
 
     Raises:
-        ArtefactError: a trial lacks its spectra or measurements.
+        ArtefactError: a trial lacks its spectra or measurements, or they lack their trial.
     """
     measured = {s.trial.id: s for s in spectra}
     early = {m.trial.id: m for m in measurements}
@@ -39,6 +39,8 @@ def table(
         if trial.id not in early:
             raise ArtefactError(f"trial {trial.id} ({trial.name}) has no early measurements; run `dvc repro` to take them")
         rows += _rows(result, measured[trial.id], early[trial.id], outcomes[trial.id])
+    for name in (measured.keys() | early.keys()) - outcomes.keys():
+        raise ArtefactError(f"trial {name} is missing, whose spectra or measurements are there; run `dvc repro` to train it")
     columns = [name for group in GROUPS.values() for name in group]
     return pd.DataFrame(rows)[columns].sort_values(["task", "cell", "index", "epoch"], kind="stable", ignore_index=True)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..core.cards import Card
 from ..core.errors import ArtefactError
-from ..core.files import replacing
+from ..core.files import regular_size, replacing
 from ..core.hyper_parameters import CATEGORIES
 from .inputs import DIVERGED, IDENTITY, INPUTS, OUTCOME
 from .rows import Rows, Table, missing, objects
@@ -23,6 +23,7 @@ FOLDER = Path(__file__).parent.parent / "data"
 TRIALS, CARD = "trials.npz", "card.json"
 COLUMNS = (*INPUTS, *IDENTITY, *OUTCOME, DIVERGED, "study")  # of the trials in a predictor's file
 GRID = np.linspace(0, 1, 41)  # quantiles that the card keeps
+_AGAIN = "save the predictor again, or fit it again (`dvc repro`)"
 MOST = 1 << 28  # bytes of the trials of a predictor; more than a thousand times the packaged ones
 
 
@@ -50,18 +51,19 @@ def load(path: Path) -> Rows:
     Nothing in it is executed, and no more than MOST bytes are read.
     """
     try:
+        regular_size(path)
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
         with np.load(path, allow_pickle=False) as arrays:
             found = {name: _read(arrays[name]) for name in arrays.files} if size <= MOST else {}
     except OSError as error:
-        raise ArtefactError(f"cannot read {path}: {error.strerror or error}") from None
+        raise ArtefactError(f"cannot read {path}: {error.strerror or error}; {_AGAIN}") from None
     except Exception:  # numpy, zipfile and zlib raise errors of many kinds for a damaged file
-        raise ArtefactError(f"{path} is damaged; save the predictor again, or fit it again (`dvc repro`)") from None
+        raise ArtefactError(f"{path} is damaged; {_AGAIN}") from None
     if size > MOST:
         raise ArtefactError(f"{path} holds more than {MOST >> 20} MiB; it is not a file of a predictor")
     if len({values.shape for values in found.values()}) != 1 or any(values.ndim != 1 for values in found.values()):
-        raise ArtefactError(f"{path} is damaged (its columns are not of one length); save the predictor again")
+        raise ArtefactError(f"{path} is damaged (its columns are not of one length); {_AGAIN}")
     return found
 
 

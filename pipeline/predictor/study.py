@@ -5,6 +5,7 @@ from concurrent.futures import Executor
 import pandas as pd
 
 from ..core.cards import Card, Judgement
+from ..core.config import LEAST_TRIALS
 from ..core.errors import ArtefactError
 from . import evidence
 from .folds import parts
@@ -19,7 +20,6 @@ JUDGED = {
         "loss, hyper-parameters, measurements", "all",
     ],
 }  # fmt: skip
-LEAST = 4  # trials
 
 
 def own(rows: pd.DataFrame) -> pd.DataFrame:
@@ -48,9 +48,9 @@ def judge(
         ArtefactError: there are too few trials.
     """
     trials = own(rows)
-    if len(trials) < LEAST:
+    if len(trials) < LEAST_TRIALS:
         raise ArtefactError(
-            f"the study has {len(trials)} trials; a predictor needs at least {LEAST}: raise train.trials in params.yaml"
+            f"the study has {len(trials)} trials; a predictor needs at least {LEAST_TRIALS}: raise train.trials in params.yaml"
         )
     recipes = {(moment, name): recipe for moment, sets in card.recipes.items() for name, recipe in sets.items()}
     weight = int(max(card.own_weights.items(), key=lambda item: int(item[0]))[1])

@@ -75,7 +75,7 @@ def kept() -> pd.DataFrame:
 
     A hyper-parameter that was declared after they were trained has its default.
     """
-    rows = load_table(TABLE)
+    rows = load_table(TABLE, needs_checksum=False)
     later = {name: d.default for name, d in DECLARED.items() if input_name(name) not in rows and d.default is not None}
     for name, default in later.items():
         rows[input_name(name)] = default if name in CATEGORIES else scaled(name, float(default))
@@ -102,7 +102,7 @@ def collect(table: pd.DataFrame, study: str, path: Path = TABLE) -> pd.DataFrame
     """Put the trials of a study's feature table into the file, in place of earlier ones of the same study."""
     rows = compact(trial_inputs(table)).assign(study=study)
     if path.exists():
-        known = load_table(path)
+        known = load_table(path, needs_checksum=False)
         rows = pd.concat([known[known["study"] != study], rows], ignore_index=True)[list(rows)]
     rows = rows.sort_values(["study", "task", "cell", "index"], ignore_index=True)
     save_table(path, rows)

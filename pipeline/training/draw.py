@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import cells, heads
+from .. import cells, heads, tasks
+from ..core import layout
 from ..core.code import code_hash
-from ..core.config import Config, pick
+from ..core.config import Config, Range, SpectrumSettings, pick
 from ..core.errors import ConfigError
 from ..core.hyper_parameters import DECLARED, DIMENSIONS, FIRST_OPTION, TASKS_OWN, HyperParameters, Value
-from ..core.records import TaskInfo, Trial
+from ..core.records import TaskData, TaskInfo, Trial
 from .network import Network
 
 _FIRST = 4  # dimensions that are scrambled together; the others follow with a scrambling of their own
@@ -34,9 +35,31 @@ def draw(settings: Config, info: TaskInfo, device: str) -> list[Trial]:
         settings: sections `seed`, `cells` and `train` of params.yaml.
         info: of the task.
         device: "cpu" or "cuda".
+
+    Raises:
+        ConfigError: what the settings say of heads, mini-batches or options does not fit the task or the cells.
     """
+    _check_batch_size(settings.train.drawn("batch_size"), info)
     trials = [trial for cell in settings.cells for trial in _trials(settings, info, cell, device)]
     return sorted(trials, key=_cost, reverse=True)
+
+
+def check_data(spectrum: SpectrumSettings, task: str) -> None:
+    """Refuse the data of a task before anything is trained on them.
+
+    Raises:
+        ArtefactError: they are missing or damaged.
+        DataError: there are too few validation data for the spectra; it names the keys of params.yaml.
+    """
+    data = TaskData.load(layout.data(task))
+    tasks.driving_sequences(data.split("validation")[0], spectrum.sequences, spectrum.transient + spectrum.steps)
+
+
+def _check_batch_size(choices: Sequence[Any], info: TaskInfo) -> None:
+    count = info.sequences["train"]
+    for size in choices:
+        if size != TASKS_OWN and size > count:
+            raise ConfigError(f"params.yaml: train.batch_size: {size} is more than the {count} training sequences of {info.task}")
 
 
 def _cost(trial: Trial) -> tuple[bool, int]:
@@ -112,10 +135,16 @@ def _sobol(count: int, seeds: np.random.SeedSequence) -> NDArray[np.float64]:
 
 
 def fitting_heads(names: Sequence[str], info: TaskInfo) -> tuple[str, ...]:
-    """The heads of a study that answer as often as a task asks; the task's own if none of them does."""
+    """The heads of a study that answer as often as a task asks; ConfigError if none of them does."""
     every_step = heads.get(info.head).every_step
     resolved = dict.fromkeys(info.head if name == TASKS_OWN else name for name in names)
-    return tuple(name for name in resolved if heads.get(name).every_step == every_step) or (info.head,)
+    fitting = tuple(name for name in resolved if heads.get(name).every_step == every_step)
+    if not fitting:
+        asked = "at every step" if every_step else "once per sequence"
+        raise ConfigError(
+            f"params.yaml: train.head: no head answers {asked}, as {info.task} asks; add {TASKS_OWN!r}, its own head"
+        )
+    return fitting
 
 
 def _options(cell: str, settings: Mapping[str, Any], point: NDArray[np.float64]) -> dict[str, Value]:
@@ -128,10 +157,20 @@ def _options(cell: str, settings: Mapping[str, Any], point: NDArray[np.float64])
     options: dict[str, Value] = {}
     for place, (name, default) in enumerate(declared.items()):
         if name in settings:
+            _check_kind(f"params.yaml: train.options.{cell}.{name}", settings[name], default)
             value = pick(settings[name], point[FIRST_OPTION + place])
             value = float(value) if isinstance(default, float) and isinstance(value, int) else value
             options |= {name: value} if value != default else {}
     return options
+
+
+def _check_kind(where: str, setting: Range | Sequence[Value], default: Any) -> None:
+    """Refuse the setting of an option whose values are not of the kind of its default."""
+    kinds = {float: (int, float)}.get(type(default), type(default))
+    values = (setting.low, setting.high) if isinstance(setting, Range) else setting
+    for value in values:
+        if not isinstance(value, kinds):
+            raise ConfigError(f"{where} is {value!r}; its values should be like its default, {default!r}")
 
 
 def options_of(cell: str) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class Training:
 
     def run(self) -> TrialResult:
         """Train, from where an interrupted training of the trial stood."""
-        return train(self.trial, _data(self.data), layout.unfinished(self.path))
+        return train(self.trial, _data(self.data, self.trial.data_hash), layout.unfinished(self.path))
 
 
 def jobs(settings: Config, task: str) -> list[Training]:
@@ -54,5 +54,5 @@ def diverged(path: Path) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _data(path: Path) -> TaskData:
-    return TaskData.load(path)
+def _data(path: Path, data_hash: str) -> TaskData:
+    return TaskData.load_known(path, data_hash)
