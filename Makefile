@@ -50,6 +50,7 @@ docs: $(STAMP) # writes the pages that are generated from the code and from the 
 	python -c "from pipeline.predictor.feature_table import documentation as d; print(d(), end='')" > docs/.page && mv docs/.page docs/features.md
 	python -m pipeline.report.results
 	PYTHONPATH=. python tests/systems.py > docs/.page && mv docs/.page docs/oracles.md
+	python -m benchmarks.bad_inputs > docs/.page && mv docs/.page docs/bad_inputs.md
 
 collect: $(STAMP) # adds the feature table of the last run to the trials that come with the library
 	python -m pipeline.predictor.collect
