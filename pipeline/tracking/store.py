@@ -66,7 +66,7 @@ _SENTENCES = {
     ("UNAUTHENTICATED", "PERMISSION_DENIED"): (
         "refuses these credentials; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to those of a user who may write"
     ),
-    ("RESOURCE_EXHAUSTED", "RetryError"): "answers with errors ({error}); see the server's log, then run again",
+    ("ResponseError",): "answers with errors ({error}); see the server's log, then run again",
     ("ConnectionError", "ConnectTimeout", "ReadTimeout"): (
         "does not answer; start the server, or unset MLFLOW_TRACKING_URI to use mlflow.db"
     ),
