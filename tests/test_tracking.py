@@ -533,8 +533,9 @@ def test_a_copied_study_writes_into_its_own_folder_and_its_original_stays_as_it_
     assert all_runs() == before
 
 
-def test_a_moved_study_replaces_its_own_runs(study_here, here, monkeypatch, task):
-    study_here.rename(here / "elsewhere")
+@pytest.mark.parametrize("move", [shutil.move, shutil.copytree], ids=["moved", "copied"])
+def test_a_study_elsewhere_replaces_its_own_runs(study_here, here, monkeypatch, task, move):
+    move(study_here, here / "elsewhere")
     monkeypatch.chdir(here / "elsewhere")
     trained_to(task, 2.0, 1.5, 1.0, 0.25)
     tracking.sync()
@@ -630,6 +631,9 @@ def test_experiments_with_other_settings_and_the_same_results_keep_their_runs(ta
     assert found[stages["0.7"]] == first[stages["0.7"]]
     tracking.sync()
     assert everything(f"tags.task = '{task}'") == found
+    shutil.rmtree(layout.RECORDS)
+    tracking.sync()
+    assert [everything(f"tags.task = '{task}'")[run] for run in stages.values()] == [found[run] for run in stages.values()]
 
 
 def test_a_file_of_a_stage_that_cannot_be_read_is_named_and_all_else_is_shown(task):

@@ -101,7 +101,8 @@ def address() -> str:
     path = named.removeprefix("sqlite:///")
     if path in (named, ""):
         raise TrackingError(f"MLFLOW_TRACKING_URI is {named}; an SQLite store is a file, such as sqlite:///{DEFAULT}")
-    return f"sqlite:///{root() / path}"
+    place = root() / path
+    return f"sqlite:///{place.parent.resolve() / place.name}"  # the same by whatever links it is reached
 
 
 def root() -> Path:
@@ -112,18 +113,23 @@ def root() -> Path:
 
 
 def workspace() -> str:
-    """The identity of this workspace: it keeps it where it is moved to, and a copy gets its own.
+    """The identity of this workspace: it keeps it where it is moved to, and a copy gets its own."""
+    return _identity()[0]
 
-    It is a file beside the default database, which holds the number of the folder for which it was made.
+
+def _identity() -> tuple[str, str]:
+    """The workspace's identity, and that of the workspace of which it is a copy, or "".
+
+    They are in a file beside the default database, with the number of the folder for which it was written.
     """
     path, folder = root() / f"{DEFAULT}.{WORKSPACE}", str(root().stat().st_ino)
-    name, _, made_for = path.read_text().partition(" ") if path.exists() else ("", "", "")
+    name, former, made_for = (*(path.read_text().split(",") if path.exists() else ()), "", "", "")[:3]
     if made_for != folder:
-        name = uuid4().hex
+        name, former = uuid4().hex, name
         draft = path.with_name(f"{path.name}.new")
-        draft.write_text(f"{name} {folder}")
+        draft.write_text(f"{name},{former},{folder}")
         draft.replace(path)
-    return name
+    return name, former
 
 
 @contextmanager
@@ -283,7 +289,8 @@ def _displaced(connection: sqlite3.Connection, path: Path) -> list[tuple[str, st
 
 
 def _settle(connection: sqlite3.Connection, name: str, old: str, new: str) -> None:
-    """Rewrite the addresses of an experiment's artifacts and models; its runs in this database become this workspace's."""
+    """Rewrite the addresses of an experiment's artifacts and models; runs of the workspace that was copied become the copy's."""
+    own, former = _identity()
     before, after = (Path(unquote(urlsplit(uri).path)) for uri in (old, new))
     if before.exists() and not after.exists():
         raise TrackingError(f"the MLflow store was moved or copied without its artifacts; copy {before} to {after} too")
@@ -293,11 +300,7 @@ def _settle(connection: sqlite3.Connection, name: str, old: str, new: str) -> No
             f"WHERE {column} = :old OR substr({column}, 1, length(:old) + 1) = :old || '/'",
             {"old": old, "new": new},
         )
-    connection.execute(
-        "UPDATE tags SET value = ? WHERE key = ? AND run_uuid IN "
-        "(SELECT run_uuid FROM runs JOIN experiments USING (experiment_id) WHERE experiments.name = ?)",
-        [workspace(), WORKSPACE, name],
-    )
+    connection.execute("UPDATE tags SET value = ? WHERE key = ? AND value = ?", [own, WORKSPACE, former])
 
 
 def _experiment(client: MlflowClient, uri: str, name: str) -> str:

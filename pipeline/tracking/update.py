@@ -155,15 +155,20 @@ class _Runs:
         """Read them, and remove those whose process died: while this one is here, no other of the workspace makes runs."""
         self._client, self._experiment, self._owner = opened.client, opened.experiments[experiment], store.workspace()
         self._known: defaultdict[str, list[Run]] = defaultdict(list)
+        for run in self._listed():
+            if self._is_own(run) and run.info.status != "FINISHED":
+                self._client.delete_run(run.info.run_id)
+            else:
+                self._known[run.data.tags.get(IDENTITY[experiment], "")].append(run)
+
+    def _listed(self) -> list[Run]:
+        runs: list[Run] = []
         token: str | None = ""
         while token is not None:
             page = self._client.search_runs([self._experiment], "", max_results=5000, page_token=token or None)
-            for run in page:
-                if self._is_own(run) and run.info.status != "FINISHED":
-                    self._client.delete_run(run.info.run_id)
-                else:
-                    self._known[run.data.tags.get(IDENTITY[experiment], "")].append(run)
+            runs += page
             token = page.token or None
+        return runs
 
     def show(self, items: Iterable[Shown], parents: Mapping[str, str]) -> dict[str, str]:
         """Make, complete or replace the runs of what is to be shown; name -> id.
@@ -176,15 +181,15 @@ class _Runs:
         """Two clones that made the same run at the same time choose the same one; the owner of the other removes it."""
         below = {PARENT: parent} if parent else {}
         known = sorted(self._known[item.key], key=_order)
-        own = [run for run in known if self._is_own(run) and _is_of(run, item)]
+        own = [run for run in known if self._is_own(run)]
         kept = next((run for run in known if _is_whole(run, item)), None) or next((r for r in own if _is_part(r, item)), None)
+        former = [run for run in own if run is not kept and _is_of(run, item)]
         if kept is None:
-            name = self._make(item, below, own)
+            name = self._make(item, below, former)
         else:
             name = self._complete(kept, item, below) if kept in own else str(kept.info.run_id)
-        for run in own:
-            if run is not kept:
-                self._client.delete_run(run.info.run_id)
+        for run in former:
+            self._client.delete_run(run.info.run_id)
         return name
 
     def _is_own(self, run: Run) -> bool:
@@ -243,8 +248,13 @@ def _order(run: Run) -> tuple[int, int, str]:
 
 
 def _is_of(run: Run, item: Shown) -> bool:
-    """Whether a run of the same results is also of the same settings; those of a trial are part of its identity."""
-    return item.experiment == TRIALS or all(item.params.get(name, value) == value for name, value in run.data.params.items())
+    """Whether a run of the same results is also of the same settings; those of a trial are part of its identity.
+
+    The settings of a stage without a record are not known.
+    """
+    known = run.data.params
+    same = bool(item.params or not known) and all(item.params.get(name, value) == value for name, value in known.items())
+    return item.experiment == TRIALS or same
 
 
 def _is_whole(run: Run, item: Shown) -> bool:
