@@ -1,9 +1,10 @@
-"""Measures tracking under load: `python -m benchmarks.tracking > docs/tracking.md`; with `--quick`, in about a minute.
+"""Measures tracking under load: `python -m benchmarks.tracking > docs/tracking.md`; with `--quick`, in a minute or two.
 
 Records of synthetic trials are brought into an SQLite store and into an MLflow server with passwords in front of PostgreSQL:
 by one process, then by four at once. Afterwards nothing may be lost or doubled, and no password may be found anywhere.
 """
 
+import argparse
 import multiprocessing
 import os
 import platform
@@ -55,6 +56,25 @@ which takes it 0.2 s, and a trial takes three requests.
 """
 
 
+RULES = """
+## What holds
+
+- **Clones with one store.** A workspace writes to the runs that it made, and to no others; their tag `workspace` names it. A
+  run that another clone made is used where it shows the same parameters, metrics and files. Otherwise each clone has its own.
+  If two clones make the same run at the same moment on a server, there are two of it until the next update (`make track`)
+  of the clone that made the one with the larger id; that clone removes it.
+- **Interruptions.** If a process is killed, or the store fails or is locked, results on disk are not affected. The next update
+  removes what is half-made and adds what is missing. Afterwards, the store holds what an undisturbed one holds.
+- **Moving and copying.** A study that is moved or copied together with `mlflow.db` and `mlartifacts/` uses its new folder from
+  the next update on; the original is not written to. Without `mlartifacts/`, the update is refused.
+- **Removing.** If `mlflow.db` is removed, even while a study runs, the next update makes it again.
+- **Passwords.** Addresses are shown without user, password, token and options, also in messages of other libraries. Characters
+  such as `/` and `@` of a password in MLFLOW_TRACKING_URI have to be written as `%2F` and `%40`.
+- **Trust.** `mlflow.pyfunc.load_model` runs code from the registry: load models from registries that you trust.
+  `StabilityPredictor.load("models:/rnn-stability/latest")` reads numbers and text alone.
+"""
+
+
 @dataclass(frozen=True)
 class Written:
     """What one process did.
@@ -98,7 +118,10 @@ class Place:
 
 def main() -> None:
     """Print the page; one sentence takes the place of what needs a program that is missing."""
-    number = QUICK if "--quick" in sys.argv[1:] else TRIALS
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tracking")
+    parser.add_argument("--quick", dest="trials", action="store_const", const=QUICK, help=f"{QUICK} trials")
+    parser.add_argument("--trials", type=int, default=TRIALS, help="of the first writer, a multiple of four")
+    number = parser.parse_args().trials
     with tempfile.TemporaryDirectory() as name, _workers() as pool:
         root = Path(name)
         root.chmod(0o755)  # for the user that runs PostgreSQL
@@ -111,6 +134,7 @@ def main() -> None:
     _print(number, results)
     if missing:
         print(f"\nThe server was not measured: {', '.join(missing)} is missing (PostgreSQL, psycopg, mlflow[auth]).")
+    print(RULES, end="")
 
 
 def _print(number: int, results: Sequence[dict[str, Any]]) -> None:

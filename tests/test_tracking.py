@@ -24,6 +24,7 @@ import study
 from conftest import ROOT
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
+from mlflow.store.entities import PagedList
 from requests.exceptions import ConnectionError as NoConnection
 
 from pipeline import tracking
@@ -276,6 +277,27 @@ def test_what_is_added_completes_its_run_and_what_is_changed_replaces_it(
     assert after[index].data.tags[COMMIT] == "a" * 40
     same = [old.info.run_id == new.info.run_id for old, new in zip(before, after, strict=True)]
     assert (same[index], same[1 - index]) == (kept, True)
+
+
+def test_runs_are_read_page_by_page_and_one_that_comes_twice_is_kept(own_store, task, monkeypatch):
+    """While pages are read, another clone makes runs, so that the next page begins with the end of the last one."""
+    sweep(task, 5)
+    tracking.sync()
+    before = all_runs()
+    monkeypatch.setattr(update, "PAGE", 2)
+    search, last = type(own_store.client).search_runs, []
+
+    def overlapping(*words, **named):
+        page = search(*words, **named)
+        both = PagedList([*last, *page], page.token)
+        last[:] = page[-1:] if page.token else []
+        return both
+
+    monkeypatch.setattr(type(own_store.client), "search_runs", overlapping)
+    tracking.sync()
+    monkeypatch.undo()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", own_store.address)
+    assert all_runs() == before
 
 
 def test_an_update_that_was_interrupted_doubles_nothing(task, monkeypatch):
@@ -1143,9 +1165,10 @@ def server(monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     started = []
 
-    def start(code, body):
+    def start(code, body, delay=0.0):
         class Answers(BaseHTTPRequestHandler):
             def do_GET(self):
+                time.sleep(delay)
                 self.send_response(code)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -1185,6 +1208,13 @@ def test_a_server_that_refuses_is_one_sentence_without_the_password(server, here
     with pytest.raises(TrackingError, match=rf"the MLflow store http://\*\*\*@127.0.0.1:\d+ {sentence}") as caught:
         tracking.sync()
     assert "secret" not in str(caught.value)
+
+
+def test_a_server_that_is_slow_is_not_taken_for_one_that_is_down(server, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    server(404, b"", delay=3.0)
+    with pytest.raises(TrackingError, match=r"is too slow; .* or set MLFLOW_HTTP_REQUEST_TIMEOUT"):
+        tracking.sync()
 
 
 @pytest.mark.parametrize(

@@ -67,9 +67,8 @@ _SENTENCES = {
         "refuses these credentials; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to those of a user who may write"
     ),
     ("ResponseError",): "answers with errors ({error}); see the server's log, then run again",
-    ("ConnectionError", "ConnectTimeout", "ReadTimeout"): (
-        "does not answer; start the server, or unset MLFLOW_TRACKING_URI to use mlflow.db"
-    ),
+    ("ReadTimeout",): "is too slow; run again when it is less busy, or set MLFLOW_HTTP_REQUEST_TIMEOUT to more than 15 seconds",
+    ("ConnectionError", "ConnectTimeout"): ("does not answer; start the server, or unset MLFLOW_TRACKING_URI to use mlflow.db"),
     ("ModuleNotFoundError", "ImportError", "NoSuchModuleError"): f"needs another package ({{error}}); install it, {_ELSEWHERE}",
 }
 
@@ -334,7 +333,7 @@ def made_once() -> Iterator[None]:
 
 def _sentence(uri: str, error: Exception) -> str:
     names = [(name, cause) for cause in _causes(error) for name in _names(cause)]
-    known = [(text, cause) for name, cause in names for begins, text in _SENTENCES.items() if name.startswith(begins)]
+    known = [(text, cause) for begins, text in _SENTENCES.items() for name, cause in names if name.startswith(begins)]
     other = f"failed: {{error}}; put it right, {_ELSEWHERE}, then run `python -m stages.track`"
     sentence, cause = [*known, (other, error)][0]
     said = sentence.format(full=_full_disk(uri), error=_without_secrets(" ".join(str(cause).split()), uri)[:300])

@@ -21,6 +21,7 @@ from .views import STAGES, TRIALS
 
 IDENTITY = {TRIALS: "trial.id", STAGES: "key"}  # the tag that holds Shown.key
 PARENT, HASH, OWNER = "mlflow.parentRunId", "shown", store.WORKSPACE
+PAGE = 250  # runs that are asked for at once: four clients that ask a busy server for thousands wait longer than for an answer
 KNOWN = "over trials"  # the split whose answers trials show; its own module takes a second to import
 T = TypeVar("T")
 
@@ -162,13 +163,14 @@ class _Runs:
                 self._known[run.data.tags.get(IDENTITY[experiment], "")].append(run)
 
     def _listed(self) -> list[Run]:
-        runs: list[Run] = []
+        """All runs; one that comes on two pages, since another clone made runs meanwhile, counts once."""
+        runs: dict[str, Run] = {}
         token: str | None = ""
         while token is not None:
-            page = self._client.search_runs([self._experiment], "", max_results=5000, page_token=token or None)
-            runs += page
+            page = self._client.search_runs([self._experiment], "", max_results=PAGE, page_token=token or None)
+            runs |= {str(run.info.run_id): run for run in page}
             token = page.token or None
-        return runs
+        return list(runs.values())
 
     def show(self, items: Iterable[Shown], parents: Mapping[str, str]) -> dict[str, str]:
         """Make, complete or replace the runs of what is to be shown; name -> id.
