@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from contextlib import closing, nullcontext
+from copy import deepcopy
 from dataclasses import replace
 from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -290,7 +291,7 @@ def test_runs_are_read_page_by_page_and_one_that_comes_twice_is_kept(own_store, 
     def overlapping(*words, **named):
         page = search(*words, **named)
         both = PagedList([*last, *page], page.token)
-        last[:] = page[-1:] if page.token else []
+        last[:] = deepcopy(page[-1:]) if page.token else []
         return both
 
     monkeypatch.setattr(type(own_store.client), "search_runs", overlapping)
