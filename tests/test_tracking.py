@@ -14,6 +14,7 @@ from contextlib import closing, nullcontext
 from copy import deepcopy
 from dataclasses import replace
 from fnmatch import fnmatch
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from types import SimpleNamespace
@@ -124,8 +125,18 @@ def saved_answers(results, **changes):
         path.touch()
 
 
+def opened_store():
+    """The store, looked at as it is: once it has been opened, nothing is checked again."""
+    return opened_at(store.address())
+
+
+@cache
+def opened_at(address):
+    return store.connect()
+
+
 def runs(where, experiment=views.TRIALS):
-    opened = store.connect()
+    opened = opened_store()
     return opened.client.search_runs([opened.experiments[experiment]], where)
 
 
@@ -142,11 +153,11 @@ def synced(task, index=0):
 
 def points(run, metric):
     """All points of a metric, also those that are logged twice."""
-    return sorted((point.step, point.value) for point in store.connect().client.get_metric_history(run.info.run_id, metric))
+    return sorted((point.step, point.value) for point in opened_store().client.get_metric_history(run.info.run_id, metric))
 
 
 def artifacts(run, folder=None):
-    return {file.path for file in store.connect().client.list_artifacts(run.info.run_id, folder)}
+    return {file.path for file in opened_store().client.list_artifacts(run.info.run_id, folder)}
 
 
 def everything(where):
@@ -397,7 +408,7 @@ def clones(here, own_store, monkeypatch, task):
 
 def all_runs():
     """Every run of the store, deleted ones included: id -> all that it shows, and whether it is there."""
-    opened = store.connect()
+    opened = opened_store()
     listed = opened.client.search_runs(list(opened.experiments.values()), run_view_type=ViewType.ALL)
     return {run.info.run_id: (run.info.lifecycle_stage, run.info.status, run.data.to_dictionary()) for run in listed}
 
@@ -997,7 +1008,7 @@ WRITES = ("create_run", "log_batch", "log_artifact", "set_terminated", "delete_r
 
 def contents():
     """All that a store holds, without ids and times, which differ between two stores."""
-    opened, found = store.connect(), []
+    opened, found = opened_store(), []
     names = {run.info.run_id: run.info.run_name for name in views.VIEWS for run in runs("", name)}
     for experiment in views.VIEWS:
         for run in runs("", experiment):
