@@ -45,7 +45,7 @@ HYPER_PARAMETERS = {name: 1 if declared.default is None else declared.default fo
 NEEDED = ("initdb", "pg_ctl", "postgres")
 ABOUT = """# Tracking under load
 
-`python -m benchmarks.tracking` makes this page. {date}, {machine}, {cores} cores, MLflow {mlflow}.
+`{command}` makes this page. {date}, {machine}, {cores} cores, MLflow {mlflow}; average load of the machine {load:.0f}.
 
 {trials:,} trials of {epochs} epochs, each with {curves} curves, {measured} measurements at two moments, spectra of {state}
 exponents at three checkpoints, and their summaries: {points} points per trial. One process brings them into an empty
@@ -141,6 +141,7 @@ def _print(number: int, results: Sequence[dict[str, Any]]) -> None:
     from importlib.metadata import version
 
     about = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "machine": platform.machine(), "cores": os.cpu_count()}
+    about |= {"command": " ".join(["python -m benchmarks.tracking", *sys.argv[1:]]), "load": os.getloadavg()[2]}
     sizes = {"curves": len(CURVES), "measured": 6, "epochs": EPOCHS, "state": STATE, "points": results[0].pop("points")}
     print(ABOUT.format(mlflow=version("mlflow"), trials=number, writers=WRITERS, part=number // WRITERS, **about, **sizes))
     rows = [[label, *(str(result.get(label, "")) for result in results)] for label in results[0] if label != "store"]
