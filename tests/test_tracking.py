@@ -1,4 +1,5 @@
 import json
+import logging
 import math
 import os
 import shutil
@@ -6,17 +7,26 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
+import threading
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
+from copy import deepcopy
 from dataclasses import replace
+from fnmatch import fnmatch
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import study
 from conftest import ROOT
+from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
+from mlflow.store.entities import PagedList
 from requests.exceptions import ConnectionError as NoConnection
 
 from pipeline import tracking
@@ -24,7 +34,7 @@ from pipeline.core import layout
 from pipeline.core.cards import Card, Estimate, Judgement, Recipe
 from pipeline.core.errors import TrackingError
 from pipeline.core.execution import Here
-from pipeline.core.files import save_table
+from pipeline.core.files import digest, save_table
 from pipeline.core.hyper_parameters import DECLARED
 from pipeline.core.records import CHECKPOINTS, CURVES, StageRecord, TaskData
 from pipeline.predictor import StabilityPredictor, decision, evidence, feature_table, features, inputs, packaged, splits, trials
@@ -115,8 +125,18 @@ def saved_answers(results, **changes):
         path.touch()
 
 
+def opened_store():
+    """The store, looked at as it is: once it has been opened, nothing is checked again."""
+    return opened_at(store.address())
+
+
+@cache
+def opened_at(address):
+    return store.connect()
+
+
 def runs(where, experiment=views.TRIALS):
-    opened = store.connect()
+    opened = opened_store()
     return opened.client.search_runs([opened.experiments[experiment]], where)
 
 
@@ -133,11 +153,11 @@ def synced(task, index=0):
 
 def points(run, metric):
     """All points of a metric, also those that are logged twice."""
-    return sorted((point.step, point.value) for point in store.connect().client.get_metric_history(run.info.run_id, metric))
+    return sorted((point.step, point.value) for point in opened_store().client.get_metric_history(run.info.run_id, metric))
 
 
 def artifacts(run, folder=None):
-    return {file.path for file in store.connect().client.list_artifacts(run.info.run_id, folder)}
+    return {file.path for file in opened_store().client.list_artifacts(run.info.run_id, folder)}
 
 
 def everything(where):
@@ -271,6 +291,27 @@ def test_what_is_added_completes_its_run_and_what_is_changed_replaces_it(
     assert (same[index], same[1 - index]) == (kept, True)
 
 
+def test_runs_are_read_page_by_page_and_one_that_comes_twice_is_kept(own_store, task, monkeypatch):
+    """While pages are read, another clone makes runs, so that the next page begins with the end of the last one."""
+    sweep(task, 5)
+    tracking.sync()
+    before = all_runs()
+    monkeypatch.setattr(update, "PAGE", 2)
+    search, last = type(own_store.client).search_runs, []
+
+    def overlapping(*words, **named):
+        page = search(*words, **named)
+        both = PagedList([*last, *page], page.token)
+        last[:] = deepcopy(page[-1:]) if page.token else []
+        return both
+
+    monkeypatch.setattr(type(own_store.client), "search_runs", overlapping)
+    tracking.sync()
+    monkeypatch.undo()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", own_store.address)
+    assert all_runs() == before
+
+
 def test_an_update_that_was_interrupted_doubles_nothing(task, monkeypatch):
     sweep(task, 1)
     tracking.sync()
@@ -347,7 +388,295 @@ def test_answers_of_another_version_are_named_and_the_trials_are_shown_without_t
     assert "expected_score" not in synced(task).data.metrics
 
 
+# Several workspaces with one store
+
+
+@pytest.fixture
+def clones(here, own_store, monkeypatch, task):
+    """Work in one of two folders that have the same trials of a task, and one store."""
+
+    def work(name, *, sync=True):
+        (here / name).mkdir(exist_ok=True)
+        monkeypatch.chdir(here / name)
+        return tracking.sync() if sync else None
+
+    for name in ("one", "two"):
+        work(name, sync=False)
+        sweep(task)
+    return work
+
+
+def all_runs():
+    """Every run of the store, deleted ones included: id -> all that it shows, and whether it is there."""
+    opened = opened_store()
+    listed = opened.client.search_runs(list(opened.experiments.values()), run_view_type=ViewType.ALL)
+    return {run.info.run_id: (run.info.lifecycle_stage, run.info.status, run.data.to_dictionary()) for run in listed}
+
+
+def lives(where):
+    return [run.info.run_id for run in runs(where)]
+
+
+def test_clones_with_the_same_results_share_their_runs(clones):
+    clones("one")
+    before = all_runs()
+    assert len(before) == 4
+    clones("two")
+    clones("one")
+    assert all_runs() == before
+
+
+def test_clones_with_other_results_keep_apart_and_neither_touches_the_runs_of_the_other(clones, task):
+    clones("one")
+    first = all_runs()
+    clones("two", sync=False)
+    trained_to(task, 2.0, 1.5, 1.0, 0.25)  # trial 1 ended otherwise, on another processor
+    saved_spectra(task, 0)  # trial 0 has been measured here alone
+    clones("two")
+    both = all_runs()
+    assert {run: both[run] for run in first} == first
+    assert len(lives(f"tags.task = '{task}'")) == 5  # one trial is shared, two are apart
+    for name in ("one", "two", "one"):
+        clones(name)
+        assert all_runs() == both
+    saved_spectra(task, 0)
+    clones("one")  # trial 0 is the same again
+    clones("two")
+    assert len(lives(f"tags.task = '{task}' and params.`index` = '0'")) == 1
+    assert points(only(f"params.`index` = '0' and tags.task = '{task}'"), "validation_loss")[-1] == (3, 0.5)
+
+
+def test_a_run_that_another_workspace_is_making_is_left_alone(clones, task):
+    clones("one")
+    made = {name: run.data.tags[name] for run in runs("params.`index` = '2'") for name in ("trial.id", "workspace")}
+    unfinished = store.connect().client.create_run(store.connect().experiments[views.TRIALS], tags=made)
+    clones("two")
+    assert all_runs()[unfinished.info.run_id][:2] == ("active", "RUNNING")
+    clones("one")  # whose process has died
+    assert all_runs()[unfinished.info.run_id][0] == "deleted"
+
+
+@pytest.mark.parametrize("last", [("one", "two"), ("two", "one")])
+def test_runs_that_two_clones_made_at_once_become_single_whoever_comes_next(clones, task, monkeypatch, last):
+    """A server has no lock: while one clone makes its first run of a trial, the other makes all of its own."""
+    with monkeypatch.context() as patch:
+        make = type(store.connect().client).create_run
+
+        def make_late(self, experiment, begin, tags):
+            if "trial.id" in tags:
+                patch.setattr(type(self), "create_run", make)
+                clones("two")
+                clones("one", sync=False)
+            return make(self, experiment, begin, tags)
+
+        patch.setattr(store, "_alone", lambda path: nullcontext())
+        patch.setattr(type(store.connect().client), "create_run", make_late)
+        clones("one")
+    doubled = lives("")
+    assert len(doubled) == 6
+    for name in last:
+        clones(name)
+    single = sorted(lives(""))
+    ends = [min(own) for own in by_trial(doubled).values()]
+    assert single == sorted(ends)
+    for run in runs(""):
+        assert points(run, "validation_loss") == [(0, 2.0), (1, 1.5), (2, 1.0), (3, 0.5)]
+
+
+def by_trial(names):
+    opened, groups = store.connect(), {}
+    for name in names:
+        groups.setdefault(opened.client.get_run(name).data.tags["trial.id"], []).append(name)
+    return groups
+
+
+@pytest.mark.slow
+def test_two_processes_of_two_clones_lose_and_double_nothing(clones, here, task):
+    clones("two", sync=False)
+    trained_to(task, 2.0, 1.5, 1.0, 0.25)
+    code = [sys.executable, "-c", "from pipeline import tracking; tracking.sync(); tracking.sync()"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    started = [subprocess.Popen(code, cwd=here / name, env=environment) for name in ("one", "two")]
+    assert [process.wait() for process in started] == [0, 0]
+    found = [points(run, "validation_loss")[-1] for run in runs(f"tags.task = '{task}'")]
+    assert sorted(found) == [(3, 0.25), (3, 0.5), (3, 0.5), (3, 0.5)]
+    assert not [run for run, (stage, *_) in all_runs().items() if stage == "deleted"]
+
+
+def test_a_moved_workspace_keeps_its_identity_and_a_copy_has_its_own(here, monkeypatch):
+    (here / "study").mkdir()
+    monkeypatch.chdir(here / "study")
+    first = store.workspace()
+    assert store.workspace() == first
+    (here / "study").rename(here / "moved")
+    monkeypatch.chdir(here / "moved")
+    assert store.workspace() == first
+    shutil.copytree(here / "moved", here / "copy")
+    monkeypatch.chdir(here / "copy")
+    assert store.workspace() == store.workspace() != first
+
+
+# A store that is moved, copied or removed
+
+
+@pytest.fixture
+def study_here(here, blank, monkeypatch, task):
+    """A study with trials, files of a stage, and its own store in the folder `study`."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    (here / "study").mkdir()
+    monkeypatch.chdir(here / "study")
+    shutil.copy(blank, "mlflow.db")
+    sweep(task, 2)
+    study.fixed_points(task=task).save(layout.fixed_points(task) / "elman.safetensors")
+    tracking.sync()
+    return here / "study"
+
+
+def listing(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def addresses():
+    """All addresses of artifacts in the database, but that of MLflow's own experiment."""
+    with closing(sqlite3.connect("mlflow.db")) as database:
+        return [
+            address
+            for table, column in store._ADDRESSES
+            for (address,) in database.execute(f"SELECT {column} FROM {table}")
+            if address and not address.endswith("/0")
+        ]
+
+
+def test_a_copied_study_writes_into_its_own_folder_and_its_original_stays_as_it_is(study_here, here, monkeypatch, task):
+    before = listing(study_here)
+    kept = {run.info.run_id for run in runs("")}
+    before_copy = listing(study_here)
+    shutil.copytree(study_here, here / "copy")
+    monkeypatch.chdir(here / "copy")
+    sweep(task, 3)
+    study.fixed_points(task=task, cell="gru").save(layout.fixed_points(task) / "gru.safetensors")
+    tracking.sync()
+    assert listing(study_here) == before_copy == before | before_copy
+    assert kept < {run.info.run_id for run in runs("")}
+    assert addresses()
+    assert all(address.startswith((here / "copy" / "mlartifacts").as_uri()) for address in addresses())
+    held = sorted(tuple(sorted(artifacts(run))) for run in runs("tags.stage = 'fixed_points'", views.STAGES))
+    assert held == [("elman.safetensors",), ("elman.safetensors", "gru.safetensors")]
+    before = all_runs()
+    tracking.sync()
+    assert all_runs() == before
+
+
+@pytest.mark.parametrize("move", [shutil.move, shutil.copytree], ids=["moved", "copied"])
+def test_a_study_elsewhere_replaces_its_own_runs(study_here, here, monkeypatch, task, move):
+    move(study_here, here / "elsewhere")
+    monkeypatch.chdir(here / "elsewhere")
+    trained_to(task, 2.0, 1.5, 1.0, 0.25)
+    tracking.sync()
+    assert [points(run, "validation_loss")[-1][1] for run in runs("", views.TRIALS)].count(0.25) == 1
+    assert len(runs("")) == 2
+
+
+def test_a_database_that_was_copied_without_its_artifacts_is_refused(study_here, here, monkeypatch, task):
+    (here / "copy").mkdir()
+    shutil.copy(study_here / "mlflow.db", here / "copy")
+    monkeypatch.chdir(here / "copy")
+    with pytest.raises(TrackingError, match=r"copied without its artifacts; copy \S+/study/mlartifacts/\S+ to \S+/copy/mlart"):
+        tracking.sync()
+
+
+def test_a_place_of_artifacts_that_the_user_chose_is_left_as_it_is(study_here):
+    with closing(sqlite3.connect("mlflow.db")) as database:
+        database.execute("UPDATE experiments SET artifact_location = 's3://bucket/x' WHERE name = ?", [views.TRIALS])
+        database.commit()
+    tracking.sync()
+    opened = store.connect()
+    assert opened.client.get_experiment(opened.experiments[views.TRIALS]).artifact_location == "s3://bucket/x"
+
+
+def test_the_model_of_a_moved_study_is_found_before_the_next_update(here, blank, fitted, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    (here / "study").mkdir()
+    monkeypatch.chdir(here / "study")
+    shutil.copy(blank, "mlflow.db")
+    show_predictor(fitted)
+    (here / "study").rename(here / "moved")
+    monkeypatch.chdir(here / "moved")
+    assert (tracking.fetch_model("models:/rnn-stability/1") / packaged.CARD).exists()
+
+
+def test_a_database_that_was_removed_is_made_and_filled_again(study_here):
+    before = sorted(run.info.run_name for run in runs(""))
+    other = sqlite3.connect("mlflow.db")  # as the UI: the log of the old database stays
+    other.execute("UPDATE tags SET value = value")
+    other.commit()
+    layout.Path("mlflow.db").unlink()
+    assert "2 trials" in tracking.sync()
+    other.close()
+    assert layout.Path("mlflow.db").exists()
+    assert sorted(run.info.run_name for run in runs("")) == before
+    with closing(sqlite3.connect("mlflow.db")) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_database_that_is_removed_during_an_update_is_no_success(study_here, task, monkeypatch):
+    sweep(task, 4)
+    make = type(store.connect().client).create_run
+
+    def make_and_remove(self, *words):
+        run = make(self, *words)
+        for path in study_here.glob("mlflow.db*"):
+            path.unlink()
+        return run
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store.connect().client), "create_run", make_and_remove)
+        with pytest.raises(TrackingError, match="the MLflow store"):
+            tracking.sync()
+    tracking.sync()
+    assert len(runs("")) == 4
+
+
+def test_what_is_left_of_a_store_whose_making_was_killed_is_swept_away_and_in_no_commit(here):
+    left = here / "mlflow.db.new-1"
+    left.mkdir()
+    (left / "mlflow.db").write_bytes(b"half")
+    store._create(here / "mlflow.db")
+    assert [path.name for path in here.iterdir()] == ["mlflow.db"]
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    assert all(
+        any(fnmatch(f"/{name}", line) for line in ignored) for name in (left.name, "mlflow.db.workspace", "mlflow.db.lock")
+    )
+
+
 # Stages
+
+
+def test_experiments_with_other_settings_and_the_same_results_keep_their_runs(task):
+    sweep(task, 1)
+    saved_record("train", task, success={"threshold": 0.7})
+    tracking.sync()
+    first = everything(f"tags.task = '{task}'")
+    saved_record("train", task, success={"threshold": 0.6})
+    tracking.sync()
+    found = everything(f"tags.task = '{task}'")
+    stages = {run.data.params["success.threshold"]: run.info.run_id for run in runs(f"tags.task = '{task}'", views.STAGES)}
+    assert set(stages) == {"0.7", "0.6"}
+    assert found[stages["0.7"]] == first[stages["0.7"]]
+    tracking.sync()
+    assert everything(f"tags.task = '{task}'") == found
+    shutil.rmtree(layout.RECORDS)
+    tracking.sync()
+    assert [everything(f"tags.task = '{task}'")[run] for run in stages.values()] == [found[run] for run in stages.values()]
+
+
+def test_a_file_of_a_stage_that_cannot_be_read_is_named_and_all_else_is_shown(task):
+    sweep(task, 1)
+    study.fixed_points(task=task, cell="gru").save(layout.fixed_points(task) / "gru.safetensors")
+    layout.portrait(task, "gru").mkdir(parents=True)  # no picture
+    assert "1 trials and 1 stages" in (sentence := tracking.sync())
+    assert "files left out: 1, such as cannot read report/figures" in sentence
+    assert len(runs(f"tags.task = '{task}'")) == 1
 
 
 def test_the_run_of_a_sweep_sums_it_up_by_cell_and_has_the_settings_and_times_of_its_record(task):
@@ -674,6 +1003,75 @@ def test_a_store_that_fails_midway_is_one_sentence_and_the_next_update_makes_up_
     assert [run.info.status for run in runs(f"tags.task = '{task}'")] == ["FINISHED"] * 3
 
 
+WRITES = ("create_run", "log_batch", "log_artifact", "set_terminated", "delete_run", "log_inputs")
+
+
+def contents():
+    """All that a store holds, without ids and times, which differ between two stores."""
+    opened, found = opened_store(), []
+    names = {run.info.run_id: run.info.run_name for name in views.VIEWS for run in runs("", name)}
+    for experiment in views.VIEWS:
+        for run in runs("", experiment):
+            tags = run.data.tags | {"mlflow.parentRunId": names.get(run.data.tags.get("mlflow.parentRunId"))}
+            data = [(i.dataset.name, i.dataset.digest) for i in run.inputs.dataset_inputs]
+            history = {m: points(run, m) for m in run.data.metrics}
+            files = {path: digest_of(opened, run, path) for path in artifacts(run)}
+            found.append((run.info.run_name, run.info.status, run.data.params, history, sorted(tags.items()), data, files))
+    return sorted(found, key=lambda run: run[0])
+
+
+def digest_of(opened, run, path):
+    return digest(layout.Path(opened.client.download_artifacts(run.info.run_id, path)))
+
+
+@pytest.mark.slow
+def test_wherever_an_update_was_interrupted_the_next_one_restores_everything_exactly(here, blank, monkeypatch, task):
+    """The store fails at each of its writes, one after the other: at first, and where spectra are added later."""
+    (result,) = sweep(task, 1)
+    study.fixed_points(task=task).save(layout.fixed_points(task) / "elman.safetensors")
+    saved_record("fixed_points", task, fixed_points={"seeds": 4})
+    made, seen = fail_at(here / "first", blank, monkeypatch, 0), []
+    assert made > 8
+    for place in range(1, made + 1):
+        fail_at(here / f"first_{place}", blank, monkeypatch, place)
+        seen.append(contents())
+    saved_spectra(task)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{here}/first/mlflow.db")
+    added = fail_at(here / "first", blank, monkeypatch, 0)
+    whole = contents()
+    for place in range(1, added + 1):
+        result.save(result.trial.path(layout.trials(task)))
+        shutil.rmtree("spectra")
+        fail_at(here / f"more_{place}", blank, monkeypatch, 0)
+        saved_spectra(task)
+        fail_at(here / f"more_{place}", blank, monkeypatch, place)
+        assert contents() == whole
+    shutil.rmtree("spectra")
+    fail_at(here / "undisturbed", blank, monkeypatch, 0)
+    assert all(found == contents() for found in seen)
+
+
+def fail_at(folder, blank, monkeypatch, place):
+    """Update a store that fails at the write with this number, if it is above 0, and again; how many writes there were."""
+    folder.mkdir(exist_ok=True)
+    if not (folder / "mlflow.db").exists():
+        shutil.copy(blank, folder)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+    kind, numbers = type(store.connect().client), count(1)
+    with monkeypatch.context() as patch:
+
+        def watched(write):
+            return lambda *words, **named: broken() if next(numbers) == place else write(*words, **named)
+
+        for name in WRITES:
+            patch.setattr(kind, name, watched(getattr(kind, name)))
+        if place:
+            with pytest.raises(TrackingError):
+                tracking.sync()
+        tracking.sync()
+    return next(numbers) - 1
+
+
 def of_revision(revision):
     """Makes a database of another version of MLflow."""
 
@@ -695,7 +1093,7 @@ def of_revision(revision):
             "sqlite:///store",
             "is corrupt or no MLflow database",
         ),
-        (lambda path, blank: path.touch(), "sqlite:///store", "is corrupt or no MLflow database; move it away"),
+        (lambda path, blank: sqlite_file(path), "sqlite:///store", "is corrupt or no MLflow database; move it away"),
         (
             lambda path, blank: path.touch(),
             "sqlite:///store/mlflow.db",
@@ -715,6 +1113,12 @@ def test_a_store_that_cannot_be_used_is_one_sentence_within_seconds(blank, here,
     assert time.monotonic() - begin < 15
 
 
+def sqlite_file(path):
+    """A database of another program."""
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE one (x)")
+
+
 def sqlite_error(*commands, path=":memory:"):
     with pytest.raises(sqlite3.Error) as caught:
         sqlite3.connect(path).executescript(";".join(commands))
@@ -724,9 +1128,9 @@ def sqlite_error(*commands, path=":memory:"):
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (lambda: OSError(28, "No space left on device"), "is on a full disk"),
+        (lambda: OSError(28, "No space left on device"), r"the disk of \S+ or /a is full"),
         (lambda: PermissionError(13, "Permission denied"), "cannot be written"),
-        (lambda: sqlite_error("PRAGMA max_page_count = 1", "CREATE TABLE one (x)"), "is on a full disk"),
+        (lambda: sqlite_error("PRAGMA max_page_count = 1", "CREATE TABLE one (x)"), r"the disk of \S+ or /a is full"),
         (lambda: sqlite_error(path="/none/none.db"), "cannot be written"),
         (lambda: NoConnection("refused"), "does not answer"),
         (lambda: MlflowException("something else"), "failed: something else"),
@@ -742,18 +1146,147 @@ def test_each_failure_says_what_is_wrong_even_inside_another(error, sentence):
 
 def test_a_database_that_another_process_holds_is_reported_as_locked(own_store, here, monkeypatch):
     monkeypatch.setattr(store, "PATIENCE", 0.1)
-    store._opened.cache_clear()
     with closing(sqlite3.connect(here / "mlflow.db")) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(TrackingError, match="is locked; end the process that holds it"):
             store.connect()
 
 
+def test_a_full_disk_of_temporary_files_is_named(here, monkeypatch):
+    full = {layout.Path(tempfile.gettempdir()): 0}
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=full.get(path, 1 << 30)))
+    sentence = f"the disk of {tempfile.gettempdir()} is full; make room"
+    with pytest.raises(TrackingError, match=sentence), store.failures(f"sqlite:///{here}/mlflow.db"):
+        raise OSError(28, "No space left on device")
+
+
+def test_what_other_libraries_log_about_a_failure_is_not_printed(study_here, task, capfd):
+    with closing(sqlite3.connect("mlflow.db")) as database:
+        database.execute("DROP TABLE latest_metrics")
+    sweep(task, 3)
+    before = logging.getLogger("mlflow").level
+    with pytest.raises(TrackingError, match=r"failed: .*latest_metrics"):
+        tracking.sync()
+    assert capfd.readouterr() == ("", "")
+    assert logging.getLogger("mlflow").level == before
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """Makes a server that answers everything alike; its address holds a password."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    started = []
+
+    def start(code, body, delay=0.0):
+        class Answers(BaseHTTPRequestHandler):
+            def do_GET(self):
+                time.sleep(delay)
+                self.send_response(code)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_POST = do_GET
+
+            def log_message(self, *_):
+                pass
+
+        started.append(ThreadingHTTPServer(("127.0.0.1", 0), Answers))
+        threading.Thread(target=started[0].serve_forever, daemon=True).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{started[0].server_port}")
+
+    yield start
+    for each in started:
+        each.shutdown()
+        each.server_close()
+
+
+CREDENTIALS = "refuses these credentials; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+
+
+@pytest.mark.parametrize(
+    ("code", "body", "sentence"),
+    [
+        (500, b"oops", r"answers with errors \(too many 500 error responses\); see the server's log"),
+        (429, b"later", r"answers with errors \(too many 429 error responses\); see the server's log"),
+        (503, b'{"error_code": "TEMPORARILY_UNAVAILABLE", "message": "no database"}', "answers with errors .too many 503 "),
+        (401, b"You are not authenticated", CREDENTIALS),
+        (403, b'{"error_code": "PERMISSION_DENIED", "message": "Permission denied"}', CREDENTIALS),
+        (404, b"secret http://me:secret@here", r"failed: .* 404 .*'\*\*\* http://me:\*\*\*@here'"),
+    ],
+)
+def test_a_server_that_refuses_is_one_sentence_without_the_password(server, here, code, body, sentence):
+    server(code, body)
+    with pytest.raises(TrackingError, match=rf"the MLflow store http://\*\*\*@127.0.0.1:\d+ {sentence}") as caught:
+        tracking.sync()
+    assert "secret" not in str(caught.value)
+
+
+def test_a_server_that_is_slow_is_not_taken_for_one_that_is_down(server, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    server(404, b"", delay=3.0)
+    with pytest.raises(TrackingError, match=r"is too slow; .* or set MLFLOW_HTTP_REQUEST_TIMEOUT"):
+        tracking.sync()
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("postgresql+none://me:secret@host/db", r"postgresql\+none://\*\*\*@host/db needs another package .*none.*; install it"),
+        ("http://[::1", "MLFLOW_TRACKING_URI is no address"),
+        ("http://me:se/cret@host", r"no address: http://\*\*\*@host; .* are written as %2F"),
+        ("postgresql://me:sec@ret@host/db", r"no address: postgresql://\*\*\*@host/db; "),
+        ("sqlite://", "MLFLOW_TRACKING_URI is sqlite://; an SQLite store is a file, such as sqlite:///mlflow.db"),
+        ("sqlite:///", "an SQLite store is a file"),
+        ("sqlite://mlflow.db", "an SQLite store is a file"),
+    ],
+)
+def test_an_address_that_cannot_be_used_is_one_sentence_without_the_password(monkeypatch, address, sentence):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    with pytest.raises(TrackingError, match=sentence) as caught:
+        tracking.sync()
+    assert not [part for part in ("secret", "se/cret", "sec@", "ret@") if part in str(caught.value)]
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("http://me:secret@host:1/a", "http://***@host:1/a"),
+        ("https://TOKEN@host", "https://***@host"),
+        ("http://me:se/c#r?e@t@host", "http://***@host"),
+        ("postgresql://host/db?user=me&password=secret", "postgresql://host/db?***"),
+        ("postgresql://me:secret@host/db?sslmode=require", "postgresql://***@host/db?***"),
+        ("sqlite:////home/me@work/mlflow.db", "sqlite:////home/me@work/mlflow.db"),
+        ("http://host:5000", "http://host:5000"),
+    ],
+)
+def test_addresses_are_shown_without_users_passwords_tokens_and_options(address, expected):
+    assert store.readable(address) == expected
+
+
+@pytest.mark.parametrize("shown_as", ["secret/", "secret%2F"])
+@pytest.mark.parametrize(
+    ("address", "environment"),
+    [
+        ("http://me:secret%2F@host", {}),
+        ("http://secret%2F@host", {}),
+        ("postgresql://host/db?password=secret%2F", {}),
+        ("http://host", {"MLFLOW_TRACKING_PASSWORD": "secret/"}),
+        ("http://host", {"MLFLOW_TRACKING_TOKEN": "secret/"}),
+    ],
+)
+def test_the_messages_of_other_libraries_are_shown_without_secrets(monkeypatch, address, environment, shown_as):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(TrackingError, match=r"failed: before \*\*\* after;"), store.failures(address):
+        raise MlflowException(f"before {shown_as} after")
+
+
 def test_a_password_is_not_shown():
     with pytest.raises(TrackingError) as caught, store.failures("postgresql://me:secret@host/db"):
         raise OSError("connection refused")
     assert "secret" not in str(caught.value)
-    assert "postgresql://me:***@host/db" in str(caught.value)
+    assert "postgresql://***@host/db" in str(caught.value)
 
 
 def test_waiting_is_cut_short_only_inside_and_unless_the_user_chose(monkeypatch):
@@ -858,7 +1391,8 @@ def test_the_ui_updates_the_store_and_serves_this_machine_only_with_one_worker(t
     assert program == command[0] == sys.executable
     options = dict(zip(command[4::2], command[5::2], strict=True))
     assert (options["--host"], options["--port"], options["--workers"]) == ("127.0.0.1", "5999", "1")
-    assert options["--backend-store-uri"] == store.address()
+    assert environment["MLFLOW_BACKEND_STORE_URI"] == store.address()
+    assert not [word for word in command if store.address() in word]  # which other users can read
     assert environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
     out = capsys.readouterr().out
     assert "3 trials and 1 stages" in out
@@ -867,13 +1401,14 @@ def test_the_ui_updates_the_store_and_serves_this_machine_only_with_one_worker(t
 
 def test_where_a_server_keeps_the_store_the_ui_is_that_servers(task, monkeypatch, capsys):
     sweep(task)
-    remote = replace(store.connect(), address="https://server.example/")
+    remote = replace(store.connect(), address="https://me:secret@server.example/")
     monkeypatch.setattr(store, "connect", lambda: remote)
     monkeypatch.setattr(update, "sync", broken_sync)
     monkeypatch.setattr(os, "execve", lambda *_: pytest.fail("started another"))
     ui.main()
     out, err = capsys.readouterr()
     assert "https://server.example/#/experiments/" in out
+    assert "secret" not in out
     assert err == "WARNING: the store is down\n"
 
 

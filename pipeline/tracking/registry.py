@@ -38,7 +38,8 @@ def register(opened: store.Store, run: str, judgement: Judgement) -> None:
         return
     if not client.search_registered_models(f"name = '{MODEL}'"):
         purpose = "Predicts before training, or early in it, whether a recurrent network's training will succeed."
-        client.create_registered_model(MODEL, description=purpose)
+        with store.made_once():
+            client.create_registered_model(MODEL, description=purpose)
     if not known:
         model = _log(opened, run)
         # the address itself: MLflow would look up "models:/<id>" in the store of the working folder
@@ -68,6 +69,8 @@ def fetch_model(uri: str) -> Path:
     if path is not None and not path.exists():
         raise TrackingError(f"there is no MLflow store at {address}; set MLFLOW_TRACKING_URI to the one that holds the model")
     with store.failures(address):
+        if path is not None and store.is_displaced(path):
+            store.connect()
         try:
             folder = Path(mlflow.artifacts.download_artifacts(uri, tracking_uri=address))
         except mlflow.MlflowException as error:

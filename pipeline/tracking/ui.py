@@ -25,11 +25,13 @@ def main() -> None:
         sys.exit(f"ERROR: ui: {error}")
     port = os.environ.get("PORT", "5000")
     server = store.is_server(address)
-    _say(store.links(address.rstrip("/") if server else f"http://127.0.0.1:{port}"))
+    base = store.readable(address).replace("***@", "").rstrip("/") if server else f"http://127.0.0.1:{port}"
+    _say(store.links(base))
     if not server:
-        options = ["--backend-store-uri", address, "--default-artifact-root", store.artifacts(address).as_uri()]
+        options = ["--default-artifact-root", store.artifacts(address).as_uri()]
         options += ["--host", "127.0.0.1", "--port", port, "--workers", "1"]
-        os.execve(sys.executable, [sys.executable, "-m", "mlflow", "server", *options], os.environ | _SMALL)
+        environment = os.environ | _SMALL | {"MLFLOW_BACKEND_STORE_URI": address}  # other users can read command lines
+        os.execve(sys.executable, [sys.executable, "-m", "mlflow", "server", *options], environment)
 
 
 def _say(text: str) -> None:

@@ -20,7 +20,8 @@ from .shown import Instance, Series, Shown
 from .views import STAGES, TRIALS
 
 IDENTITY = {TRIALS: "trial.id", STAGES: "key"}  # the tag that holds Shown.key
-PARENT, HASH = "mlflow.parentRunId", "shown"
+PARENT, HASH, OWNER = "mlflow.parentRunId", "shown", store.WORKSPACE
+PAGE = 250  # runs that are asked for at once: four clients that ask a busy server for thousands wait longer than for an answer
 KNOWN = "over trials"  # the split whose answers trials show; its own module takes a second to import
 T = TypeVar("T")
 
@@ -44,7 +45,7 @@ def sync(*_instance: str) -> str:
                 from . import registry
 
                 registry.register(opened, made["predictor"], results.judgement)
-    except ArtefactError as error:
+    except ArtefactError as error:  # a file was removed meanwhile
         raise TrackingError(f"MLflow is not up to date: {error}") from None
     where, seconds = store.readable(opened.address), time.perf_counter() - begin
     text = f"MLflow: {len(trials)} trials and {len(stages)} stages in {where} are up to date ({seconds:.1f} s)"
@@ -79,17 +80,29 @@ class Results:
                 yield shown.trial(instance, result, spectra.get(name), measured.get(name), answers.get(name))
 
     def stages(self) -> Iterator[Shown]:
-        """The runs of all stage instances that have ended."""
+        """The runs of all stage instances that have ended and whose files can be read."""
         for path, info in self._read(TaskData.info_of, Path().glob(str(layout.data("*")))).items():
-            yield shown.prepared(self._instance("prepare", info.task, of=[path]), info)
+            yield from self._whole(shown.prepared, self._instance("prepare", info.task, of=[path]), info)
         for stage, (_, _, show) in shown.BY_TASK.items():
-            yield from (show(instance, files) for instance, files in self._ended(stage))
+            for instance, files in self._ended(stage):
+                yield from self._whole(show, instance, files)
         for path, table in self._read(load_table, [layout.FEATURES]).items():
-            yield shown.tabulated(self._instance("features", of=[path]), table)
+            yield from self._whole(shown.tabulated, self._instance("features", of=[path]), table)
             if self.judgement is not None:
-                yield shown.judged(self._instance("predictor", of=shown.JUDGED), self.judgement, table)
+                yield from self._whole(shown.judged, self._instance("predictor", of=shown.JUDGED), self.judgement, table)
         if layout.PAGE.exists():
-            yield shown.reported(self._instance("report", of=[layout.PAGE]), sorted(layout.FIGURES.glob("*.png")))
+            figures = sorted(layout.FIGURES.glob("*.png"))
+            yield from self._whole(shown.reported, self._instance("report", of=[layout.PAGE]), figures)
+
+    def _whole(self, show: Callable[..., Shown], *results: Any) -> Iterator[Shown]:
+        """What is shown of results, unless one of its files cannot be read."""
+        try:
+            item = show(*results)
+            item.hash  # noqa: B018 - reads the files
+        except ArtefactError as error:
+            self.problems.append(str(error))
+        else:
+            yield item
 
     def _answers(self) -> dict[str, dict[str, float]]:
         """Trial -> its score and success, and the answers over trials of the sets that answer, which had not seen it."""
@@ -134,17 +147,30 @@ class Results:
 
 
 class _Runs:
-    """The runs of one experiment."""
+    """The runs of one experiment, of which this workspace writes to its own alone.
+
+    Clones with one store share runs that are the same in all that is shown, and otherwise have runs of their own.
+    """
 
     def __init__(self, opened: store.Store, experiment: str) -> None:
-        self._client, self._experiment = opened.client, opened.experiments[experiment]
+        """Read them, and remove those whose process died: while this one is here, no other of the workspace makes runs."""
+        self._client, self._experiment, self._owner = opened.client, opened.experiments[experiment], store.workspace()
         self._known: defaultdict[str, list[Run]] = defaultdict(list)
+        for run in self._listed():
+            if self._is_own(run) and run.info.status != "FINISHED":
+                self._client.delete_run(run.info.run_id)
+            else:
+                self._known[run.data.tags.get(IDENTITY[experiment], "")].append(run)
+
+    def _listed(self) -> list[Run]:
+        """All runs; one that comes on two pages, since another clone made runs meanwhile, counts once."""
+        runs: dict[str, Run] = {}
         token: str | None = ""
         while token is not None:
-            page = self._client.search_runs([self._experiment], "", max_results=5000, page_token=token or None)
-            for run in page:
-                self._known[run.data.tags.get(IDENTITY[experiment], "")].append(run)
+            page = self._client.search_runs([self._experiment], "", max_results=PAGE, page_token=token or None)
+            runs |= {str(run.info.run_id): run for run in page}
             token = page.token or None
+        return list(runs.values())
 
     def show(self, items: Iterable[Shown], parents: Mapping[str, str]) -> dict[str, str]:
         """Make, complete or replace the runs of what is to be shown; name -> id.
@@ -154,19 +180,27 @@ class _Runs:
         return {item.name: self._show(item, parents.get(f"train {item.tags.get('task')}")) for item in items}
 
     def _show(self, item: Shown, parent: str | None) -> str:
+        """Two clones that made the same run at the same time choose the same one; the owner of the other removes it."""
         below = {PARENT: parent} if parent else {}
-        known = self._known[item.key]
-        kept = next((run for run in known if _is_part(run, item)), None)
-        name = self._complete(kept, item, below) if kept else self._make(item, below, known)
-        for run in known:
-            if run is not kept:
-                self._client.delete_run(run.info.run_id)
+        known = sorted(self._known[item.key], key=_order)
+        own = [run for run in known if self._is_own(run)]
+        kept = next((run for run in known if _is_whole(run, item)), None) or next((r for r in own if _is_part(r, item)), None)
+        former = [run for run in own if run is not kept and _is_of(run, item)]
+        if kept is None:
+            name = self._make(item, below, former)
+        else:
+            name = self._complete(kept, item, below) if kept in own else str(kept.info.run_id)
+        for run in former:
+            self._client.delete_run(run.info.run_id)
         return name
+
+    def _is_own(self, run: Run) -> bool:
+        return bool(run.data.tags.get(OWNER) == self._owner)
 
     def _make(self, item: Shown, below: Mapping[str, str], former: Sequence[Run]) -> str:
         """Make a run; one of the same results keeps the origin of the run that it replaces."""
-        origin = item.origin | (former[0].data.tags if former else {})
-        run = str(self._client.create_run(self._experiment, item.begin, {**origin, **_tags(item), **below}).info.run_id)
+        tags = item.origin | (former[0].data.tags if former else {}) | {**_tags(item), OWNER: self._owner, **below}
+        run = str(self._client.create_run(self._experiment, item.begin, tags).info.run_id)
         self._log(run, item, item.metrics, item.params)
         self._attach(run, item)
         self._client.set_terminated(run, "FINISHED", item.end)
@@ -208,6 +242,28 @@ def _tags(item: Shown) -> dict[str, str]:
     own = {IDENTITY[item.experiment]: item.key, HASH: item.hash, "mlflow.runName": item.name, "mlflow.note.content": item.note}
     tables = json.dumps([{"path": name, "type": "table"} for name in item.tables])
     return item.tags | own | ({"mlflow.loggedArtifacts": tables} if item.tables else {})
+
+
+def _order(run: Run) -> tuple[int, int, str]:
+    """What sorts runs of the same in every workspace alike: first those with the most parameters and metrics."""
+    return -len(run.data.params), -len(run.data.metrics), run.info.run_id
+
+
+def _is_of(run: Run, item: Shown) -> bool:
+    """Whether a run of the same results is also of the same settings; those of a trial are part of its identity.
+
+    The settings of a stage without a record are not known.
+    """
+    known = run.data.params
+    same = bool(item.params or not known) and all(item.params.get(name, value) == value for name, value in known.items())
+    return item.experiment == TRIALS or same
+
+
+def _is_whole(run: Run, item: Shown) -> bool:
+    """Whether a run was made to the end and shows all that is to be shown."""
+    known = run.data
+    named = item.params.items() <= known.params.items() and item.metrics.keys() <= known.metrics.keys()
+    return run.info.status == "FINISHED" and known.tags.get(HASH) == item.hash and named
 
 
 def _is_part(run: Run, item: Shown) -> bool:
