@@ -19,7 +19,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 run: $(STAMP)
 	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "ERROR: dvc repro needs a git repository; clone the project instead of unpacking an archive" >&2; exit 1; }
 	@python -m pipeline.core.config $(PROFILE)
-	@python -m pipeline.core.locks
+	@python -m pipeline.core.mend
 	@begin=$$(date +%s); dvc repro && python -m pipeline.report.times && echo "make run: everything up to date after $$(( $$(date +%s) - begin )) s"
 
 cost: $(STAMP)
@@ -64,10 +64,9 @@ chaos: $(STAMP) # kills a small study thirty times, compares what it ends with, 
 	python -m benchmarks.chaos > docs/.page; code=$$?; mv docs/.page docs/chaos.md; exit $$code
 
 benchmarks: $(STAMP) # takes about an hour; run it on an otherwise idle machine
-	python -m benchmarks.spectra > docs/.page
-	python -m benchmarks.parallel >> docs/.page
-	python -m benchmarks.tracking >> docs/.page
-	mv docs/.page docs/benchmarks.md
+	python -m benchmarks.spectra > docs/.page && mv docs/.page docs/benchmarks.md
+	python -m benchmarks.parallel > docs/.page && mv docs/.page docs/throughput.md
+	python -m benchmarks.tracking > docs/.page && mv docs/.page docs/tracking.md
 	python -m benchmarks.measuring > docs/.page && mv docs/.page docs/measuring.md
 	python -m benchmarks.stranger > docs/.page && mv docs/.page docs/stranger.md
 	python -m benchmarks.watching > docs/.page && mv docs/.page docs/watching.md

@@ -1,8 +1,9 @@
-"""Kills a study again and again and compares what it ends with: `python -m benchmarks.chaos [KILLS] [SEED]`.
+"""Ends a study again and again and compares what it leaves: `python -m benchmarks.chaos [KILLS] [SEED]`.
 
-A small study of two tasks runs in two clones: once undisturbed, and once with SIGKILL at random moments, to all of its processes,
-to DVC alone, to the stage alone or to a worker. After each kill, the study is started again as `make run` does. Its results, and
-its runs in MLflow, have to be the same in the end, with nothing left over. Exit code 1 if they are not.
+A small study of two tasks runs in two clones: in one undisturbed, in the other with SIGKILL at random moments, to all of its
+processes, to DVC alone, to the stage alone or to a worker, and then with a few SIGINT and SIGTERM. After each, it is started
+again as `make run` does. Its results, and its runs in MLflow, have to be the same in the end, with nothing left over. Exit code
+1 if they are not.
 """
 
 import json
@@ -39,8 +40,9 @@ SMALL: dict[str, Any] = {
     "predictor": {"bootstrap": 100},
 }
 LONGEST = 25.0  # seconds from the beginning of `dvc repro` to a kill, at most
-PATIENCE = 10.0  # seconds until all processes have to be gone
-VICTIMS = ("all", "DVC", "stage", "worker")
+PATIENCE = 5.0  # seconds until all processes have to be gone
+KILLED = ("all", "DVC", "stage", "worker")
+ASKED = [(part, number) for number in (signal.SIGINT, signal.SIGTERM) for part in ("all", "all", "stage", "stage")]
 # What differs between two runs of one study: wall times, and what is hashed or drawn with them.
 TIMES = ("seconds", "began", "origin")
 RESULTS = ("trials", "spectra", "measurements", "fixed_points", "features", "predictor", "metrics")
@@ -54,18 +56,18 @@ def main(kills: int = 30, seed: int = 0) -> None:
         begin = time.perf_counter()
         _finish(calm)
         undisturbed = time.perf_counter() - begin
-        rows = [[n + 1, *_kill(killed, draw)] for n in range(kills)]
+        endings = [(draw.choice(KILLED), signal.SIGKILL) for _ in range(kills)] + ASKED
+        rows = [[n, *_disturb(killed, part, number, draw.uniform(0, LONGEST))] for n, (part, number) in enumerate(endings, 1)]
         _finish(killed)
-        problems = [*_left_over(killed), *_differences(calm, killed)]
+        late = [f"kill {row[0]}: processes were left after {PATIENCE:g} s" for row in rows if row[-1] > PATIENCE]
+        problems = [*late, *_left_over(killed), *_differences(calm, killed)]
     trials = len(SMALL["tasks"]) * len(SMALL["cells"]) * SMALL["train"]["trials"]
-    table = Table(["kill", "killed", "after, s", "at work", "trials finished", "gone after, s"], rows, text_columns=2)
+    table = Table(["kill", "ended", "by", "after, s", "at work", "trials finished", "all gone after, s"], rows, text_columns=5)
     print("# Kills\n")
     print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores; `make chaos`.\n")
-    print(
-        f"A study of {trials} trials, which takes {undisturbed:.0f} s undisturbed, was killed {kills} times by SIGKILL, and then"
-    )
+    print(f"A study of {trials} trials, which takes {undisturbed:.0f} s undisturbed, was ended {len(rows)} times, and then")
     print("run to its end. Compared are all numbers of all files of results, and all runs, parameters, metrics, tags and model")
-    print("versions in MLflow, but no wall times.\n")
+    print("versions in MLflow, but no wall times. All processes have to be gone within 5 s of a signal.\n")
     print("\n".join(f"- **{problem}**" for problem in problems) or "Both studies ended the same, and nothing was left over.")
     print(f"\n{table.markdown()}")
     sys.exit(bool(problems))
@@ -89,7 +91,7 @@ def _start(folder: Path) -> subprocess.Popen[bytes]:
     for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_STAGE"):
         environment.pop(name, None)
     with (folder / "runs.log").open("ab") as log:
-        subprocess.run([sys.executable, "-m", "pipeline.core.locks"], cwd=folder, env=environment, stdout=log, check=True)
+        subprocess.run([sys.executable, "-m", "pipeline.core.mend"], cwd=folder, env=environment, stdout=log, check=True)
         return subprocess.Popen(["dvc", "repro"], cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
 
 
@@ -100,25 +102,24 @@ def _finish(folder: Path) -> None:
         raise SystemExit(f"{tail}\nERROR: `dvc repro` ended with exit code {code} in {folder.name}")
 
 
-def _kill(folder: Path, draw: random.Random) -> list[Any]:
-    """Start the study and kill a part of it: which, when, the stage at work, the trials so far, the time until all is gone."""
-    dvc, victim, seconds = _start(folder), draw.choice(VICTIMS), draw.uniform(0, LONGEST)
+def _disturb(folder: Path, victim: str, number: signal.Signals, seconds: float) -> list[Any]:
+    """Start the study and end a part of it after some seconds: a row of the table."""
+    dvc = _start(folder)
     with suppress(subprocess.TimeoutExpired):
         dvc.wait(seconds)
     running = _family(dvc.pid)
     stages = [name for name in running.values() if name.startswith("stages.")]
     chosen = [process for process, name in running.items() if _is(victim, process, name, dvc.pid)]
-    _end(chosen or running)
+    _end(chosen or running, number)
     begin = time.perf_counter()
-    while _alive(running) and time.perf_counter() - begin < PATIENCE:
+    while _alive(running) and time.perf_counter() - begin < 2 * PATIENCE:
         with suppress(subprocess.TimeoutExpired):
             dvc.wait(0.05)
     gone = time.perf_counter() - begin
-    _end(running)
+    _end(running, signal.SIGKILL)
     dvc.wait()
     trials = len(list(folder.glob("trials/*/*.safetensors")))
-    rest = f"{gone:.1f}" if gone < PATIENCE else f"**not after {PATIENCE:g}**"
-    return [victim if chosen else "all", f"{seconds:.1f}", ", ".join(stages) or "none", trials, rest]
+    return [victim if chosen else "all", number.name, f"{seconds:.1f}", ", ".join(stages) or "none", trials, round(gone, 1)]
 
 
 def _is(victim: str, process: int, name: str, dvc: int) -> bool:
@@ -137,10 +138,10 @@ def _family(process: int) -> dict[int, str]:
     return found
 
 
-def _end(processes: Iterable[int]) -> None:
+def _end(processes: Iterable[int], number: signal.Signals) -> None:
     for process in processes:
         with suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
+            os.kill(process, number)
 
 
 def _alive(processes: Iterable[int]) -> bool:

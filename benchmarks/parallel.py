@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager, redirect_stdout
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,8 +29,9 @@ from pipeline.core import config, execution, layout
 from pipeline.core.files import digest
 from pipeline.core.records import Trial, trials_in
 from pipeline.core.tables import Table
+from pipeline.jobs import cost
 
-REPEATS = 3
+REPEATS, CLUSTER = 3, "Ray, two nodes"
 Engine = Callable[[], AbstractContextManager[Executor]]
 
 
@@ -45,17 +47,24 @@ def main(task: str = "mnist_rows", cell: str = "lstm") -> None:
             for name, engine in engines.items():
                 found.setdefault(name, []).append(_run(trials, layout.data(task), Path(f"{repeat} {name}"), engine))
         results = {name: _weights(Path(f"0 {name}")) for name in engines}
+    estimates = [replace(c, steps=0) for c in cost.costs(settings.model_copy(update={"tasks": (task,)}))]
+    estimated = {name: 3600 * cost.hours_on(estimates, n) for name, n in (("one process", 1), ("two processes", 2), (CLUSTER, 2))}
     first = statistics.median(seconds for seconds, _ in next(iter(found.values())))
     rows = []
     for name, runs in found.items():
         seconds, memory = statistics.median(s for s, _ in runs), max(m for _, m in runs)
         every = ", ".join(f"{s:.1f}" for s, _ in runs)
-        rows.append([name, every, f"{3600 * len(trials) / seconds:.0f}", f"{first / seconds:.2f}", f"{memory:.0f}"])
+        speed = [f"{3600 * len(trials) / seconds:.0f}", f"{first / seconds:.2f}"]
+        rows.append([name, every, *speed, f"{memory:.0f}", f"{estimated[name]:.1f}"])
     same = len(set(results.values())) == 1
-    print("## Trials per hour\n")
+    print("# Trials per hour\n")
+    print(
+        "`python -m benchmarks.parallel` makes this page; `make models` installs Ray. The last column is what `make cost` says of"
+    )
+    print("the trainings, without the start of the workers, which takes seconds and is paid once per stage.\n")
     print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores, {len(trials)} trials of {task} {cell}.")
     print(f"All results are the same to the last bit: {'yes' if same else '**no**'}.\n")
-    print(Table(["trained by", "s", "trials per hour", "ratio", "MB per worker"], rows, text_columns=2).markdown())
+    print(Table(["trained by", "s", "trials per hour", "ratio", "MB per worker", "s estimated"], rows, text_columns=2).markdown())
 
 
 @contextmanager
@@ -76,7 +85,7 @@ def _engines() -> Iterator[dict[str, Engine]]:
     nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     nodes.add_node(num_cpus=1)
     try:
-        yield engines | {"Ray, two nodes": lambda: Cluster(address=nodes.address)}
+        yield engines | {CLUSTER: lambda: Cluster(address=nodes.address)}
     finally:
         nodes.shutdown()
 

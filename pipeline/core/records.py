@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -162,7 +163,7 @@ class Trial:
     data_hash: str
     code_hash: str
 
-    @property
+    @cached_property
     def id(self) -> str:
         """16 hex digits that differ between trials that could give different results."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]

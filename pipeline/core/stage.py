@@ -18,7 +18,8 @@ from . import config, ending, execution, layout, provenance
 from .errors import PipelineError, TrackingError
 from .records import StageRecord
 
-LIVE = 180.0  # seconds between two updates of MLflow while a study runs
+LIVE = 180.0  # seconds between two updates of MLflow while a study runs, at least
+SHARE = 0.05  # of the time of a stage, at most, that these updates take: one reads the results of all trials so far
 MARKER = layout.RECORDS / ".tracked"  # its time is that of the last update
 
 
@@ -33,7 +34,7 @@ class Run:
     def __init__(self, stage: str, words: tuple[str, ...], settings: config.Config, resources: ExitStack) -> None:
         self.stage, self.words, self.settings, self._resources = stage, words, settings, resources
         self._began = time.time()
-        self._tracking_seconds = 0.0
+        self._tracking_seconds = self._last_update = 0.0
 
     @cached_property
     def executor(self) -> execution.Executor:
@@ -66,7 +67,7 @@ class Run:
         )
 
     def _track_live(self) -> None:
-        if _due():
+        if _due(max(LIVE, self._last_update / SHARE)):
             self._track()
 
     def _track(self) -> None:
@@ -79,14 +80,15 @@ class Run:
         except TrackingError as error:
             print(f"WARNING: {error}. No result is lost; run `make track` when the store is back.", file=sys.stderr, flush=True)
         MARKER.touch()
-        self._tracking_seconds += time.time() - begin
+        self._last_update = time.time() - begin
+        self._tracking_seconds += self._last_update
 
 
-def _due() -> bool:
-    """Whether LIVE seconds have passed since the last update, or since the first stage ended."""
+def _due(seconds: float = LIVE) -> bool:
+    """Whether so many seconds have passed since the last update, or since the first stage ended."""
     if not MARKER.exists():
         MARKER.touch()
-    return time.time() - MARKER.stat().st_mtime > LIVE
+    return time.time() - MARKER.stat().st_mtime > seconds
 
 
 def main(stage: Callable[..., None], *, sections: tuple[str, ...], words: tuple[str, ...] = ()) -> None:

@@ -27,13 +27,19 @@ class JsonRecord:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read `path`; ArtefactError if it is missing, damaged or of another version."""
-        content = load_json(path)
-        if isinstance(content, dict) and CHECKSUM in content and content.pop(CHECKSUM) != _checksum(content):
-            raise ArtefactError(f"{path} is damaged (its content); delete it and run `dvc repro` to make it again")
+        content = whole(path)
         try:
             return cast(Self, restored(cls, content))
         except TypeError:
             raise ArtefactError(other_version(path, cls)) from None
+
+
+def whole(path: Path) -> Any:
+    """The content of a record's file, without its checksum; ArtefactError if it is missing or damaged."""
+    content = load_json(path)
+    if isinstance(content, dict) and CHECKSUM in content and content.pop(CHECKSUM) != _checksum(content):
+        raise ArtefactError(f"{path} is damaged (its content); delete it and run `dvc repro` to make it again")
+    return content
 
 
 def _checksum(content: Any) -> str:

@@ -1,7 +1,8 @@
-"""Removes files of DVC that a killed process left half-written: `python -m pipeline.core.locks`, which `make run` does first.
+"""Removes files that cannot be read, so that they are made again: `python -m pipeline.core.mend`, which `make run` does first.
 
-DVC writes `.dvc/tmp/rwlock` and `dvc.lock` in place, many times in a run, and refuses to go on if it cannot read one of them.
-Without them it looks at all results again, and finished trials are kept.
+DVC writes `.dvc/tmp/rwlock` and `dvc.lock` in place, many times in a run; a kill leaves them half-written, and DVC then refuses
+to go on. Without them it looks at all results again, and finished trials are kept. Results that are damaged without a change of
+their size and time pass DVC, which knows files by these: here each is read and compared with its checksums.
 """
 
 import json
@@ -13,11 +14,37 @@ from typing import Any
 
 from ruamel.yaml import YAML, YAMLError
 
+from . import layout
+from .errors import ArtefactError
+from .files import check, load_table
+from .written import whole
+
+# The files of results -> how they are read and checked.
+_RESULTS: dict[str, Callable[[Path], Any]] = {
+    "data/*.safetensors": check,
+    **{f"{folder}/*/*.safetensors": check for folder in ("trials", "measurements", "spectra", "fixed_points")},
+    str(layout.FEATURES): load_table,
+    str(layout.PREDICTIONS): load_table,
+    "predictor/*.json": whole,
+    "runs/*.json": whole,
+}
 WAIT = 1.0  # seconds: a DVC that is at work may just be writing the file
 
 
 def mend() -> Iterator[str]:
     """Remove the files that cannot be read, and say so, one sentence per file."""
+    yield from _of_dvc()
+    for pattern, read in _RESULTS.items():
+        for path in sorted(Path().glob(pattern)):
+            try:
+                read(path)
+            except ArtefactError as error:
+                if path.is_file():
+                    path.unlink()
+                yield f"{str(error).partition(';')[0]}; removed, it is made again"
+
+
+def _of_dvc() -> Iterator[str]:
     for path, readable in ((Path(".dvc/tmp/rwlock"), _rwlock), (Path("dvc.lock"), _lock)):
         if _broken(path, readable):
             time.sleep(WAIT)
