@@ -52,9 +52,9 @@ def growth(
         accuracy: nats per step.
 
     Returns:
-        Growth over T - transient steps, on the CPU whatever the device; the growth of an interval is spread evenly over its steps. It is -inf where a
-        direction is lost, NaN from the step on at which a state is not finite, and NaN over intervals in which a
-        deviation is not finite.
+        Growth over T - transient steps, on the CPU whatever the device; the growth of an interval is spread evenly over its
+        steps. It is -inf where a direction is lost, NaN from the step on at which a state is not finite, and NaN over
+        intervals in which a deviation is not finite.
     """
     ensemble = Ensemble(Tangent(map, params), state, count, every=every, accuracy=accuracy)
     with ensemble.threads():

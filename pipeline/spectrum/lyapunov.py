@@ -133,7 +133,8 @@ def lyapunov_spectrum(
             for gives wrong numbers.
 
     Returns:
-        A Spectrum, on the CPU whatever the device. A sequence whose state is not finite is NaN in it; the others are not affected.
+        A Spectrum, on the CPU whatever the device. A sequence whose state is not finite is NaN in it; the others are not
+        affected.
 
     Raises:
         ModuleError: if the model, state, inputs or an option cannot be used; the message says what would be right.
