@@ -112,7 +112,7 @@ class _Devices(TorchFunctionMode):
     """Shows torch's engine another device than "cuda", which a build for the CPU does not know."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
-        if function in (torch.Tensor.device.__get__, torch.Tensor.__repr__, torch.Tensor.is_cuda.__get__):
+        if function in (torch.device, torch.Tensor.device.__get__, torch.Tensor.__repr__, torch.Tensor.is_cuda.__get__):
             return function(*args, **kwargs or {})
         args, kwargs = tree_map(_engines, (tuple(args), dict(kwargs or {})))
         if function in (torch.tensor, torch.as_tensor) and kwargs.get("device") == META:
