@@ -51,6 +51,7 @@ RUNTIME = {
     "get_rng_state": lambda device=0: torch.zeros(16, dtype=torch.uint8),
     "set_rng_state": lambda state, device=0: None,
     "synchronize": lambda device=None: None,
+    "get_device_name": lambda device=None: "a pretended GPU",
 }
 # Forms of tensors that torch's engine would have to know about, and what they stand for.
 PLAIN = {

@@ -168,6 +168,11 @@ class Ensemble:
         """Whether all steps are repeated as CUDA graphs."""
         return all(advance.captured for _, _, advance in self._places.values())
 
+    @property
+    def failure(self) -> str:
+        """Why a step could not be captured; empty if it could."""
+        return next((advance.failure for _, _, advance in self._places.values() if advance.failure), "")
+
     def checkpoint(self) -> list[Arrays]:
         """The weights of each network, as `Module.weights` returns them."""
         values = {n: w.detach().cpu().numpy() for n, w in self.weights.items()}
