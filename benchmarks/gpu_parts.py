@@ -28,6 +28,7 @@ from pipeline.jobs import measurements
 from pipeline.jobs import spectra as spectra_job
 from pipeline.spectrum import adaptive, growth
 from pipeline.spectrum.engine import random_basis
+from pipeline.spectrum.graphs import Repeated
 from pipeline.spectrum.reorthonormalise import reorthonormalise_fast
 from pipeline.training.draw import draw
 from pipeline.training.ensemble import Ensemble
@@ -369,7 +370,7 @@ def ensemble(sizes: Sizes, device: torch.device, wrong: Wrong) -> Lines:
             for _ in range(2):  # the first epoch warms up, and the graph is captured at its second step
                 together.epoch([True] * models)
             seconds = _per_step(lambda: together.epoch([True] * models), data, device) / models  # noqa: B023
-            how = "yes" if together.captured else f"no: {together.failure[:80]}" if device.type == "cuda" else "no"
+            how = "yes" if together.captured else f"no: {' '.join(together.failure.split())[:80]}"
             yield row(models, cell, 1e3 * seconds, 1e3 * alone, alone / seconds, how)
 
 
@@ -380,6 +381,53 @@ def _per_step(run: Callable[[], object], data: TaskData, device: torch.device) -
     if device.type == "cuda":
         torch.cuda.synchronize()
     return (time.perf_counter() - begin) / math.ceil(data.info.sequences["train"] / 50)
+
+
+def graphs(sizes: Sizes, device: torch.device, wrong: Wrong) -> Lines:
+    """What the engine would gain if each reorthonormalisation were one CUDA graph."""
+    yield from head(
+        "Reorthonormalisation as a CUDA graph",
+        f"The engine as it is, and with each reorthonormalisation repeated as one graph; ms for {sizes.steps} steps.",
+        *("network", "as it is", "with graphs", "CUDA graph", "apart", "allowed", "as it should be"),
+    )
+    for case in sizes.cases:
+        modules, inputs = case.networks(device), noise(sizes.steps, sizes.batch).to(device)
+        run = partial(_whole, lyapunov_spectra, modules, inputs, verify=False)
+        before, graphed = run()[0].exponents, _Graphed(device)
+        with mock.patch.object(adaptive, "_reorthonormalise_in_place", graphed):
+            after = run()[0].exponents
+            times = interleaved({"graphs": run}, sizes.repeats)
+        times |= interleaved({"plain": run}, sizes.repeats)
+        numbers = 1e3 * times["plain"], 1e3 * times["graphs"], graphed.how()
+        yield compared(
+            case.name, apart(before, after), EXACT, wrong, *(f"{n:.3g}" if isinstance(n, float) else n for n in numbers)
+        )
+
+
+class _Graphed:
+    """`adaptive._reorthonormalise_in_place`, repeated as a graph on deviations that are copied to one place."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._plain = device, adaptive._reorthonormalise_in_place
+        self._places: dict[Any, tuple[Tensor, Repeated[tuple[Tensor, ...]]]] = {}
+
+    def __call__(self, deviations: Tensor, signs: Tensor, copy: Tensor | None) -> tuple[Tensor, ...]:
+        if copy is not None:
+            return self._plain(deviations, signs, copy)
+        if deviations.shape not in self._places:
+            place = torch.empty_like(deviations)
+            self._places[deviations.shape] = place, Repeated(partial(self._plain, place, signs, None), self._device)
+        place, run = self._places[deviations.shape]
+        place.copy_(deviations)
+        found = tuple(values.clone() for values in run())
+        deviations.copy_(place)
+        return found
+
+    def how(self) -> str:
+        """Whether it was captured, or why not."""
+        failures = [run.failure for _, run in self._places.values() if run.failure]
+        captured = all(run.captured for _, run in self._places.values())
+        return f"no: {' '.join(failures[0].split())[:80]}" if failures else "yes" if captured and self._places else "no"
 
 
 # Helpers

@@ -23,6 +23,7 @@ from pipeline.core.config import SpectrumSettings
 from pipeline.core.records import TaskData
 from pipeline.jobs import measurements, spectra
 from pipeline.spectrum import growth
+from pipeline.spectrum.engine import ACCURACY
 from pipeline.training import train
 
 INPUTS = noise(24, 2, 2)
@@ -106,7 +107,7 @@ def test_every_option_gives_the_same_spectrum(name, called):
 
 
 def test_ensembles_tokens_and_packed_sequences_have_the_same_spectrum():
-    same_spectrum(lambda: [module_of(nn.LSTM, 2, 4, 2, seed=n) for n in range(3)], INPUTS)
+    same_spectrum(lambda: [module_of(nn.LSTM, 2, 4, 2, seed=n) for n in range(3)], INPUTS, every=2)
     torch.manual_seed(0)
     tokens = Tokens()
     same_spectrum(lambda: tokens.to("cpu"), torch.randint(5, (24, 2), generator=seeded()))
@@ -146,6 +147,16 @@ def test_growth_of_every_cell_is_that_of_the_cpu(name):
 
 
 # Waiting
+
+
+def test_an_interval_that_is_too_long_is_shortened_and_errs_by_no_more_than_is_asked():
+    """On the CPU, sequences whose fast reorthonormalisation failed are repaired by Householder QR instead."""
+    models = [module_of(nn.LSTM, 2, 4, 2, seed=n) for n in range(3)]
+    expected = lyapunov_spectra(models, INPUTS, every=1)
+    with Pretended():
+        found = lyapunov_spectra([model.to("cuda") for model in models], INPUTS.to("cuda"))
+    for one, other in zip(found, expected, strict=True):
+        assert_close(one.exponents, other.exponents, rtol=0, atol=ACCURACY)
 
 
 def test_the_engine_waits_once_per_block():

@@ -109,7 +109,11 @@ class Trajectories:
     def _accurate_attempt(self, linear: list[Any], alive: Tensor) -> BlockResult:
         """The block at an interval that is accurate for all `alive` (M, B) trajectories; sets the next block's interval."""
         while True:
-            result = self._attempt(linear, alive, repair=self.inspects) or self._attempt(linear, alive, repair=True)
+            result = self._attempt(linear, alive, repair=self.inspects)
+            if result is None and self.adaptive and self.every > 1:
+                self._shorten(math.inf)  # costs less than Householder QR, which CUDA computes sequence by sequence
+                continue
+            result = result or self._attempt(linear, alive, repair=True)
             assert result is not None  # an attempt with repair never fails
             accurate = result.worst <= self.accuracy or self.every == 1 or not self.adaptive
             if self.adaptive and (not accurate or (result.repaired > REPAIRED_SHARE and self.every > 1)):
