@@ -34,6 +34,7 @@ from pipeline.training.draw import draw
 from pipeline.training.ensemble import Ensemble
 from pipeline.training.loop import train
 from pipeline.training.network import Network
+from pipeline.training.policies import POLICIES, append, previous
 
 from . import handwritten
 from .systems import Case, difference, noise, state_size
@@ -186,11 +187,20 @@ def every_cell(sizes: Sizes, device: torch.device, wrong: Wrong) -> Lines:
         state = torch.zeros(2, 3, cell.state_size, dtype=torch.float64)
         inputs = noise(30, 3)[..., :2]
         found = [
-            growth(cell, {n: p.to(d) for n, p in params.items()}, state.to(d), inputs.to(d), cell.state_size, transient=10)
-            for d in ("cpu", device)
+            growth(
+                cell,
+                {n: p.to(place) for n, p in params.items()},
+                state.to(place),
+                inputs.to(place),
+                cell.state_size,
+                transient=10,
+                every=1,
+            )
+            for place in ("cpu", device)
         ]
         kept = (found[0].rounding_error < EXACT / 10) & found[0].per_step.isfinite().all(0)
         values = [f.per_step.mean(0)[kept] for f in found]
+        wrong += [] if kept[..., 0].all() else [f"{name}: rounding is too large to compare"]
         yield compared(name, apart(*values), EXACT, wrong)
 
 
@@ -205,7 +215,7 @@ def trained(sizes: Sizes, device: torch.device, wrong: Wrong) -> Lines:
     for cell in ("elman", "lstm", "gru"):
         module = _module(train(_trial(data, cell, sizes.hidden, epochs=3), data))
         inputs = torch.from_numpy(data.split("validation")[0]).double()[:, :6].repeat(3, 1, 1)
-        here, there = (lyapunov_spectrum(module.cell, inputs, device=d) for d in ("cpu", device))
+        here, there = (lyapunov_spectrum(module.cell, inputs, device=d, every=1) for d in ("cpu", device))
         yield compared(cell, apart(here.exponents, there.exponents), max(EXACT, float(here.rounding_error.max())), wrong)
 
 
@@ -213,9 +223,10 @@ def training(sizes: Sizes, device: torch.device, wrong: Wrong) -> Lines:
     """Trainings and measurements, for all heads and tasks that need no data."""
     yield from head(
         "Trainings and measurements",
-        "Two epochs in float32, without TF32: the largest difference of losses and metrics, and of early measurements, relative "
-        "to the larger of 1 and the number. A row without numbers has no data on this machine.",
-        *("training", "apart", "allowed", "as it should be"),
+        "Two epochs in float32, without TF32: the largest difference of losses and norms of gradients, and of early measurements, "
+        "relative to the larger of 1 and the number; and that of loss and metric of the same answers. A row without numbers has "
+        "no data on this machine.",
+        *("training", "loss and metric apart", "apart", "allowed", "as it should be"),
     )
     names = tasks.names() if sizes.cells is None else ["adding", "copying"]
     trials: list[tuple[str, dict[str, Any]]] = [(task, {}) for task in names]
@@ -226,12 +237,15 @@ def training(sizes: Sizes, device: torch.device, wrong: Wrong) -> Lines:
         try:
             data = _data(task, sizes.sequences)
         except (PipelineError, ImportError, OSError):
-            yield row(label, "", "", "")
+            yield row(label, "", "", "", "")
             continue
         trial = _trial(data, **{"cell": "elman", "hidden": sizes.hidden, "epochs": 2} | changes)
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             here, there = (train(replace(trial, device=str(d)), data) for d in ("cpu", device))
-        yield compared(label, _relative(here.curves, there.curves), ROUNDED, wrong)
+        same = _judged(here, data, device)
+        wrong += [] if same <= ROUNDED / 10 else [f"{label}: loss or metric of the same answers are {same:.1e} apart"]
+        curves = [{n: c for n, c in r.curves.items() if n != "validation_metric"} for r in (here, there)]
+        yield compared(label, _relative(*curves), ROUNDED, wrong, f"{same:.1e}")
     for task in ("adding", "flip_flop"):
         data = _data(task, sizes.sequences)
         result = train(_trial(data, "lstm", sizes.hidden, epochs=2), data)
@@ -239,7 +253,18 @@ def training(sizes: Sizes, device: torch.device, wrong: Wrong) -> Lines:
             here, there = (measurements.measure(result, Path(f"{d} {task}"), str(d)) for d in ("cpu", device))
         names = list(here.columns)
         values = [{n: r.values[:, i] for i, n in enumerate(names) if n not in UNSTEADY} for r in (here, there)]
-        yield compared(f"measurements of {task}", _relative(*values), 10 * ROUNDED, wrong)
+        yield compared(f"measurements of {task}", _relative(*values), 10 * ROUNDED, wrong, "")
+
+
+def _judged(result: TrialResult, data: TaskData, device: torch.device) -> float:
+    """How far loss and metric of a trained network's answers, which are the same, are on the two devices."""
+    task, (inputs, targets) = tasks.get(result.trial.task), (torch.from_numpy(a) for a in data.split("validation"))
+    x = task.encode(inputs, result.trial.input_size)
+    x = append(x, previous(targets)) if POLICIES[result.trial.state].sees_targets else x
+    with torch.no_grad():
+        answers = _module(result)(x)
+    found = [[float(f(answers.to(d), targets.to(d))) for f in (task.loss, task.metric)] for d in ("cpu", device)]
+    return apart(*found)
 
 
 UNSTEADY = {"activation_distance"}  # counts which states exceed a mean: one that is close to it may fall on either side
