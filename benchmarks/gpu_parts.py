@@ -200,7 +200,7 @@ def every_cell(sizes: Sizes, device: torch.device, wrong: Wrong) -> Lines:
         ]
         kept = (found[0].rounding_error < EXACT / 10) & found[0].per_step.isfinite().all(0)
         values = [f.per_step.mean(0)[kept] for f in found]
-        wrong += [] if kept[..., 0].all() else [f"{name}: rounding is too large to compare"]
+        wrong += [] if kept.any() else [f"{name}: rounding is too large to compare"]
         yield compared(name, apart(*values), EXACT, wrong)
 
 
@@ -223,9 +223,9 @@ def training(sizes: Sizes, device: torch.device, wrong: Wrong) -> Lines:
     """Trainings and measurements, for all heads and tasks that need no data."""
     yield from head(
         "Trainings and measurements",
-        "Two epochs in float32, without TF32: the largest difference of losses and norms of gradients, and of early measurements, "
-        "relative to the larger of 1 and the number; and that of loss and metric of the same answers. A row without numbers has "
-        "no data on this machine.",
+        "Two epochs in float32, without TF32: the largest difference of losses and norms of gradients, and of early "
+        "measurements, relative to the larger of 1 and the number; and that of loss and metric of the same answers. A row "
+        "without numbers has no data on this machine.",
         *("training", "loss and metric apart", "apart", "allowed", "as it should be"),
     )
     names = tasks.names() if sizes.cells is None else ["adding", "copying"]
