@@ -6,7 +6,7 @@ results can be compared with those of the CPU. Not pretended are the kernels: cu
 
 import traceback
 from collections import Counter
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from unittest import mock
 
@@ -51,6 +51,8 @@ RUNTIME = {
     "get_rng_state": lambda device=0: torch.zeros(16, dtype=torch.uint8),
     "set_rng_state": lambda state, device=0: None,
     "synchronize": lambda device=None: None,
+    "current_stream": lambda device=None: None,
+    "stream": nullcontext,
     "get_device_name": lambda device=None: "a pretended GPU",
 }
 # Forms of tensors that torch's engine would have to know about, and what they stand for.

@@ -39,7 +39,8 @@ class Repeated(Generic[Result]):
     def _capture(self) -> None:
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph):
+            # the outer context restores the stream, which a capture that fails does not
+            with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph):
                 self._result = self._function()
         except RuntimeError as error:
             self.captured, self.failure = False, str(error)
