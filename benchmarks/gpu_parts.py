@@ -334,7 +334,7 @@ def _between(case: Case, sizes: Sizes, device: torch.device) -> float:
     (module, *_), inputs = case.networks(device), noise(sizes.short, sizes.batch).to(device)
     basis = random_basis(state_size(module), state_size(module), inputs).T
     found = _whole(lyapunov_spectrum, module, inputs, every=1)
-    return difference(found, handwritten.exponents(module, inputs, basis.shape[1], 0, basis=basis).cpu())
+    return difference(found, handwritten.exponents(module, inputs, basis.shape[1], 0, basis=basis))
 
 
 def _reorthonormalisations(sizes: Sizes, device: torch.device) -> Lines:

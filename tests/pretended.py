@@ -4,7 +4,7 @@ Unlike torch's fake tensors, its tensors have values, so that code that depends 
 results can be compared with those of the CPU. Not pretended are the kernels: cuDNN, cuBLAS and cuSOLVER.
 """
 
-import traceback
+import sys
 from collections import Counter
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -13,7 +13,6 @@ from unittest import mock
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 
 LIBRARY = Path(__file__).parent.parent / "pipeline"
 CUDA, META = torch.device("cuda", 0), torch.device("meta")  # what Python sees of a device, and what torch's engine sees
@@ -117,7 +116,7 @@ class _Devices(TorchFunctionMode):
     def __torch_function__(self, function, types, args=(), kwargs=None):
         if function in (torch.device, torch.Tensor.device.__get__, torch.Tensor.__repr__, torch.Tensor.is_cuda.__get__):
             return function(*args, **kwargs or {})
-        args, kwargs = tree_map(_engines, (tuple(args), dict(kwargs or {})))
+        args, kwargs = tuple(map(_engines, args)), {n: _engines(v) for n, v in (kwargs or {}).items()}
         if function in (torch.tensor, torch.as_tensor) and kwargs.get("device") == META:
             del kwargs["device"]
             return function(*args, **kwargs).to(META)  # made on the CPU and copied, as for CUDA
@@ -162,7 +161,7 @@ class Pretended(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         kwargs, function = dict(kwargs or {}), PLAIN.get(function.overloadpacket, function)
-        given = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
+        given = _tensors((*args, *kwargs.values()))
         there = [t for t in given if isinstance(t, There)]
         device = kwargs.get("device")
         wanted = bool(there) if device is None else torch.device(device) == META
@@ -172,7 +171,7 @@ class Pretended(TorchDispatchMode):
         self._note(function.overloadpacket, args, kwargs, there, wanted)
         if wanted and device is not None:
             kwargs["device"] = torch.device("cpu")
-        own = tree_map(lambda v: v.here if isinstance(v, There) else v, (args, kwargs))
+        own = _each(args, _here), {n: _each(v, _here) for n, v in kwargs.items()}
         result = (function if self.tape is None else self.tape.record(function))(*own[0], **own[1])
         if torch.Tag.inplace_view in function.tags:
             with _below_python():  # the strides that torch's engine sees
@@ -180,7 +179,7 @@ class Pretended(TorchDispatchMode):
         return _wrapped(result, function, there, args) if wanted else result
 
     def _note(self, packet, args, kwargs, there, wanted):
-        indices = [i for i in tree_leaves(args[1]) if isinstance(i, torch.Tensor)] if packet in INDEXING else []
+        indices = _tensors(args[1]) if packet in INDEXING else []
         back = packet in WAITING or any(i.dtype == torch.bool for i in indices)
         forth = any(not isinstance(i, There) for i in indices)
         if packet in COPYING:
@@ -190,8 +189,10 @@ class Pretended(TorchDispatchMode):
             self._count(self.waits if back else self.copies, packet._qualified_op_name.removeprefix("aten::"))
 
     def _count(self, counter, name):
-        places = [f for f in traceback.extract_stack() if f.filename.startswith(str(LIBRARY))]
-        place = f"{Path(places[-1].filename).relative_to(LIBRARY)}:{places[-1].lineno}" if places else "outside"
+        frame = sys._getframe()
+        while frame is not None and not frame.f_code.co_filename.startswith(str(LIBRARY)):
+            frame = frame.f_back
+        place = "outside" if frame is None else f"{Path(frame.f_code.co_filename).relative_to(LIBRARY)}:{frame.f_lineno}"
         if self.tape is not None:
             raise PretendedError(f"{name} at {place} while a graph is captured")
         counter[place, name] += 1
@@ -216,7 +217,7 @@ class Graph:
         def run(*args, **kwargs):
             named = dict(zip((a.name for a in function._schema.arguments), args, strict=False)) | kwargs
             written = [named.get(a.name) for a in function._schema.arguments if a.alias_info and a.alias_info.is_write]
-            self.before += [(t, t.clone()) for t in tree_leaves(written) if isinstance(t, torch.Tensor)]
+            self.before += [(t, t.clone()) for t in _tensors(written)]
             result = function(*args, **kwargs)
             self.steps.append((function, args, kwargs, result))
             return result
@@ -230,8 +231,8 @@ class Graph:
     def replay(self):
         for function, args, kwargs, result in self.steps:
             again = function(*args, **kwargs)
-            for old, new in zip(tree_leaves(result), tree_leaves(again), strict=True):
-                if isinstance(old, torch.Tensor) and old.data_ptr() != new.data_ptr():
+            for old, new in zip(_tensors([result]), _tensors([again]), strict=True):
+                if old.data_ptr() != new.data_ptr():
                     old.copy_(new)
 
 
@@ -246,7 +247,29 @@ def _wrapped(result, function, there, args):
             return value
         return known[id(value)] if id(value) in known else There(value)
 
-    return tree_map(wrap, result)
+    return _each(result, wrap)
+
+
+def _each(values, function):
+    """A function of every value in nested lists and tuples, such as those that operations take and give."""
+    if isinstance(values, list | tuple):
+        return type(values)([_each(v, function) for v in values])
+    return function(values)
+
+
+def _here(value):
+    return value.here if isinstance(value, There) else value
+
+
+def _tensors(values):
+    """The tensors in nested lists and tuples."""
+    found = []
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            found.append(value)
+        elif isinstance(value, list | tuple):
+            found += _tensors(value)
+    return found
 
 
 @contextmanager
