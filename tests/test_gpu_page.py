@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from pretended import Pretended
 
 from benchmarks import gpu, gpu_parts
 
@@ -40,6 +41,17 @@ def test_the_page_needs_no_package_of_the_study():
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", HIDDEN], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Packages with stand-ins: pydantic, ruamel, tqdm, safetensors." in done.stdout
+
+
+@pytest.mark.slow
+def test_the_page_is_written_on_a_pretended_gpu(capsys):
+    with Pretended() as gpu_used:
+        assert gpu.main("--quick", "every_cell", "trained", "training", "study", "ensemble", "graphs") == 0
+    page = capsys.readouterr().out
+    assert "a pretended GPU, driver unknown" in page
+    assert "| 3 | lstm |" in page
+    assert page.count("| yes |") > 15  # of which some say that a CUDA graph was captured
+    assert sum(gpu_used.copies.values()) > 100
 
 
 def parts(**functions):
