@@ -216,11 +216,13 @@ def trained(sizes: Sizes, device: torch.device, wrong: Wrong) -> Lines:
     for cell in ("elman", "lstm", "gru"):
         module = _module(train(_trial(data, cell, sizes.hidden, epochs=3), data))
         inputs = torch.from_numpy(data.split("validation")[0]).double()[:, :6].repeat(3, 1, 1)
-        here = lyapunov_spectrum(module.cell, inputs, every=1)
+        zero = torch.zeros(1, inputs.shape[1], sizes.hidden, dtype=torch.float64)
+        state = (zero, zero) if cell == "lstm" else zero
+        here = lyapunov_spectrum(module.cell, inputs, state=state, every=1)
         allowed = max(EXACT, float(here.rounding_error.max()))
         for name, model in ((cell, module.cell), (f"{cell}, called", _Called(module.cell))):
             begin = time.perf_counter()
-            there = lyapunov_spectrum(model, inputs, device=device, every=1)
+            there = lyapunov_spectrum(model, inputs, state=state, device=device, every=1)
             seconds = time.perf_counter() - begin
             yield compared(name, apart(here.exponents, there.exponents), allowed, wrong, f"{seconds:.2f}")
 
