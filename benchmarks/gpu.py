@@ -16,12 +16,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import import_module
+from pathlib import Path
 from types import FrameType
 
 import torch
 
 from .bare import stand_in
 
+PAGE = Path(__file__).parent.parent / "docs/gpu.md"
 # Seconds that each part may take, in their order; the sum is below eight minutes.
 LIMITS = {
     "oracles": 80,
@@ -36,7 +38,7 @@ LIMITS = {
 
 
 def main(*options: str) -> int:
-    """Print the page; the exit code."""
+    """Print the page, with what is written by hand at its end; the exit code."""
     words = list(options)
     name = words.pop(words.index("--device") + 1) if "--device" in words else "cuda"
     wanted = [word for word in words if not word.startswith("--")] or list(LIMITS)
@@ -53,7 +55,14 @@ def main(*options: str) -> int:
     print(f"\n## Result\n\n{'; '.join(failures) or 'Everything is as it should be.'}")
     if quick:
         print("\nThese numbers have no meaning, because --quick uses tiny sizes.")
+    print(f"\n{proven()}", end="")
     return bool(failures)
+
+
+def proven() -> str:
+    """The sections of the page that are written by hand."""
+    text = PAGE.read_text(encoding="utf-8")
+    return text[text.index("## What is proven without one") :]
 
 
 def run(part: str, parts: object, sizes: object, device: torch.device) -> list[str]:
