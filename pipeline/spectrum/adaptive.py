@@ -76,6 +76,7 @@ class Trajectories:
         self.bases = [basis.repeat(*state.shape[:2], 1, 1)]  # always a copy: the caller's basis must not change
         self.adaptive, self.every, self.most, self.longest = every is None, every or 1, longest, longest
         self.inspects = state.device.type == "cpu"  # on other devices, reading a number waits for the device
+        self.repaired = False  # whether the last block had to be repaired, so that the next one will have to be, too
         self.signs = _signs(self.bases[0].flatten(0, 1))
         # Blocks to wait until a longer interval is tried again: still to go, and in total after the last failure.
         self.wait, self.patience = 0, 1
@@ -109,12 +110,13 @@ class Trajectories:
     def _accurate_attempt(self, linear: list[Any], alive: Tensor) -> BlockResult:
         """The block at an interval that is accurate for all `alive` (M, B) trajectories; sets the next block's interval."""
         while True:
-            result = self._attempt(linear, alive, repair=self.inspects)
+            result = self._attempt(linear, alive, repair=self.inspects or self.repaired)
             if result is None and self.adaptive and self.every > 1:
                 self._shorten(math.inf)  # costs less than Householder QR, which CUDA computes sequence by sequence
                 continue
             result = result or self._attempt(linear, alive, repair=True)
             assert result is not None  # an attempt with repair never fails
+            self.repaired = result.repaired > 0
             accurate = result.worst <= self.accuracy or self.every == 1 or not self.adaptive
             if self.adaptive and (not accurate or (result.repaired > REPAIRED_SHARE and self.every > 1)):
                 self._shorten(result.worst)
