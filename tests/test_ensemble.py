@@ -10,8 +10,10 @@ from twins import cut, trial_of
 
 from pipeline import cells, heads
 from pipeline.core.errors import ConfigError
-from pipeline.training import train
+from pipeline.core.records import TrialResult
+from pipeline.training import Network, train
 from pipeline.training.ensemble import Ensemble, train_together
+from pipeline.training.loop import optimiser_at
 
 # Of four networks: seed, learning rate, scale of the weights, clipping, weight decay, dropout.
 OWN = (
@@ -115,6 +117,18 @@ def test_one_that_diverges_stays_as_it_was_and_changes_no_other(optimiser, rate,
     assert [result.outcome.diverged for result in found] == [False, True, False, True]
     others = train_together([wild[0], wild[2]], data)
     assert_same([found[0], found[2]], others, rtol=1e-3, atol=1e-4)
+
+
+def test_results_are_written_and_read_like_others(prepared, tmp_path):
+    data = cut(prepared("mnist_rows"), 12, 6)
+    found = train_together(trials_of(data, cell="gru", epochs=1), data)
+    found[1].save(tmp_path / "result")
+    read = TrialResult.load(tmp_path / "result")
+    assert_same([read], [found[1]], atol=0)
+    module = Network.of(read.trial).init(torch.Generator())
+    module.load(read.weights["early"])
+    (group,) = optimiser_at("early", module, read).param_groups
+    assert group["lr"] == OWN[1][1]
 
 
 # Graphs
