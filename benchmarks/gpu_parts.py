@@ -31,7 +31,7 @@ from pipeline.spectrum.engine import random_basis
 from pipeline.spectrum.graphs import Repeated
 from pipeline.spectrum.reorthonormalise import reorthonormalise_fast
 from pipeline.training.draw import draw
-from pipeline.training.ensemble import Ensemble
+from pipeline.training.ensemble import Ensemble, train_together
 from pipeline.training.loop import train
 from pipeline.training.network import Network
 from pipeline.training.policies import POLICIES, append, previous
@@ -400,7 +400,21 @@ def _kernels(sizes: Sizes, device: torch.device) -> Lines:
 def ensemble(sizes: Sizes, device: torch.device, wrong: Wrong) -> Lines:
     """The time of training many networks together."""
     yield from head(
-        "Training many small networks together",
+        "Networks that are trained together",
+        "Losses and norms of gradients of three networks in two epochs, trained together on the GPU and one by one on the CPU; "
+        "relative to the larger of 1 and the number.",
+        *("cell", "apart", "allowed", "as it should be"),
+    )
+    data = _data("adding", 3 * sizes.sequences)
+    for cell in ("lstm", "gru", "lem"):
+        trials = [_trial(data, cell, sizes.hidden, epochs=2, seed=m, clip_norm=0.1 * m, dropout=0.1 * m) for m in range(3)]
+        together = train_together([replace(t, device=str(device)) for t in trials], data)
+        kept = ("train_loss", "validation_loss", "gradient_norm")
+        curves = [[{n: r.curves[n] for n in kept} for r in results] for results in (map(_alone(data), trials), together)]
+        yield compared(cell, max(map(_relative, *curves)), ROUNDED, wrong)
+    yield ""
+    yield from head(
+        "The time of training many small networks together",
         f"One epoch of the task `adding` (40 steps, mini-batches of 50), {sizes.units} units, AdamW; ms per mini-batch of one "
         "network. *Alone* is `loop.train` one by one, with cuDNN. The target is a ratio of 10.",
         *("networks", "cell", "together", "alone", "ratio", "CUDA graph"),
@@ -414,8 +428,12 @@ def ensemble(sizes: Sizes, device: torch.device, wrong: Wrong) -> Lines:
             for _ in range(2):  # the first epoch warms up, and the graph is captured at its second step
                 together.epoch([True] * models)
             seconds = _per_step(lambda: together.epoch([True] * models), data, device) / models  # noqa: B023
-            how = "yes" if together.captured else f"no: {' '.join(together.failure.split())[:80]}"
+            how = "yes" if together.captured else f"no {' '.join(together.failure.split())[:80]}".strip()
             yield row(models, cell, 1e3 * seconds, 1e3 * alone, alone / seconds, how)
+
+
+def _alone(data: TaskData) -> Callable[[Trial], TrialResult]:
+    return lambda trial: train(trial, data)
 
 
 def _per_step(run: Callable[[], object], data: TaskData, device: torch.device) -> float:
