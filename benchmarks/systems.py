@@ -102,5 +102,5 @@ def products(modules: Sequence[nn.RNNBase], count: int, inputs: Tensor) -> Calla
 
 def difference(spectrum: Spectrum, per_sequence: Tensor) -> float:
     """The largest difference between the exponents and the means of a baseline's exponents (B, k), in nats per step."""
-    means = per_sequence.mean(0).sort(descending=True).values
+    means = per_sequence.mean(0).sort(descending=True).values.to(spectrum.exponents)
     return float((spectrum.exponents - means).abs().max())

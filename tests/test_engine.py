@@ -276,9 +276,9 @@ def test_block_that_is_done_again_leaves_no_trace(monkeypatch):
     inputs = torch.stack([mild] * 40 + [steep] * 40 + [mild] * 20).flatten(1)[:, None]
     tried, attempt = [], Trajectories._attempt
 
-    def noted(self, linear, *, repair):
+    def noted(self, linear, alive, *, repair):
         tried.append((len(tried) and tried[-1][1] is linear, linear, self.every))
-        return attempt(self, linear, repair=repair)
+        return attempt(self, linear, alive, repair=repair)
 
     state = torch.ones(1, 1, 4, dtype=torch.float64)
     with monkeypatch.context() as patch:
@@ -289,7 +289,7 @@ def test_block_that_is_done_again_leaves_no_trace(monkeypatch):
 
     def at_once(self, linear, alive):
         self.every = next(held)
-        return attempt(self, linear, repair=True)
+        return attempt(self, linear, alive, repair=True)
 
     monkeypatch.setattr(Trajectories, "_accurate_attempt", at_once)
     assert torch.equal(growth(Given(), [], state, inputs, 4, transient=0).per_step, found)

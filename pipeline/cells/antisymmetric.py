@@ -29,7 +29,9 @@ class AntisymmetricRNN(Cell):
     def weights(self, params: Params) -> Params:
         """The parameters with U - U' - gamma I in place of U."""
         free = params["weight_hh"]
-        return params | {"weight_hh": free - free.mT - self.diffusion * torch.eye(len(free)).to(free)}
+        return params | {
+            "weight_hh": free - free.mT - self.diffusion * torch.eye(len(free), dtype=free.dtype, device=free.device)
+        }
 
     def step(self, params: Params, state: Tensor, x: Tensor) -> Tensor:
         """The next state h' (B, H)."""

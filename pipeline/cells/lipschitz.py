@@ -39,4 +39,5 @@ class LipschitzRNN(Cell):
 
     def _mixed(self, free: Tensor) -> Tensor:
         """The same matrix with fewer terms: M + (1 - 2 beta) M' - gamma I."""
-        return free + (1 - 2 * self.skew) * free.mT - self.diffusion * torch.eye(len(free)).to(free)
+        unit = torch.eye(len(free), dtype=free.dtype, device=free.device)
+        return free + (1 - 2 * self.skew) * free.mT - self.diffusion * unit

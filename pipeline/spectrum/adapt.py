@@ -24,6 +24,7 @@ from ..core.errors import ModuleError, SurrogateWarning, first_line
 from .called import Called, as_handed_over, called, is_fused
 from .copies import copied, owner, traces_on, unwrapped
 from .estimate import Spectrum
+from .kernels import differentiate_cells
 from .states import flatten, like
 from .tangent import Step, Tangent
 from .verify import (
@@ -325,6 +326,8 @@ def _parts(state: Any, inputs: Tensor, number: int, shape: tuple[int, ...]) -> l
 def _called(model: Any, inputs: Tensor, state: Any, dtype: torch.dtype, verify: bool) -> Adapted:
     """A model that is called: a module of one's own, one of torch's with hooks or a forward of its own, or a function."""
     module = owner(model)
+    if inputs.is_cuda:
+        differentiate_cells()
     if module is not None:
         _check_mode(module)
     if isinstance(module, nn.RNNBase | nn.RNNCellBase) and module is model:
@@ -358,7 +361,7 @@ def _rechecking(
         visited.check(found.step, tangent.differentiate, surrogate=surrogate)
         if spectrum is None:
             return
-        check_finite(spectrum.per_sequence.isnan().any(-1), visited.finite)
+        check_finite(spectrum.per_sequence.isnan().any(-1), visited.finite.cpu())
         largest = float(spectrum.exponents[0].nan_to_num(0.0))
         if found.form.time is not None:
             most = visited.last_mark(len(steps) if is_fused(model) else max(FIRST_MARK, len(steps) // 10), largest)

@@ -47,12 +47,14 @@ class BlockResult:
         error: (M, B, k) sum of the rounding errors of the block's intervals.
         basis: (M, B, k, S) the new orthonormal basis.
         repaired: share of the reorthonormalisations that had to be repeated by Householder QR.
+        worst: the largest error per step, over networks and exponents, of the mean over the sequences that are alive.
     """
 
     log: Tensor
     error: Tensor
     basis: Tensor
     repaired: float
+    worst: float
 
 
 class Trajectories:
@@ -74,6 +76,7 @@ class Trajectories:
         self.bases = [basis.repeat(*state.shape[:2], 1, 1)]  # always a copy: the caller's basis must not change
         self.adaptive, self.every, self.most, self.longest = every is None, every or 1, longest, longest
         self.inspects = state.device.type == "cpu"  # on other devices, reading a number waits for the device
+        self.repaired = False  # whether the last block had to be repaired, so that the next one will have to be, too
         self.signs = _signs(self.bases[0].flatten(0, 1))
         # Blocks to wait until a longer interval is tried again: still to go, and in total after the last failure.
         self.wait, self.patience = 0, 1
@@ -107,15 +110,18 @@ class Trajectories:
     def _accurate_attempt(self, linear: list[Any], alive: Tensor) -> BlockResult:
         """The block at an interval that is accurate for all `alive` (M, B) trajectories; sets the next block's interval."""
         while True:
-            result = self._attempt(linear, repair=self.inspects) or self._attempt(linear, repair=True)
+            result = self._attempt(linear, alive, repair=self.inspects or self.repaired)
+            if result is None and self.adaptive and self.every > 1:
+                self._shorten(math.inf)  # costs less than Householder QR, which CUDA computes sequence by sequence
+                continue
+            result = result or self._attempt(linear, alive, repair=True)
             assert result is not None  # an attempt with repair never fails
-            # the largest over networks and exponents of the mean over sequences
-            error = torch.where(alive[..., None], result.error, 0.0).mean(1).max().item() / len(linear)
-            accurate = error <= self.accuracy or self.every == 1 or not self.adaptive
+            self.repaired = result.repaired > 0
+            accurate = result.worst <= self.accuracy or self.every == 1 or not self.adaptive
             if self.adaptive and (not accurate or (result.repaired > REPAIRED_SHARE and self.every > 1)):
-                self._shorten(error)
+                self._shorten(result.worst)
             elif self.adaptive:
-                self._lengthen(error)
+                self._lengthen(result.worst)
             if accurate:
                 return result
 
@@ -142,7 +148,7 @@ class Trajectories:
         excess, allowed = (math.log(max(e * self.every / unit, 2.0)) for e in (error, self.accuracy / 2))
         return max(1, min(int(self.every * allowed / excess), 4 * self.every, self.most))
 
-    def _attempt(self, linear: list[Any], *, repair: bool) -> BlockResult | None:
+    def _attempt(self, linear: list[Any], alive: Tensor, *, repair: bool) -> BlockResult | None:
         """The deviations through one block, or None if a reorthonormalisation failed.
 
         Without `repair` the numbers are inspected only once, at the end of the block.
@@ -158,8 +164,10 @@ class Trajectories:
             exact = end - begin == 1 and log.dtype == torch.float64  # otherwise a direction may be lost to rounding
             errors.append(error if exact else error.masked_fill(~log.isfinite(), torch.inf))
             succeeded.append(accurate)
-        failed = 1 - torch.stack(succeeded).double().mean().item()
-        return None if failed and not repair else BlockResult(torch.stack(logs), torch.stack(errors).sum(0), source, failed)
+        error, failed = torch.stack(errors).sum(0), 1 - torch.stack(succeeded).double().mean()
+        worst = torch.where(alive[..., None], error, 0.0).mean(1).max() / len(linear)
+        share, largest = torch.stack([failed, worst.double()]).tolist()
+        return None if share and not repair else BlockResult(torch.stack(logs), error, source, share, largest)
 
     def _remaining_growth(self) -> Tensor:
         """The growth (M, B, k) that the next reorthonormalisation would still find in the nearly orthonormal basis."""

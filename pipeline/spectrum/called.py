@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import repeat
@@ -92,8 +91,7 @@ class Called:
 def call(model: Any, x: Tensor, *state: Any) -> Any:
     """What a module gives for (x, state), or a function for (state, x); ModuleError if the call fails."""
     try:
-        with torch.backends.cudnn.flags(enabled=False) if x.is_cuda else nullcontext():  # cuDNN has no forward mode
-            return model(x, *state) if isinstance(model, nn.Module) else model(*state, x)
+        return model(x, *state) if isinstance(model, nn.Module) else model(*state, x)
     except Exception as error:
         if isinstance(error, ModuleError):
             raise

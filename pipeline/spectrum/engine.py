@@ -52,9 +52,9 @@ def growth(
         accuracy: nats per step.
 
     Returns:
-        Growth over T - transient steps; the growth of an interval is spread evenly over its steps. It is -inf where a
-        direction is lost, NaN from the step on at which a state is not finite, and NaN over intervals in which a
-        deviation is not finite.
+        Growth over T - transient steps, on the CPU whatever the device; the growth of an interval is spread evenly over its
+        steps. It is -inf where a direction is lost, NaN from the step on at which a state is not finite, and NaN over
+        intervals in which a deviation is not finite.
     """
     ensemble = Ensemble(Tangent(map, params), state, count, every=every, accuracy=accuracy)
     with ensemble.threads():
@@ -96,7 +96,7 @@ class Ensemble:
         ]
 
     def advance(self, inputs: Tensor) -> Growth:
-        """Growth over the inputs (T, B, I); the next call continues from there."""
+        """Growth over the inputs (T, B, I), on the CPU whatever the device; the next call continues from there."""
 
         def advance_chunk(chunk: tuple[slice, slice, Trajectories]) -> Growth:
             _, sequences, trajectories = chunk
@@ -107,7 +107,7 @@ class Ensemble:
                 parts = list(pool.map(advance_chunk, self._chunks))
         else:
             parts = [advance_chunk(chunk) for chunk in self._chunks]
-        per_step = parts[0].per_step.new_empty(len(inputs), *self._shape)
+        per_step = parts[0].per_step.new_empty(len(inputs), *self._shape, device="cpu")
         error = per_step.new_empty(self._shape)
         for (m, b, _), part in zip(self._chunks, parts, strict=True):
             per_step[:, m, b], error[m, b] = part.per_step, part.rounding_error

@@ -133,7 +133,8 @@ def lyapunov_spectrum(
             for gives wrong numbers.
 
     Returns:
-        A Spectrum. A sequence whose state is not finite is NaN in it; the others are not affected.
+        A Spectrum, on the CPU whatever the device. A sequence whose state is not finite is NaN in it; the others are not
+        affected.
 
     Raises:
         ModuleError: if the model, state, inputs or an option cannot be used; the message says what would be right.
@@ -269,7 +270,7 @@ def _counted(options: Options, adapted: Adapted) -> Tensor | None:
         )
     if options.tolerance is not None or options.vectors is not None:
         raise ModuleError("tolerance and vectors need sequences of equal length; leave lengths out, or those")
-    return lengths - (options.transient or 0)
+    return (lengths - (options.transient or 0)).cpu()
 
 
 def _measure(
@@ -306,9 +307,10 @@ def _joined(parts: list[Growth]) -> Growth:
 
 
 def _covariant(adapted: Adapted, m: int, count: int, transient: int) -> tuple[Tensor, Tensor]:
-    """Covariant vectors (T', B, k, S) of the m-th network, and their growth (T', B, k)."""
-    tangent = adapted.tangent
-    return covariant(tangent.one(m), adapted.state[m], adapted.inputs, count, transient=transient, push=tangent.differentiate)
+    """Covariant vectors (T', B, k, S) of the m-th network, and their growth (T', B, k), on the CPU."""
+    tangent, state = adapted.tangent, adapted.state[m]
+    vectors, local = covariant(tangent.one(m), state, adapted.inputs, count, transient=transient, push=tangent.differentiate)
+    return vectors.cpu(), local.cpu()
 
 
 def _warn(spectra: list[Spectrum], accuracy: float) -> None:

@@ -72,8 +72,12 @@ Push = Callable[[Callable[[Tensor], Tensor], Tensor, Tensor], tuple[Tensor, Tens
 
 @contextmanager
 def measuring() -> Iterator[None]:
-    """A context without gradients, inference mode or autocast, whatever the caller's is."""
+    """A context without gradients, inference mode or autocast, whatever the caller's is.
+
+    Also without cuDNN, which has no forward mode and computes float32 with the precision of TF32.
+    """
     with (
+        torch.backends.cudnn.flags(enabled=False),
         torch.inference_mode(False),
         torch.no_grad(),
         torch.autocast("cpu", enabled=False),

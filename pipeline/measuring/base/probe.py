@@ -97,6 +97,9 @@ class Probe:
         self.task, self.batch_size, self._clip_norm = task, batch_size, clip_norm
         self._model, self._recurrent, self._optimiser = copy.deepcopy((model, recurrent, optimiser))
         self._model.eval()
+        for part in self._model.modules():
+            if isinstance(part, nn.RNNBase):
+                part.flatten_parameters()  # cuDNN wants them in one piece of memory, and a copy's are not
         _check_copy(optimiser, self._optimiser)
         self._parameters = [p for p in self._model.parameters() if p.requires_grad]
         self.learning_rate = float(optimiser.param_groups[0]["lr"])
@@ -173,7 +176,7 @@ class Probe:
 
     def loss_after(self, step: float) -> float:
         """Loss on the whole batch after a step of this learning rate along `update`."""
-        with self._moved(step), torch.no_grad():
+        with self._moved(step), _precisely():
             return float(self.task.loss(self._model(self._batch[0]), self._batch[1]))
 
     @cached_property
@@ -183,7 +186,7 @@ class Probe:
 
     def answers_after(self, step: float) -> Tensor:
         """Answers to the whole batch, (B, O) or (T, B, O), after a step of this learning rate along `update`."""
-        with self._moved(step), torch.no_grad():
+        with self._moved(step), _precisely():
             answers = self._model(self._batch[0]).double()
         return answers.reshape(*answers.shape[: 2 if self.task.every_step else 1], -1)
 
@@ -278,7 +281,7 @@ class Probe:
             return self._states(inputs.repeat_interleave(NOISY, dim=self.task.batch_axis))[-1]
 
     def _states(self, inputs: Tensor) -> Values:
-        with self._leaving() as states, torch.no_grad():
+        with self._leaving() as states, _precisely():
             self._model(inputs)
         return self._time_first(states[0]).double().cpu().numpy()
 
@@ -377,6 +380,13 @@ def _only(kept: list[Tensor]) -> Tensor:
 def _derivatives() -> Iterator[None]:
     """Gradients are computed, also of modules in evaluation mode, which cuDNN's recurrent kernels refuse."""
     with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+        yield
+
+
+@contextmanager
+def _precisely() -> Iterator[None]:
+    """No gradients are computed, and numbers of float32 have its precision, which cuDNN's recurrent kernels reduce (TF32)."""
+    with torch.no_grad(), torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False):
         yield
 
 
