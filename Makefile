@@ -5,7 +5,7 @@
 # make ui    starts the MLflow UI on the study's store
 # make evidence  evaluates the predictor again on the trials that come with the library
 # make wheel builds what other people install
-# Other targets: models, check, lint, track, docs, collect, benchmarks, chaos, replications, lock.
+# Other targets: models, check, lint, track, docs, collect, benchmarks, gpu, chaos, replications, lock.
 
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -14,7 +14,7 @@ export DVC_NO_ANALYTICS := 1
 STAMP := .venv/.stamp$(if $(CUDA),-cuda)
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: run cost test models check lint ui track docs collect evidence benchmarks chaos replications lock wheel .venv
+.PHONY: run cost test models check lint ui track docs collect evidence benchmarks gpu chaos replications lock wheel .venv
 
 run: $(STAMP)
 	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "ERROR: dvc repro needs a git repository; clone the project instead of unpacking an archive" >&2; exit 1; }
@@ -59,6 +59,9 @@ evidence: $(STAMP) # evaluates the predictor on the trials that come with the li
 	python -m pipeline.predictor.judge
 	python -m pipeline.report.card
 	python -m benchmarks.ablation > docs/.page && mv docs/.page docs/ablation.md
+
+gpu: # compares a GPU with the CPU in at most eight minutes; needs torch with CUDA, NumPy and SciPy, and no installation
+	$(PYTHON) -m benchmarks.gpu > docs/.page; code=$$?; mv docs/.page docs/gpu.md; exit $$code
 
 chaos: $(STAMP) # kills a small study thirty times, compares what it ends with, and writes docs/chaos.md, in about ten minutes
 	python -m benchmarks.chaos > docs/.page; code=$$?; mv docs/.page docs/chaos.md; exit $$code
