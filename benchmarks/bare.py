@@ -5,6 +5,8 @@ They check nothing and read no files: settings are made in code, and task data s
 
 import importlib.util
 import sys
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
@@ -39,13 +41,27 @@ class _StandIn(ModuleType):
         return _Error if name.endswith("Error") else _Anything
 
 
-NAMES = ("pydantic", "ruamel", "ruamel.yaml", "tqdm", "safetensors", "safetensors.numpy")
+class _Finder(MetaPathFinder, Loader):
+    """Finds a stand-in for each module of some packages."""
+
+    def __init__(self, packages: list[str]) -> None:
+        self._packages = packages
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> ModuleSpec | None:
+        return ModuleSpec(name, self, is_package=True) if name.partition(".")[0] in self._packages else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return _StandIn(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        pass
+
+
+NAMES = ("pydantic", "ruamel", "tqdm", "safetensors")
 
 
 def stand_in() -> list[str]:
     """Put stand-ins in the places of the packages that are not there; their names."""
-    missing = [name for name in NAMES if "." not in name and importlib.util.find_spec(name) is None]
-    for name in NAMES:
-        if name.partition(".")[0] in missing:
-            sys.modules[name] = _StandIn(name)
+    missing = [name for name in NAMES if importlib.util.find_spec(name) is None]
+    sys.meta_path.append(_Finder(missing))
     return missing

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainValidator,
@@ -77,7 +78,8 @@ def _setting(declared: Declaration) -> Any:
     """The type of a hyper-parameter's setting: a `Range`, or a tuple of choices."""
     if declared.interval:
         bound: Any = Annotated[float, Field(ge=_LEAST, le=min(declared.most, _MOST), allow_inf_nan=False)]
-        return create_model("Range", __base__=Range, low=(bound, ...), high=(bound, ...))
+        bounded = create_model("Range", __base__=Range, low=(bound, ...), high=(bound, ...))
+        return Annotated[bounded, BeforeValidator(lambda value: value.model_dump() if isinstance(value, Range) else value)]
     choice: Any = declared.kind
     if declared.among:
         choice = Literal[declared.among]

@@ -129,9 +129,10 @@ class _Training:
         loss = task.loss(self._module.read(outputs, hyper.dropout, self._generator), y)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self._module.parameters(), hyper.clip_norm or float("inf"))
-        self._losses.append(loss.item())
-        self._norms.append(norm.item())
-        if not np.isfinite(self._losses[-1] + self._norms[-1]):
+        value, length = torch.stack([loss.detach(), norm]).tolist()  # a GPU waits once
+        self._losses.append(value)
+        self._norms.append(length)
+        if not np.isfinite(value + length):
             return False
         self._optimiser.step()
         return True

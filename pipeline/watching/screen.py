@@ -180,7 +180,7 @@ class _Screen:
         if jobs <= 1 or not tried:
             return ((place, self.begun(place, candidate)[0]) for place, candidate in tried)
         calls = [delayed(self.apart)(one) for one in tried]
-        return _answered(iter(Parallel(n_jobs=jobs, backend="loky", return_as="generator_unordered")(calls)))
+        return _answered(iter(Parallel(n_jobs=jobs, backend="loky", return_as="generator")(calls)))
 
     def on_ray(self, tried: Sequence[Place], jobs: int | None) -> Iterator[tuple[int, Verdict]]:
         """The same from the processes of a Ray cluster."""
