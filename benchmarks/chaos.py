@@ -66,15 +66,12 @@ def main(kills: int = 30, seed: int = 0) -> None:
     table = Table(["", "ended", "by", "after, s", "at work", "trials finished", "all gone after, s"], rows, text_columns=7)
     print("# Kills\n")
     print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores; `make chaos`.\n")
+    print(f"A study of {trials} trials, which takes {undisturbed:.0f} s undisturbed, was ended {len(rows)} times. It began again")
     print(
-        f"A study of {trials} trials, which takes {undisturbed:.0f} s undisturbed, was ended {len(rows)} times, and begun again from"
+        "from nothing whenever it had finished, and ran to its end at last. Compared are all numbers of all files of results, and"
     )
-    print(
-        "nothing whenever it had finished; then it ran to its end. Compared are all numbers of all files of results, and all runs,"
-    )
-    print(
-        "parameters, metrics, tags and model versions in MLflow, but no wall times. All processes have to be gone within 5 s.\n"
-    )
+    print("all runs, parameters, metrics, tags and model versions in MLflow, but no wall times. All processes have to be gone")
+    print(f"within {PATIENCE:g} s.\n")
     print("\n".join(f"- **{problem}**" for problem in problems) or "Both studies ended the same, and nothing was left over.")
     print(f"\n{table.markdown()}")
     sys.exit(bool(problems))
