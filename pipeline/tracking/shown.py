@@ -15,7 +15,7 @@ from mlflow.entities import Dataset
 
 from ..core import layout
 from ..core.cards import Judgement
-from ..core.files import digest
+from ..core.files import digest, table_checksum
 from ..core.records import (
     CHECKPOINTS,
     CURVES,
@@ -284,9 +284,10 @@ def named(words: str) -> str:
 
 
 def reported(instance: Instance, figures: Sequence[Path]) -> Shown:
-    """The study's page and its figures."""
+    """The study's page and its figures; its identity is that of the evidence, since the page shows times."""
     note = f"The whole study on one page: the artifact `{layout.PAGE.name}`."
-    return _stage(instance, [digest(layout.PAGE)], {}, note=note, files={"": [layout.PAGE], "figures": figures})
+    judged = _there(JUDGED[:3]) or [layout.PAGE]
+    return _stage(instance, [digest(*judged)], {}, note=note, files={"": [layout.PAGE], "figures": figures})
 
 
 def _stage(
@@ -399,8 +400,8 @@ def _evidence_note(judgement: Judgement) -> str:
 def _features(table: pd.DataFrame) -> Dataset:
     schema = {str(column): str(kind) for column, kind in table.dtypes.items()}
     profile = {"rows": len(table), "columns": table.shape[1]}
-    path = layout.FEATURES
-    return Dataset(path.stem, digest(path), "local", path.as_posix(), json.dumps(schema), json.dumps(profile))
+    path, lasting = layout.FEATURES, table[[column for column in table if not str(column).endswith("_seconds")]]
+    return Dataset(path.stem, table_checksum(lasting), "local", path.as_posix(), json.dumps(schema), json.dumps(profile))
 
 
 def _there(paths: Iterable[Path]) -> list[Path]:
