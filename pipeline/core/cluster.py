@@ -126,7 +126,9 @@ def _connect(address: str | None, cpus: int) -> None:
     try:
         ray.init(address, runtime_env=along, log_to_driver=False, logging_level="error", include_dashboard=None)
     except (OSError, RuntimeError, ValueError) as error:
-        raise ExecutionError(f"no connection to the Ray cluster: {first_line(error)}; see docs/cluster.md") from None
+        known = os.environ.get("RAY_AUTH_MODE") == "token"
+        token = "is its token in ~/.ray/auth_token?" if known else "if it asks for a token, set RAY_AUTH_MODE=token"
+        raise ExecutionError(f"no connection to the Ray cluster: {first_line(error)}; {token} (docs/cluster.md)") from None
     finally:
         if main:
             signal.signal(signal.SIGTERM, handler)  # Ray sets one of its own
