@@ -72,6 +72,18 @@ def test_any_executor_of_the_standard_library_will_do(pool, tmp_path):
     assert len(list((tmp_path / "results").iterdir())) == 4
 
 
+def test_a_cluster_that_becomes_smaller_gets_no_more_work_than_it_can_take():
+    class Shrinking(ThreadPoolExecutor):
+        windows = iter((4, 1, 1, 2, *[3] * 99))
+
+        @property
+        def window(self):
+            return next(self.windows)
+
+    with Shrinking(1) as on:  # results come one by one
+        assert len(list(execution.run(work.process, range(9), on))) == 9
+
+
 def test_no_work_gives_nothing():
     assert list(run(work.square, [], processes=2)) == []
 

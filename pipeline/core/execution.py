@@ -118,7 +118,8 @@ def run(function: Callable[[T], R], items: Iterable[T], on: Executor) -> Iterato
     rest, pending = iter(items), set[Future[R]]()
     try:
         while True:
-            pending |= {on.submit(function, item) for item in islice(rest, getattr(on, "window", sys.maxsize) - len(pending))}
+            room = max(0, getattr(on, "window", sys.maxsize) - len(pending))  # a cluster that lost a node has less
+            pending |= {on.submit(function, item) for item in islice(rest, room)}
             if not pending:
                 return
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
