@@ -45,8 +45,8 @@ def main(task: str = "mnist_rows", cell: str = "lstm") -> None:
         trials = training.draw(settings, data.info, "cpu")
         for repeat in range(REPEATS):
             for name, engine in engines.items():
-                found.setdefault(name, []).append(_run(trials, layout.data(task), Path(f"{repeat} {name}"), engine))
-        results = {name: _weights(Path(f"0 {name}")) for name in engines}
+                found.setdefault(name, []).append(_run(trials, layout.data(task), Path(f"{repeat} {name}") / task, engine))
+        results = {name: _weights(Path(f"0 {name}") / task) for name in engines}
     estimates = [replace(c, steps=0) for c in cost.costs(settings.model_copy(update={"tasks": (task,)}))]
     estimated = {name: 3600 * cost.hours_on(estimates, n) for name, n in (("one process", 1), ("two processes", 2), (CLUSTER, 2))}
     first = statistics.median(seconds for seconds, _ in next(iter(found.values())))
@@ -96,7 +96,7 @@ def _run(trials: list[Trial], data: Path, folder: Path, engine: Engine) -> tuple
     with _memory() as peak, redirect_stdout(sys.stderr):
         begin = time.perf_counter()
         with engine() as on:
-            execution.complete(jobs, on, label=folder.name)
+            execution.complete(jobs, on, label=folder.parent.name)
             seconds = time.perf_counter() - begin
     return seconds, peak[0] / 1e6
 
@@ -111,7 +111,7 @@ def _memory() -> Iterator[list[float]]:
             for process in psutil.Process().children(recursive=True):
                 with contextlib.suppress(psutil.Error):
                     title = " ".join(process.cmdline())
-                    if ("ray::" in title and "IDLE" not in title) or "multiprocessing" in title:
+                    if "ray::_task" in title or "--multiprocessing-fork" in title:
                         peak[0] = max(peak[0], process.memory_info().rss)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -120,7 +120,8 @@ def main() -> None:
     """Print the page; one sentence takes the place of what needs a program that is missing."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tracking")
     parser.add_argument("--quick", dest="trials", action="store_const", const=QUICK, help=f"{QUICK} trials")
-    parser.add_argument("--trials", type=int, default=TRIALS, help="of the first writer, a multiple of four")
+    parser.set_defaults(trials=TRIALS)  # which both options set
+    parser.add_argument("--trials", type=int, help="of the first writer, a multiple of four")
     number = parser.parse_args().trials
     with tempfile.TemporaryDirectory() as name, _workers() as pool:
         root = Path(name)
