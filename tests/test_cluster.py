@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -179,6 +180,33 @@ def test_no_cluster_at_an_address_is_one_sentence(here):
     with pytest.raises(ExecutionError, match=re.escape("no Ray cluster answers at 127.0.0.1:9")) as raised:
         Cluster(address="127.0.0.1:9")
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("address", ["cluster", "host:port", ""])
+def test_an_address_that_is_none_is_one_sentence(here, address):
+    with pytest.raises(ExecutionError, match=r"^the address of the cluster is .*; it should be auto, or a host and a port"):
+        Cluster(address=address)
+
+
+@pytest.mark.parametrize("wrong", [{"cpus": 0}, {"cpus": 1.5}, {"gpus": -1}, {"gpus": float("nan")}, {"workers": 0}])
+def test_wrong_numbers_are_refused_before_a_connection(here, wrong):
+    with pytest.raises(ModuleError, match=f"^{next(iter(wrong))} is "):
+        Cluster(address="127.0.0.1:9", **wrong)
+
+
+def test_what_cannot_be_sent_is_one_sentence(nodes, here, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", nodes.address)
+    lock = threading.Lock()
+    with (
+        on_cluster(lambda: lock) as there,
+        pytest.raises(ExecutionError, match="the job cannot be sent to the cluster: ") as raised,
+    ):
+        there()
+    assert "\n" not in str(raised.value)
+    with on_cluster(abs) as there, pytest.raises(ExecutionError, match="the job cannot be sent to the cluster: "):
+        there(lock)
+    with pytest.raises(ModuleError, match="function is 5; it should be a function"), on_cluster(5):
+        pass
 
 
 def test_a_share_of_a_gpu_that_no_node_has_is_said(nodes, here, capsys):

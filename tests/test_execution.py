@@ -1,5 +1,6 @@
 """Work in one process and in several: the same results, whatever happens to a worker."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,8 +12,8 @@ import pytest
 import work
 from conftest import ROOT
 
-from pipeline.core import execution
-from pipeline.core.errors import DataError, ExecutionError
+from pipeline.core import execution, files
+from pipeline.core.errors import DataError, ExecutionError, UnreadableError
 from pipeline.core.execution import Progress, complete, executor
 
 
@@ -175,6 +176,19 @@ def test_damaged_files_are_named_and_made_again(tmp_path, damage, capsys):
     assert finish(tmp_path)[0] == ["1"]
     assert path.read_bytes() == whole
     assert f"{path} is damaged" in capsys.readouterr().out
+
+
+def test_a_file_that_the_system_does_not_let_read_is_kept_and_ends_the_stage(tmp_path, monkeypatch):
+    finish(tmp_path)
+    path = tmp_path / "results/1.safetensors"
+
+    def refused(path):
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr(files, "regular_size", refused)
+    with pytest.raises(UnreadableError, match="Input/output error"):
+        finish(tmp_path)
+    assert path.exists()
 
 
 def test_jobs_begin_in_their_order(tmp_path):

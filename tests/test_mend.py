@@ -1,5 +1,6 @@
 """What a kill of DVC leaves is removed; what DVC can read is not touched."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pandas as pd
 import pytest
 import study
 
-from pipeline.core import layout, mend
+from pipeline.core import files, layout, mend
 from pipeline.core.files import save_table
 from pipeline.core.records import StageRecord
 
@@ -95,7 +96,20 @@ def test_damaged_results_are_named_and_removed_and_others_stay():
     flip(layout.FEATURES, 40)
     said = list(mend.mend())
     assert len(said) == 4
-    assert all(" is damaged (" in sentence and sentence.endswith("; removed, it is made again") for sentence in said)
+    assert all(" is damaged (" in sentence and sentence.endswith("; removed") for sentence in said)
     assert {Path(sentence.partition(" ")[0]) for sentence in said} == {*paths[1:], record, layout.FEATURES}
     assert not any(path.exists() for path in (*paths, record, layout.FEATURES))
     assert list(mend.mend()) == []
+
+
+def test_what_the_system_does_not_let_read_stays(monkeypatch):
+    path = Path("trials/adding/elman-1.safetensors")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"perhaps right")
+
+    def refused(path):
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr(files, "regular_size", refused)
+    assert list(mend.mend()) == [f"cannot read {path}: Input/output error; it is left as it is"]
+    assert path.read_bytes() == b"perhaps right"

@@ -21,11 +21,11 @@ tracking.sync = lambda *instance: "tracked " + " ".join(instance)
 """
 
 
-def start(tmp_path, body, *given, words=()):
+def start(tmp_path, body, *given, words=(), params=None):
     """Start a stage with this main function, which takes `words` and is given others."""
     tail = f"\nif __name__ == '__main__':\n    stage.main(main, sections=('seed', 'success'), words={words!r})\n"
     (tmp_path / "toy.py").write_text(HEAD + body + tail)
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    (tmp_path / "params.yaml").write_text(params or (ROOT / "params.yaml").read_text())
     environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"} | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
     return subprocess.Popen(
         [sys.executable, "toy.py", *given],
@@ -226,3 +226,13 @@ def test_workers_of_a_stage_compute_on_one_thread_each(tmp_path):
         "def main(run):\n    print(set(execute(work.threads, range(3), run.executor)))"
     )
     assert outcome(start(tmp_path, body))[:2] == (0, "{'1'}\n")
+
+
+def test_a_job_of_more_threads_has_a_process_of_its_own_even_if_it_is_alone(tmp_path):
+    body = (
+        "from pipeline.core.execution import run as execute\nimport work\n"
+        "def main(run):\n    print(set(execute(work.threads, range(3), run.executor)))\n"
+        "    print(os.getpid() in set(execute(work.process, range(3), run.executor)))"
+    )
+    text = (ROOT / "params.yaml").read_text().replace("workers: auto", "workers: 1").replace("cpus: 1", "cpus: 2")
+    assert outcome(start(tmp_path, body, params=text))[:2] == (0, "{'2'}\nFalse\n")

@@ -1,5 +1,6 @@
 """Jobs on a Ray cluster. No node has to share a file system with the process that asks: what jobs read goes along with them."""
 
+import math
 import os
 import signal
 import socket
@@ -11,11 +12,13 @@ from concurrent.futures import Executor, Future
 from contextlib import chdir, suppress
 from functools import lru_cache, partial
 from pathlib import Path
+from pickle import PicklingError
 from typing import Any, Literal, TypeVar
 
 from . import execution, layout
-from .errors import ExecutionError, first_line
+from .errors import ExecutionError, ModuleError, first_line
 from .files import save_bytes
+from .numbers import count, number, shown
 from .registry import LIBRARY
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when Ray loads
@@ -50,8 +53,12 @@ class Cluster(Executor):
 
         Raises:
             ExecutionError: there is no cluster at the address.
+            ModuleError: an argument is not as above.
         """
-        self._workers, self._cpus, self._gpus = workers, cpus, gpus
+        self._workers = workers if workers == "auto" else count("workers", workers)
+        self._cpus, self._gpus = count("cpus", cpus), number("gpus", gpus, least=0)
+        if not math.isfinite(self._gpus):
+            raise ModuleError(f"gpus is {self._gpus}; it should be a finite number")
         self._connected = not ray.is_initialized()
         if self._connected:
             _connect(None if address == "auto" else address, cpus)
@@ -79,12 +86,15 @@ class Cluster(Executor):
 
     def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
         """The future of `fn(*args, **kwargs)`; the function, and files that several jobs read, are sent once."""
-        if self._function[0] is not fn:
-            self._function = (fn, ray.put(fn))
         names = tuple(dict.fromkeys(name for argument in args for name in getattr(argument, "reads", ())))
-        contents = map(self._content, names)
+        contents = [self._content(name) for name in names]
         future: Future[R] = Future()
-        task = self._task.remote(self._function[1], args, kwargs, names, self._keeper, *contents)
+        try:
+            if self._function[0] is not fn:
+                self._function = (fn, ray.put(fn))
+            task = self._task.remote(self._function[1], args, kwargs, names, self._keeper, *contents)
+        except (TypeError, AttributeError, PicklingError) as error:
+            raise ExecutionError(f"the job cannot be sent to the cluster: {first_line(error)}") from None
         task.future().add_done_callback(partial(_settle, future))
         return future
 
@@ -114,9 +124,12 @@ class _Keeper:
 def _connect(address: str | None, cpus: int) -> None:
     """Connect this process to the cluster at an address; the library goes along, and torch is that of the nodes."""
     if address is not None:
-        host, _, port = address.rpartition(":")
+        host, _, port = str(address).rpartition(":")
         try:
             socket.create_connection((host.strip("[]"), int(port)), TIMEOUT).close()
+        except (ValueError, OverflowError):  # of the port, or of the encoding of the host
+            right = "auto, or a host and a port such as 10.0.0.1:6379"
+            raise ExecutionError(f"the address of the cluster is {shown(address)}; it should be {right}") from None
         except OSError as error:
             raise ExecutionError(f"no Ray cluster answers at {address} ({first_line(error)}); see docs/cluster.md") from None
     threads = {name: str(cpus) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
@@ -153,7 +166,7 @@ def _task(
         for path, content in zip((*names, *unfinished), (*contents, *kept), strict=True):
             if content is not None:
                 save_bytes(path, content)
-        execution.LISTENERS[:] = [lambda path: keeper.save.remote(path, path.read_bytes())]
+        execution.LISTENERS[:] = [lambda path: ray.get(keeper.save.remote(path, path.read_bytes()))]
         return function(*args, **kwargs)
 
 

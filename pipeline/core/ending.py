@@ -62,7 +62,7 @@ def listen(name: str) -> None:
 
 def follow_dvc() -> None:
     """End as by SIGTERM when the DVC that started this process ends, or has ended."""
-    if "DVC_STAGE" in os.environ and Path("/proc/self/environ").exists():
+    if "DVC_STAGE" in os.environ and hasattr(os, "pidfd_open"):
         threading.Thread(target=_end_with, args=(_dvc(),), daemon=True).start()
 
 
@@ -111,8 +111,12 @@ def _dvc() -> int | None:
 def _end_with(process: int | None) -> None:
     """Wait for the end of a process, if it has not ended, then end as by SIGTERM."""
     if process is not None:
-        with suppress(ProcessLookupError):
+        try:
             poll = select.poll()
             poll.register(os.pidfd_open(process), select.POLLIN)
             poll.poll()
+        except ProcessLookupError:
+            pass
+        except OSError:  # the system cannot tell
+            return
     os.kill(os.getpid(), signal.SIGTERM)

@@ -13,6 +13,10 @@ class ArtefactError(PipelineError):
     """A file between two stages is missing, corrupt, or cannot be written."""
 
 
+class UnreadableError(ArtefactError):
+    """A file cannot be read now: it is missing, or the system refuses; what it holds may be right."""
+
+
 class DataError(PipelineError):
     """A dataset cannot be obtained or is not what it should be."""
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 from tqdm import tqdm
 
 from . import layout
-from .errors import ArtefactError, ExecutionError
+from .errors import ArtefactError, ExecutionError, UnreadableError
 from .files import check, keep_only
 
 if TYPE_CHECKING:
@@ -88,20 +88,28 @@ def engine(settings: "ExecutionSettings") -> Iterator[Executor]:
         with cluster.Cluster(**own) as on:
             yield on
     else:
-        with executor(process_count(settings.workers, settings.cpus)) as on:
+        count = process_count(settings.workers, settings.cpus)
+        with executor(count) if settings.cpus == 1 else _pool(count) as on:  # this process computes on one thread
             yield on
 
 
 @contextmanager
 def executor(processes: int) -> Iterator[Executor]:
-    """An executor of this many local processes; one means this process.
+    """An executor of this many local processes; one means this process."""
+    if processes == 1:
+        yield Here()
+        return
+    with _pool(processes) as pool:
+        yield pool
+
+
+@contextmanager
+def _pool(processes: int) -> Iterator[Executor]:
+    """An executor of this many other processes.
 
     Workers are spawned, ignore Ctrl-C (the parent ends them) and end with the parent, however it dies. Jobs that have not
     begun when the block ends never will.
     """
-    if processes == 1:
-        yield Here()
-        return
     pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
     try:
         yield pool
@@ -174,10 +182,11 @@ def _is_done(job: Job, progress: "Progress", failed: Callable[[Path], bool]) -> 
     try:
         check(job.path)
         progress.skip(failed=failed(job.path))
+    except UnreadableError:  # what it holds may be right
+        raise
     except ArtefactError as error:
         progress.say(f"{str(error).partition(';')[0]}; it is made again")
-        if not job.path.is_dir():
-            job.path.unlink()
+        job.path.unlink()
         return False
     return True
 

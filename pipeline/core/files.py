@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from .errors import ArtefactError
+from .errors import ArtefactError, UnreadableError
 
 if TYPE_CHECKING:  # a quarter of a second to import, and most stages have no table
     import pandas as pd
@@ -73,7 +73,7 @@ class ArrayFile:
             with safe_open(self.path, framework="numpy") as file:
                 yield file
         except OSError as error:
-            raise ArtefactError(_missing(self.path, error)) from None
+            raise UnreadableError(_missing(self.path, error)) from None
         except (SafetensorError, UnicodeDecodeError, TypeError):  # the last is of a kind of numbers that NumPy lacks
             raise ArtefactError(_damaged(self.path, "its content")) from None
 
@@ -126,7 +126,7 @@ def load_json(path: Path) -> Any:
             raise ArtefactError(_damaged(path, f"it has more than {MOST_BYTES >> 20} MiB"))
         return json.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise ArtefactError(_missing(path, error)) from None
+        raise UnreadableError(_missing(path, error)) from None
     except (ValueError, RecursionError):
         raise ArtefactError(_damaged(path, "its content")) from None
 
@@ -178,7 +178,9 @@ def load_table(path: Path, *, needs_checksum: bool = True) -> "pd.DataFrame":
         expected = (content.schema.metadata or {}).get(_CHECKSUM, b"").decode()
         right = table_checksum(table) == expected if expected or needs_checksum else True
     except OSError as error:
-        raise ArtefactError(_missing(path, error) if error.errno else _damaged(path, "its content")) from None
+        if error.errno:
+            raise UnreadableError(_missing(path, error)) from None
+        right = False
     except Exception:  # pyarrow raises errors of many kinds for a damaged file
         right = False
     if not right:
@@ -214,7 +216,7 @@ def digest(*paths: Path) -> str:
             with path.open("rb") as file:
                 total.update(hashlib.file_digest(file, "sha256").digest())
         except OSError as error:
-            raise ArtefactError(_missing(path, error)) from None
+            raise UnreadableError(_missing(path, error)) from None
     return total.hexdigest()[:12]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from ruamel.yaml import YAML, YAMLError
 
 from . import layout
-from .errors import ArtefactError
+from .errors import ArtefactError, UnreadableError
 from .files import check, load_table
 from .written import whole
 
@@ -38,10 +38,11 @@ def mend() -> Iterator[str]:
         for path in sorted(Path().glob(pattern)):
             try:
                 read(path)
+            except UnreadableError as error:
+                yield f"{str(error).partition(';')[0]}; it is left as it is"
             except ArtefactError as error:
-                if path.is_file():
-                    path.unlink()
-                yield f"{str(error).partition(';')[0]}; removed, it is made again"
+                path.unlink()
+                yield f"{str(error).partition(';')[0]}; removed"
 
 
 def _of_dvc() -> Iterator[str]:

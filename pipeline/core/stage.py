@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import multiprocessing
 import os
 import sys
 import time
@@ -11,7 +12,8 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # read when torch and NumPy load; workers inherit it
+if multiprocessing.current_process().name == "MainProcess":  # a worker imports this too, and has the threads of `execution.cpus`
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # read when torch and NumPy load
 os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")  # its lines after an interrupted sweep
 
 from . import config, ending, execution, layout, provenance

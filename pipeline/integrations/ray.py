@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from ..core.errors import ModuleError
-from ..core.numbers import number
+from ..core.numbers import number, shown
 
 try:
     from ray.tune import Stopper
@@ -30,7 +30,13 @@ def on_cluster(
         address: of the cluster, "host:port"; "auto" is the one of RAY_ADDRESS or of `ray.init`, or one on this machine.
         cpus: CPUs, and threads, of one call.
         gpus: share of a GPU of one call.
+
+    Raises:
+        ExecutionError: there is no cluster, or the function or its arguments cannot be sent there.
+        ModuleError: an argument is not as above.
     """
+    if not callable(function):
+        raise ModuleError(f"function is {shown(function)}; it should be a function")
     with Cluster(address=address, cpus=cpus, gpus=gpus) as on:
         yield lambda *args, **kwargs: on.submit(function, *args, **kwargs).result()
 
