@@ -66,13 +66,13 @@ def main(kills: int = 30, seed: int = 0) -> None:
     table = Table(["", "ended", "by", "after, s", "at work", "trials finished", "all gone after, s"], rows, text_columns=7)
     print("# Kills\n")
     print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores; `make chaos`.\n")
-    print(f"A study of {trials} trials, which takes {undisturbed:.0f} s undisturbed, was ended {len(rows)} times. It began again")
+    print(f"A study of {trials} trials takes {undisturbed:.0f} s undisturbed. Here it was ended {len(rows)} times by signals and")
+    print("started again each time, from nothing if it had finished; then it ran to its end. The comparison with an undisturbed")
     print(
-        "from nothing whenever it had finished, and ran to its end at last. Compared are all numbers of all files of results, and"
+        "study covers all numbers of all result files, and all runs, parameters, metrics, tags and model versions in MLflow, but"
     )
-    print("all runs, parameters, metrics, tags and model versions in MLflow, but no wall times. All processes have to be gone")
-    print(f"within {PATIENCE:g} s.\n")
-    print("\n".join(f"- **{problem}**" for problem in problems) or "Both studies ended the same, and nothing was left over.")
+    print(f"no wall times. After each signal, all processes have to be gone within {PATIENCE:g} s.\n")
+    print("\n".join(f"- **{problem}**" for problem in problems) or "The results are the same, and nothing was left over.")
     print(f"\n{table.markdown()}")
     sys.exit(bool(problems))
 
