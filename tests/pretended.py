@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import torch
@@ -51,6 +52,7 @@ RUNTIME = {
     "set_rng_state": lambda state, device=0: None,
     "synchronize": lambda device=None: None,
     "current_stream": lambda device=None: None,
+    "Stream": lambda device=None: SimpleNamespace(wait_stream=lambda other: None),
     "stream": nullcontext,
     "get_device_name": lambda device=None: "a pretended GPU",
 }
@@ -147,7 +149,7 @@ class Pretended(TorchDispatchMode):
     def __enter__(self):
         self._depth += 1
         if self._depth == 1:
-            pretended = RUNTIME | {"graph": self._captured, "CUDAGraph": Graph}
+            pretended = RUNTIME | {"CUDAGraph": Graph}
             self._outer.enter_context(mock.patch.multiple(torch.cuda, **pretended))
             self._outer.enter_context(mock.patch.object(torch.backends.cudnn, "is_acceptable", return_value=False))
             self._outer.enter_context(_Devices())
@@ -197,21 +199,20 @@ class Pretended(TorchDispatchMode):
             raise PretendedError(f"{name} at {place} while a graph is captured")
         counter[place, name] += 1
 
-    @contextmanager
-    def _captured(self, graph, **options):
-        self.tape = graph
-        try:
-            yield
-        finally:
-            self.tape = None
-            graph.undo()
-
 
 class Graph:
     """What torch.cuda.CUDAGraph is for: notes operations without an effect, and repeats them on the same memory."""
 
     def __init__(self):
         self.steps, self.before = [], []
+
+    def capture_begin(self, **options):
+        Pretended.current.tape = self
+
+    def capture_end(self):
+        Pretended.current.tape = None
+        for tensor, values in reversed(self.before):
+            tensor.copy_(values)
 
     def record(self, function):
         def run(*args, **kwargs):
@@ -223,10 +224,6 @@ class Graph:
             return result
 
         return run
-
-    def undo(self):
-        for tensor, values in reversed(self.before):
-            tensor.copy_(values)
 
     def replay(self):
         for function, args, kwargs, result in self.steps:

@@ -99,7 +99,7 @@ def test_files_travel_to_the_node_and_records_come_back(nodes, here):
     work.Numbers(np.arange(3.0)).save(Path("data/numbers.safetensors"))
     todo = [work.Double(Path("data/numbers.safetensors"), Path(f"results/{n}.safetensors")) for n in range(3)]
     with Cluster(address=nodes.address) as on:
-        execution.complete(todo, on, label="toy")
+        execution.complete([todo[0], execution.Group(tuple(todo[1:]))], on, label="toy")
         execution.complete(todo, on, label="toy")
     assert [work.Numbers.load(job.path).x.tolist() for job in todo] == [[0.0, 2.0, 4.0]] * 3
     assert sorted(p.name for p in Path("results").iterdir()) == [f"{n}.safetensors" for n in range(3)]

@@ -21,11 +21,11 @@ from twins import cut, trial_of
 
 from pipeline import cells, fixed_points, heads, lyapunov_spectra, lyapunov_spectrum, slow_points, summary, tasks, watch
 from pipeline.core.config import SpectrumSettings
+from pipeline.core.graphs import Repeated
 from pipeline.core.records import TaskData
 from pipeline.jobs import measurements, spectra
 from pipeline.spectrum import growth
 from pipeline.spectrum.engine import ACCURACY
-from pipeline.spectrum.graphs import Repeated
 from pipeline.training import loop, train
 
 INPUTS = noise(24, 2, 2)
@@ -166,7 +166,10 @@ def test_the_engine_waits_once_per_block():
     gpu = same_spectrum(make, noise(120, 2, 2), transient=20, every=4)
     within = {place: count for (place, _), count in gpu.waits.items() if place.startswith(("spectrum/adaptive", "cells"))}
     assert sorted(within.values()) == [2, 2 + 7]  # once per stretch, and per block of 16 steps: of 20 transient ones and 100
-    assert {place for place, _ in gpu.waits if place.startswith("spectrum/estimate")} == set()
+    once = sum(count for (place, _), count in gpu.waits.items() if place.startswith("spectrum/estimate"))
+    longer = same_spectrum(make, noise(240, 2, 2), transient=20, every=4)
+    again = sum(count for (place, _), count in longer.waits.items() if place.startswith("spectrum/estimate"))
+    assert once == again < 20  # for the exponents and their errors, at the end
 
 
 @pytest.mark.parametrize("name", [n for n in cells.names() if not cells.get(n).by_hand])
@@ -333,17 +336,21 @@ def test_a_graph_repeats_what_was_captured_and_refuses_to_wait():
     with Pretended():
         x, total = torch.ones(3, device="cuda"), torch.zeros(3, device="cuda")
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            doubled = 2 * x
-            total += doubled
+        graph.capture_begin()
+        doubled = 2 * x
+        total += doubled
+        graph.capture_end()
         assert total.tolist() == [0, 0, 0]  # capturing has no effect
         for value, expected in ((1, 2), (3, 8)):
             x.fill_(value)
             graph.replay()
             assert doubled.tolist() == [2 * value] * 3
             assert total.tolist() == [expected] * 3
-        with pytest.raises(PretendedError, match="while a graph is captured"), torch.cuda.graph(torch.cuda.CUDAGraph()):
+        other = torch.cuda.CUDAGraph()
+        other.capture_begin()
+        with pytest.raises(PretendedError, match="while a graph is captured"):
             x.sum().item()
+        other.capture_end()
 
 
 def test_what_is_repeated_is_run_first_and_then_captured_unless_it_waits():

@@ -1,6 +1,7 @@
 """Networks that are trained together become what `loop.train` makes of each of them alone."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,11 +9,14 @@ import torch
 from pretended import Pretended
 from twins import cut, trial_of
 
-from pipeline import cells, heads
+from pipeline import cells, heads, training
+from pipeline.core import config, execution, layout
 from pipeline.core.errors import ConfigError
+from pipeline.core.execution import Group
 from pipeline.core.records import TrialResult
-from pipeline.training import Network, train
+from pipeline.training import Network, Training, job, loop, train
 from pipeline.training.ensemble import Ensemble, train_together
+from pipeline.training.job import grouped
 from pipeline.training.loop import optimiser_at
 
 # Of four networks: seed, learning rate, scale of the weights, clipping, weight decay, dropout.
@@ -129,6 +133,120 @@ def test_results_are_written_and_read_like_others(prepared, tmp_path):
     module.load(read.weights["early"])
     (group,) = optimiser_at("early", module, read).param_groups
     assert group["lr"] == OWN[1][1]
+
+
+# Interruptions
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def end_at(number, monkeypatch):
+    """Keep all trainings after each epoch, and end the process when so many files were kept."""
+    monkeypatch.setattr(loop, "EVERY", 0.0)
+    kept = []
+
+    def listener(path):
+        kept.append(path)
+        if len(kept) == number:
+            raise Killed
+
+    monkeypatch.setattr(execution, "LISTENERS", [listener])
+    return kept
+
+
+def interrupted(trials, data, paths, number, monkeypatch):
+    with monkeypatch.context() as patched:
+        end_at(number, patched)
+        with pytest.raises(Killed):
+            train_together(trials, data, paths)
+
+
+@pytest.mark.parametrize(("cell", "optimiser", "state"), [("lstm", "adamw", "stateless"), ("gru", "sgd", "stateful")])
+def test_interrupted_trainings_end_with_the_same_bits(cell, optimiser, state, prepared, tmp_path, monkeypatch):
+    data = cut(prepared("narma10"), 18, 10)
+    trials = trials_of(data, cell=cell, optimiser=optimiser, state=state, epochs=4, early_epoch=2)
+    wild = replace(trials[1].hyper_parameters, learning_rate=1e30, clip_norm=0.0)
+    trials[1] = replace(trials[1], hyper_parameters=wild)  # diverges in the first epoch
+    paths = [tmp_path / f"{m}.safetensors" for m in range(4)]
+    whole = train_together(trials, data)
+    for _ in range(3):  # after each of the first three epochs
+        interrupted(trials, data, paths, 4, monkeypatch)
+    kept = end_at(99, monkeypatch)
+    found = train_together(trials, data, paths)
+    assert len(kept) == 4  # one epoch was left
+    assert [result.outcome.diverged for result in found] == [False, True, False, False]
+    assert_same(found, whole, atol=0)
+
+
+def test_trainings_begin_anew_if_they_were_kept_at_different_epochs_or_one_is_damaged(prepared, tmp_path, monkeypatch):
+    data = cut(prepared("mnist_rows"), 12, 6)
+    trials, paths = trials_of(data, epochs=3), [tmp_path / f"{m}.safetensors" for m in range(4)]
+    whole = train_together(trials, data)
+    interrupted(trials, data, paths, 6, monkeypatch)  # two are one epoch ahead
+    assert_same(train_together(trials, data, paths), whole, atol=0)
+    interrupted(trials, data, paths, 4, monkeypatch)
+    paths[2].write_bytes(b"garbage")
+    assert_same(train_together(trials, data, paths), whole, atol=0)
+
+
+def test_one_of_a_group_goes_on_alone(prepared, tmp_path, monkeypatch):
+    data = cut(prepared("mnist_rows"), 12, 6)
+    trials, paths = trials_of(data, epochs=3), [tmp_path / f"{m}.safetensors" for m in range(4)]
+    interrupted(trials, data, paths, 4, monkeypatch)
+    assert_same([train(trials[1], data, paths[1])], [train(trials[1], data)], rtol=1e-3, atol=1e-4)
+
+
+# Groups
+
+
+def test_networks_of_one_shape_are_a_group_and_make_what_they_make_alone(prepared, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = cut(prepared("mnist_rows"), 12, 6)
+    data.save(tmp_path / "data")
+    trials = [*trials_of(data, cell="gru"), *trials_of(data, cell="elman")[:3], trial_of(data, batch_size=5, hidden_size=9)]
+    jobs = [Training(replace(trial, index=i), Path("data"), Path("trials")) for i, trial in enumerate(trials)]
+    monkeypatch.setattr(job, "MOST", 3)
+    groups = grouped(jobs)
+    assert [len(group.jobs) if isinstance(group, Group) else 1 for group in groups] == [3, 1, 3, 1]
+    with execution.executor(1) as on:
+        execution.complete(groups, on, label="train")
+    for one in jobs:
+        assert_same([TrialResult.load(one.path)], [train(one.trial, data)], rtol=1e-3, atol=1e-4)
+
+
+def test_trials_of_a_gpu_are_grouped_and_those_of_a_cpu_are_not(prepared, small_params, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    prepared("mnist_rows").save(layout.data("mnist_rows"))
+    settings = config.load("seed", "device", "execution", "cells", "train", path=small_params({"train.trials": 6}))
+    alone = training.jobs(settings, "mnist_rows")
+    assert all(isinstance(one, Training) for one in alone)
+    monkeypatch.setattr(job, "choose_device", lambda settings: "cuda")
+    together = training.jobs(settings, "mnist_rows")
+    assert sum(len(group.jobs) for group in together) == len(alone) > len(together)
+    assert {trial.device for group in together for trial in (one.trial for one in group.jobs)} == {"cuda"}
+    assert {one.trial.code_hash for one in alone}.isdisjoint(one.trial.code_hash for group in together for one in group.jobs)
+
+
+def test_a_group_that_is_too_large_for_the_memory_is_trained_in_parts(prepared, tmp_path, monkeypatch):
+    data = cut(prepared("mnist_rows"), 12, 6)
+    data.save(tmp_path / "data")
+    jobs = [Training(trial, tmp_path / "data", tmp_path / "trials") for trial in trials_of(data)]
+    sizes = []
+
+    def small(trials, data, unfinished):
+        sizes.append(len(trials))
+        if len(trials) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return train_together(trials, data, unfinished)
+
+    monkeypatch.setattr(job, "train_together", small)
+    (group,) = grouped(jobs)
+    made = group.run()
+    assert sizes == [4, 2, 2]
+    assert [path for path, _ in made] == [one.path for one in jobs]
+    assert_same([record for _, record in made], [train(one.trial, data) for one in jobs], rtol=1e-3, atol=1e-4)
 
 
 # Graphs

@@ -204,6 +204,29 @@ def test_strangers_are_removed(tmp_path):
     assert sorted(p.name for p in (tmp_path / "results").iterdir()) == ["0.safetensors", "1.safetensors"]
 
 
+def test_a_group_is_made_by_one_call_and_as_a_whole(tmp_path):
+    todo, marks = jobs(tmp_path, 3)
+    groups = [todo[0], execution.Group(tuple(todo[1:]), work.make_all)]
+    calls = []
+
+    def made():
+        with executor(1) as on:
+            complete(groups, on, label="toy", after_each=lambda: calls.append(1))
+        files = sorted(mark.name for mark in marks.iterdir())
+        for mark in marks.iterdir():
+            mark.unlink()
+        return files
+
+    assert made() == ["0.safetensors", "1 and 2"]
+    assert len(calls) == 2
+    assert made() == []
+    before = todo[2].path.stat().st_mtime_ns
+    todo[1].path.unlink()
+    assert made() == ["1 and 2"]
+    assert todo[1].path.exists()
+    assert todo[2].path.stat().st_mtime_ns == before  # what was there is not written again
+
+
 def test_what_was_finished_before_an_error_is_kept(tmp_path):
     with pytest.raises(DataError, match="third"):
         finish(tmp_path, kind=work.MakeUntilThird)

@@ -61,6 +61,12 @@ class Make:
         return Numbers(np.arange(100.0))
 
 
+def make_all(jobs):
+    """Make the records of jobs at once, which leaves one mark."""
+    (jobs[0].marks / " and ".join(job.path.stem for job in jobs)).touch()
+    return [Numbers(np.arange(100.0)) for _ in jobs]
+
+
 class MakeUntilThird(Make):
     def run(self):
         if self.path.stem == "2":

@@ -43,7 +43,9 @@ class Run:
         """Where jobs run, as long as the stage does."""
         return self._resources.enter_context(execution.engine(self.settings.execution))
 
-    def complete(self, jobs: Sequence[execution.Job], failed: Callable[[Path], bool] = lambda path: False) -> None:
+    def complete(
+        self, jobs: Sequence[execution.Job | execution.Group], failed: Callable[[Path], bool] = lambda path: False
+    ) -> None:
         """Run the jobs whose file is not there yet; meanwhile MLflow is brought up to date every LIVE seconds."""
         label = " ".join((self.stage, *self.words))
         replace(self._record(), seconds=0.0).save(layout.record(self.stage, *self.words))  # it has not ended

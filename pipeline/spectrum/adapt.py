@@ -361,7 +361,7 @@ def _rechecking(
         visited.check(found.step, tangent.differentiate, surrogate=surrogate)
         if spectrum is None:
             return
-        check_finite(spectrum.per_sequence.isnan().any(-1), visited.finite.cpu())
+        check_finite(spectrum.per_sequence.isnan().any(-1), visited.finite.to(spectrum.per_sequence.device))
         largest = float(spectrum.exponents[0].nan_to_num(0.0))
         if found.form.time is not None:
             most = visited.last_mark(len(steps) if is_fused(model) else max(FIRST_MARK, len(steps) // 10), largest)

@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..core.graphs import Replayed
 from ..core.progress import Advance, ignore
 from .estimate import BATCHES
 from .reorthonormalise import reorthonormalise, reorthonormalise_fast
@@ -36,6 +38,10 @@ class Growth:
 
     per_step: Tensor
     rounding_error: Tensor
+
+    def cpu(self) -> "Growth":
+        """The same on the CPU."""
+        return Growth(self.per_step.cpu(), self.rounding_error.cpu())
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,9 @@ class Trajectories:
         self.inspects = state.device.type == "cpu"  # on other devices, reading a number waits for the device
         self.repaired = False  # whether the last block had to be repaired, so that the next one will have to be, too
         self.signs = _signs(self.bases[0].flatten(0, 1))
+        self.reorthonormalise = Replayed(partial(_reorthonormalise_in_place, signs=self.signs, copy=None), writes=True)
+        step = tangent.stepping(state)
+        self.step = Replayed(step) if tangent.by_hand else step  # a user's step may do what no graph repeats
         # Blocks to wait until a longer interval is tried again: still to go, and in total after the last failure.
         self.wait, self.patience = 0, 1
 
@@ -98,7 +107,7 @@ class Trajectories:
 
     def _block(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Growth (T, M, B, k) over one block, and the sum of its intervals' rounding errors (M, B, k)."""
-        states = self.tangent.trajectory(self.state, inputs)
+        states = self.tangent.trajectory(self.state, inputs, self.step)
         alive = self.alive & ((~states.isfinite().all(-1)).cumsum(0) == 0)
         states = torch.where(alive[..., None], states, 0.0)
         result = self._accurate_attempt(self.tangent.linearise(states, inputs), alive[-1])
@@ -159,7 +168,10 @@ class Trajectories:
             for step in linear[begin:end]:
                 self.tangent.push(step, source, target)
                 source, target = target, spare if source is self.bases[0] else source
-            log, error, accurate = _reorthonormalise_in_place(source, self.signs, target if repair else None)
+            if repair:
+                log, error, accurate = _reorthonormalise_in_place(source, self.signs, target)
+            else:
+                log, error, accurate = self.reorthonormalise(source)
             logs += [log / (end - begin)] * (end - begin)
             exact = end - begin == 1 and log.dtype == torch.float64  # otherwise a direction may be lost to rounding
             errors.append(error if exact else error.masked_fill(~log.isfinite(), torch.inf))

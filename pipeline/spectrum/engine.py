@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -60,7 +61,7 @@ def growth(
     with ensemble.threads():
         if transient:
             ensemble.advance(inputs[:transient])
-        return ensemble.advance(inputs[transient:])
+        return ensemble.advance(inputs[transient:]).cpu()
 
 
 class Ensemble:
@@ -96,7 +97,7 @@ class Ensemble:
         ]
 
     def advance(self, inputs: Tensor) -> Growth:
-        """Growth over the inputs (T, B, I), on the CPU whatever the device; the next call continues from there."""
+        """Growth over the inputs (T, B, I); the next call continues from there."""
 
         def advance_chunk(chunk: tuple[slice, slice, Trajectories]) -> Growth:
             _, sequences, trajectories = chunk
@@ -107,7 +108,9 @@ class Ensemble:
                 parts = list(pool.map(advance_chunk, self._chunks))
         else:
             parts = [advance_chunk(chunk) for chunk in self._chunks]
-        per_step = parts[0].per_step.new_empty(len(inputs), *self._shape, device="cpu")
+        if len(parts) == 1:
+            return parts[0]
+        per_step = parts[0].per_step.new_empty(len(inputs), *self._shape)
         error = per_step.new_empty(self._shape)
         for (m, b, _), part in zip(self._chunks, parts, strict=True):
             per_step[:, m, b], error[m, b] = part.per_step, part.rounding_error
@@ -152,6 +155,11 @@ def _cut(models: int, sequences: int, rows: int) -> Iterator[tuple[slice, slice]
 
 def random_basis(size: int, count: int, like: Tensor) -> Tensor:
     """Random orthonormal rows (k, S), the same at every call; unit vectors would be aligned with the layers of a stack."""
+    return _random_basis(size, count).to(like, copy=True)
+
+
+@lru_cache(maxsize=4)
+def _random_basis(size: int, count: int) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     random = torch.randn(size, size, generator=generator, dtype=torch.float64, device="cpu")[:count]
-    return torch.linalg.qr(random.T)[0].T.to(like)  # all S rows are drawn, so that the first k do not depend on k
+    return torch.linalg.qr(random.T)[0].T  # all S rows are drawn, so that the first k do not depend on k

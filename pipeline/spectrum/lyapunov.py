@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any, Literal, Self
@@ -194,11 +194,18 @@ def _spectra(models: list[Any], inputs: Tensor | PackedSequence, options: Option
         adapted = adapt(models, inputs, options.state, options.dtype, options.device, verify=options.verify)
         spectra = _measured(adapted, options)
         adapted.recheck(spectra[0])
-    if adapted.surrogate:
-        warn_of_surrogate("the exponents", stacklevel=4)
-    _warn(spectra, options.accuracy)
-    _warn_of_alignment(spectra, len(adapted.inputs))
-    return spectra
+        if adapted.surrogate:
+            warn_of_surrogate("the exponents", stacklevel=4)
+        _warn(spectra, options.accuracy)
+        _warn_of_alignment(spectra, len(adapted.inputs))
+    return [_on_cpu(spectrum) for spectrum in spectra]
+
+
+def _on_cpu(spectrum: Spectrum) -> Spectrum:
+    """A spectrum whose tensors are on the CPU."""
+    values = {f.name: getattr(spectrum, f.name) for f in fields(spectrum)}
+    moved: dict[str, Any] = {name: value.cpu() for name, value in values.items() if isinstance(value, Tensor)}
+    return replace(spectrum, **moved)
 
 
 def _unpacked(model: Any, packed: PackedSequence, options: Options) -> tuple[Tensor, Options]:
@@ -231,6 +238,7 @@ def _measured(adapted: Adapted, options: Options) -> list[Spectrum]:
             if transient:
                 ensemble.advance(adapted.inputs[:transient])
             growth, converged = _measure(ensemble, adapted.inputs[transient:], options, size, lengths)
+            growth = growth.cpu() if options.vectors else growth  # where the vectors are kept, which are large
             for m, rows in enumerate(growth.per_step.unbind(1)):
                 along, local = (None, rows) if options.vectors is None else _covariant(adapted, m, count, transient)
                 spectrum = Spectrum.from_growth(
@@ -270,7 +278,7 @@ def _counted(options: Options, adapted: Adapted) -> Tensor | None:
         )
     if options.tolerance is not None or options.vectors is not None:
         raise ModuleError("tolerance and vectors need sequences of equal length; leave lengths out, or those")
-    return (lengths - (options.transient or 0)).cpu()
+    return lengths - (options.transient or 0)
 
 
 def _measure(

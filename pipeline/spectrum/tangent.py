@@ -111,16 +111,24 @@ class Tangent:
         params = each(self.params, lambda p: p[model])
         return lambda state, x: self._step(params, state, x)
 
-    def trajectory(self, state: Tensor, inputs: Tensor) -> Tensor:
-        """States (T + 1, M, B, S): the given one (M, B, S), and the one after each input (T, B, I)."""
+    def stepping(self, state: Tensor) -> Step:
+        """A step of all maps: state (M, B, S), or (B, S) if there is one, and x (B, I) -> state."""
         step, params = self._step, self.params
         if len(state) > 1:
             step = vmap(step, in_dims=(0, 0, None))
         else:
-            state, params = state[0], each(params, _first)
-        states = [state]
+            params = each(params, _first)
+        return partial(step, params)
+
+    def trajectory(self, state: Tensor, inputs: Tensor, step: Step | None = None) -> Tensor:
+        """States (T + 1, M, B, S): the given one (M, B, S), and the one after each input (T, B, I).
+
+        `step` is what `stepping` gives, or does the same.
+        """
+        step = step or self.stepping(state)
+        states = [state if len(state) > 1 else state[0]]
         for x in inputs:
-            states.append(step(params, states[-1], x))
+            states.append(step(states[-1], x))
         stacked = torch.stack(states)
         if self.visited is not None:
             self.visited.add(stacked, inputs)

@@ -71,7 +71,7 @@ def _trials(settings: Config, info: TaskInfo, cell: str, device: str) -> list[Tr
     train = settings.train
     seeds = np.random.SeedSequence([settings.seed, zlib.crc32(f"{info.task} {cell}".encode())])
     drawn: dict[str, Any] = {name: train.drawn(name) for name in DECLARED} | {"head": fitting_heads(train.drawn("head"), info)}
-    files = ("training/loop.py", f"cells/{cell}.py", f"tasks/{info.task}.py")
+    files = ("training/ensemble.py" if device == "cuda" else "training/loop.py", f"cells/{cell}.py", f"tasks/{info.task}.py")
     code = {head: code_hash(*files, f"heads/{head}.py") for head in drawn["head"]}
     trials = []
     for index, (point, source) in enumerate(zip(_sobol(train.trials, seeds), seeds.spawn(train.trials), strict=True)):

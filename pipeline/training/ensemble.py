@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,13 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 
 from .. import heads, tasks
-from ..core.errors import ConfigError
+from ..core import execution
+from ..core.errors import ArtefactError, ConfigError
 from ..core.files import Arrays
+from ..core.graphs import Repeated
 from ..core.numbers import finite_or_none
-from ..core.records import CURVES, UPDATES, Outcome, TaskData, Trial, TrialResult
-from ..spectrum.graphs import Repeated
+from ..core.records import CURVES, UPDATES, Outcome, TaskData, Trial, TrialResult, UnfinishedTrial
+from . import loop
 from .network import Network, StepLoop
 from .policies import POLICIES, Run, append, previous
 
@@ -27,7 +30,7 @@ MOMENTUM, BETAS, EPSILON = 0.9, (0.9, 0.999), 1e-8  # torch's defaults for AdamW
 Values = NDArray[np.float64]
 
 
-def train_together(trials: Sequence[Trial], data: TaskData) -> list[TrialResult]:
+def train_together(trials: Sequence[Trial], data: TaskData, unfinished: Sequence[Path] = ()) -> list[TrialResult]:
     """What `loop.train` gives for each of the trials, up to rounding, in one training of all.
 
     Each network has its own mini-batches, dropout, learning rate, weight decay and clipping, and one that diverges stays as it
@@ -37,51 +40,124 @@ def train_together(trials: Sequence[Trial], data: TaskData) -> list[TrialResult]
     Args:
         trials: of one task, cell, head, policy, device, and size, with equal epochs, batch sizes and options.
         data: the task's.
+        unfinished: a file for each trial that keeps the state of its training, written after an epoch if EVERY seconds have
+            passed; if all are there, of one epoch, the training goes on from them.
 
     Raises:
         ConfigError: there are no trials, or they differ in something else than the seed and `OWN`.
     """
     _check_alike(trials)
-    begin, ensemble = time.perf_counter(), Ensemble(trials, data)
-    histories = [_History(trial, ensemble.steps) for trial in trials]
-    checkpoints, states = {"initial": ensemble.checkpoint()}, ensemble.optimiser_states()
-    for history, validation in zip(histories, ensemble.evaluate("validation"), strict=True):
-        history.validated(0, validation)
-    for epoch in range(1, trials[0].epochs + 1):
+    return _Together(trials, data, unfinished).run()
+
+
+class _Together:
+    """A training of several networks under way."""
+
+    def __init__(self, trials: Sequence[Trial], data: TaskData, unfinished: Sequence[Path]) -> None:
+        self._trials, self._paths = trials, unfinished
+        self._began = self._kept = time.perf_counter()
+        self._ensemble = Ensemble(trials, data)
+        self._histories = [_History(trial, self._ensemble.steps) for trial in trials]
+        self._weights, self._states = {"initial": self._ensemble.checkpoint()}, self._ensemble.optimiser_states()
+        self._epoch = 1  # the next one
+
+    def run(self) -> list[TrialResult]:
+        """Train to the end."""
+        found = _kept_of(self._trials, self._paths)
+        if found:
+            self._take(found)
+        else:
+            for history, validation in zip(self._histories, self._ensemble.evaluate("validation"), strict=True):
+                history.validated(0, validation)
+        for epoch in range(self._epoch, self._trials[0].epochs + 1):
+            self._train_epoch(epoch)
+            self._epoch = epoch + 1
+            if self._paths and time.perf_counter() - self._kept > loop.EVERY:
+                self._keep()
+        self._weights["final"] = self._ensemble.checkpoint()
+        tests = self._ensemble.evaluate("test")
+        return [self._result(m, *test) for m, test in enumerate(tests)]
+
+    def _train_epoch(self, epoch: int) -> None:
+        ensemble, histories = self._ensemble, self._histories
         alive = [not history.diverged for history in histories]
         if any(alive):
             updates, validations = ensemble.epoch(alive), ensemble.evaluate("validation")
             for m in np.flatnonzero(alive):
                 histories[m].updated(epoch, updates[m])
                 histories[m].validated(epoch, validations[m])
-        if epoch == trials[0].early_epoch:
-            checkpoints["early"], states = ensemble.checkpoint(), ensemble.optimiser_states()
-    checkpoints["final"] = ensemble.checkpoint()
-    tests, seconds = ensemble.evaluate("test"), (time.perf_counter() - begin) / len(trials)
-    return [
-        TrialResult(
-            history.trial,
-            Outcome(
-                diverged=history.diverged,
-                seconds=seconds,
-                test_loss=finite_or_none(tests[m, 0]),
-                test_metric=finite_or_none(tests[m, 1]),
-                parameter_count=ensemble.parameter_count,
-            ),
-            history.curves,
-            {name: values.ravel() for name, values in history.updates.items()},
-            {checkpoint: weights[m] for checkpoint, weights in checkpoints.items()},
-            states[m],
+        if epoch == self._trials[0].early_epoch:
+            self._weights["early"], self._states = ensemble.checkpoint(), ensemble.optimiser_states()
+
+    def _result(self, m: int, test_loss: float, test_metric: float) -> TrialResult:
+        history = self._histories[m]
+        outcome = Outcome(
+            diverged=history.diverged,
+            seconds=self._seconds(),
+            test_loss=finite_or_none(test_loss),
+            test_metric=finite_or_none(test_metric),
+            parameter_count=self._ensemble.parameter_count,
         )
-        for m, history in enumerate(histories)
-    ]
+        updates = {name: values.ravel() for name, values in history.updates.items()}
+        weights = {checkpoint: own[m] for checkpoint, own in self._weights.items()}
+        return TrialResult(history.trial, outcome, history.curves, updates, weights, self._states[m])
+
+    def _seconds(self) -> float:
+        """The share of each network in the time so far."""
+        return (time.perf_counter() - self._began) / len(self._trials)
+
+    def _keep(self) -> None:
+        """Write where the training of each network stands."""
+        weights, states, generators = self._ensemble.checkpoint(), self._ensemble.optimiser_states(), self._ensemble.generators
+        for m, path in enumerate(self._paths):
+            now = generators[m].get_state().numpy()
+            state = UnfinishedTrial(
+                trial=self._trials[m],
+                epoch=self._epoch,
+                seconds=self._seconds(),
+                curves=self._histories[m].curves,
+                updates=self._histories[m].updates,
+                weights={checkpoint: own[m] for checkpoint, own in self._weights.items()},
+                optimiser=self._states[m],
+                losses=np.empty(0),
+                norms=np.empty(0),
+                weights_now=weights[m],
+                optimiser_now=states[m],
+                generators={"epoch": now, "now": now},
+                carried={"state": self._ensemble.rest()},
+            )
+            state.save(path)
+            execution.was_kept(path)
+        self._kept = time.perf_counter()
+
+    def _take(self, found: Sequence[UnfinishedTrial]) -> None:
+        """Go on from where the trainings stood."""
+        self._epoch = found[0].epoch
+        self._began -= sum(state.seconds for state in found)
+        for history, state in zip(self._histories, found, strict=True):
+            history.take(state)
+        self._weights = {name: [state.weights[name] for state in found] for name in found[0].weights}
+        self._states = [dict(state.optimiser) for state in found]
+        self._ensemble.take(found)
+
+
+def _kept_of(trials: Sequence[Trial], paths: Sequence[Path]) -> list[UnfinishedTrial]:
+    """The states that were kept of all trials between the same epochs; none if not all are there."""
+    if not paths or not all(path.exists() for path in paths):
+        return []
+    try:
+        found = [UnfinishedTrial.load(path) for path in paths]
+    except ArtefactError:
+        return []
+    alike = all(state.epoch == found[0].epoch and not len(state.losses) for state in found)
+    return found if alike and [state.trial for state in found] == list(trials) else []
 
 
 def _check_alike(trials: Sequence[Trial]) -> None:
     """ConfigError if trials cannot be trained together."""
     if not trials:
         raise ConfigError("there are no trials to train together; give one or more")
-    first, *others = (_shared(trial) for trial in trials)
+    first, *others = (shared(trial) for trial in trials)
     for other in others:
         for name, value in first.items():
             if other[name] != value:
@@ -91,7 +167,7 @@ def _check_alike(trials: Sequence[Trial]) -> None:
                 )
 
 
-def _shared(trial: Trial) -> dict[str, Any]:
+def shared(trial: Trial) -> dict[str, Any]:
     """What trials of one ensemble have in common."""
     fields = asdict(replace(trial, seed=0, index=0, draw=0))
     return {n: v for n, v in (fields | fields.pop("hyper_parameters")).items() if n not in OWN}
@@ -119,12 +195,19 @@ class _History:
         self.curves["validation_loss"][epoch], self.curves["validation_metric"][epoch] = validation
         self.diverged = self.diverged or not bool(np.isfinite(validation[0]))
 
+    def take(self, state: UnfinishedTrial) -> None:
+        """Go on from what was kept."""
+        self.curves, self.updates = state.curves, state.updates
+        known = (self.curves["validation_loss"][: state.epoch], self.curves["train_loss"][1 : state.epoch])
+        self.diverged = not bool(np.isfinite([*known[0], *known[1], *self.curves["gradient_norm"][1 : state.epoch]]).all())
+
 
 class Ensemble:
     """M networks of one shape with their optimisers, in tensors (M, ...) that stay in their places.
 
     Attributes:
         weights: name of a parameter -> (M, ...).
+        generators: of each network.
         steps: mini-batches per epoch.
         parameter_count: trained numbers of one network.
     """
@@ -134,8 +217,8 @@ class Ensemble:
         self._task, self._policy, self._device = tasks.get(first.task), POLICIES[first.state], torch.device(first.device)
         self._every_step, self._count = heads.get(self._task.head).every_step, data.info.sequences["train"]
         self._data = {split: self._prepared(data, split) for split in ("train", "validation", "test")}
-        self._generators = [torch.Generator().manual_seed(trial.seed) for trial in trials]
-        modules = [Network.of(trial).init(own) for trial, own in zip(trials, self._generators, strict=True)]
+        self.generators = [torch.Generator().manual_seed(trial.seed) for trial in trials]
+        modules = [Network.of(trial).init(own) for trial, own in zip(trials, self.generators, strict=True)]
         self._network, self._names = modules[0].network, {n.removesuffix("_l0"): n for n, _ in modules[0].named_parameters()}
         self._loop = StepLoop(self._network.cell, self._network.cell.init(torch.Generator()))
         initial = [module.weights() for module in modules]
@@ -163,6 +246,10 @@ class Ensemble:
         """One number for each network."""
         return torch.tensor(list(numbers), dtype=next(iter(self.weights.values())).dtype, device=self._device)
 
+    def rest(self) -> NDArray[np.float32]:
+        """The state (., S) of a network at the beginning of an epoch; (1,) where each mini-batch begins anew."""
+        return np.zeros(1 if self._state is None else self._state.shape[1:], np.float32)
+
     @property
     def captured(self) -> bool:
         """Whether all steps are repeated as CUDA graphs."""
@@ -176,15 +263,30 @@ class Ensemble:
     def checkpoint(self) -> list[Arrays]:
         """The weights of each network, as `Module.weights` returns them."""
         values = {n: w.detach().cpu().numpy() for n, w in self.weights.items()}
-        return [{n: v[m].copy() for n, v in values.items()} for m in range(len(self._generators))]
+        return [{n: v[m].copy() for n, v in values.items()} for m in range(len(self.generators))]
 
     def optimiser_states(self) -> list[dict[str, Arrays]]:
         """The state of each network's optimiser, as `loop.train` keeps it."""
-        values = {self._names[n]: {k: v.cpu().numpy() for k, v in u.state().items()} for n, u in self._updates.items()}
+        values = {self._names[n]: {k: v.cpu().numpy() for k, v in u.places().items()} for n, u in self._updates.items()}
         return [
-            {n: {k: np.atleast_1d(v[m]).copy() for k, v in own.items()} for n, own in values.items()}
-            for m in range(len(self._generators))
+            {
+                n: {k: np.atleast_1d(v[m].astype(np.float32 if k == "step" else v.dtype)) for k, v in own.items()}
+                for n, own in values.items()
+            }
+            for m in range(len(self.generators))
         ]
+
+    @torch.no_grad()
+    def take(self, found: Sequence[UnfinishedTrial]) -> None:
+        """Go on with the weights, optimisers and generators that were kept of each network."""
+        for name, weight in self.weights.items():
+            weight.copy_(torch.from_numpy(np.stack([state.weights_now[name] for state in found])))
+        for name, update in self._updates.items():
+            own = [state.optimiser_now[self._names[name]] for state in found]
+            for key, place in update.places().items():
+                place.copy_(torch.from_numpy(np.stack([values[key] for values in own])).reshape(place.shape))
+        for generator, state in zip(self.generators, found, strict=True):
+            generator.set_state(torch.from_numpy(state.generators["now"]))
 
     @torch.no_grad()
     def evaluate(self, split: str) -> Values:
@@ -199,7 +301,7 @@ class Ensemble:
         self._alive.copy_(torch.tensor(alive))
         if self._state is not None:
             self._state.zero_()
-        drawn = [self._policy.batches(self._count, self._trial.batch_size, generator) for generator in self._generators]
+        drawn = [self._policy.batches(self._count, self._trial.batch_size, generator) for generator in self.generators]
         orders = [torch.stack(own).to(self._device) for own in zip(*drawn, strict=True)]  # (M, B) of each step
         found = torch.stack([self._step(order) for order in orders])
         values = found.double().cpu().numpy()  # (steps, 3, M); nothing before has waited for the device
@@ -259,7 +361,7 @@ class Ensemble:
         shape = len(self._data["train"][0]), size, self._network.cell.output_size
         drawn = [
             torch.rand(shape, generator=generator) >= share if share else torch.ones(shape, dtype=torch.bool)
-            for generator, share in zip(self._generators, self._dropout, strict=True)
+            for generator, share in zip(self.generators, self._dropout, strict=True)
         ]
         return torch.stack(drawn)
 
@@ -288,9 +390,9 @@ class _AdamW:
         new = self._weight * self._decay - size * (mean / (root + EPSILON))
         _keep(alive, (self._weight, new), (self._mean, mean), (self._square, square), (self._steps, steps))
 
-    def state(self) -> dict[str, Tensor]:
-        """The state variables (M, ...) by torch's names."""
-        return {"step": self._steps.float(), "exp_avg": self._mean, "exp_avg_sq": self._square}
+    def places(self) -> dict[str, Tensor]:
+        """The state variables (M, ...) by torch's names, where they are."""
+        return {"step": self._steps, "exp_avg": self._mean, "exp_avg_sq": self._square}
 
 
 class _SGD:
@@ -305,8 +407,8 @@ class _SGD:
         buffer = self._buffer * MOMENTUM + (gradient + self._decay * self._weight)
         _keep(alive, (self._weight, self._weight - self._rate * buffer), (self._buffer, buffer))
 
-    def state(self) -> dict[str, Tensor]:
-        """The state variable (M, ...) by torch's name."""
+    def places(self) -> dict[str, Tensor]:
+        """The state variable (M, ...) by torch's name, where it is."""
         return {"momentum_buffer": self._buffer}
 
 

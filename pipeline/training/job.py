@@ -1,15 +1,23 @@
 """The trainings of a study as jobs for an executor."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import torch
+
 from ..core import layout
 from ..core.config import Config
+from ..core.execution import Group
 from ..core.records import TaskData, Trial, TrialResult
 from .device import choose_device
 from .draw import draw
+from .ensemble import shared, train_together
 from .loop import train
+
+MOST = 256  # networks in a group: so many keep an H100 busy (docs/gpu.md)
 
 
 @dataclass(frozen=True)
@@ -41,11 +49,36 @@ class Training:
         return train(self.trial, _data(self.data, self.trial.data_hash), layout.unfinished(self.path))
 
 
-def jobs(settings: Config, task: str) -> list[Training]:
-    """The trainings of a task, the most expensive first; settings as `draw` needs them, `device` and `execution`."""
-    data = layout.data(task)
-    trials = draw(settings, TaskData.info_of(data), choose_device(settings))
-    return [Training(trial, data, layout.trials(task)) for trial in trials]
+def jobs(settings: Config, task: str) -> Sequence[Training | Group]:
+    """The trainings of a task, the most expensive first; settings as `draw` needs them, `device` and `execution`.
+
+    On a GPU, networks of one shape train together: one alone leaves it idle for most of the time.
+    """
+    data, device = layout.data(task), choose_device(settings)
+    trainings = [Training(trial, data, layout.trials(task)) for trial in draw(settings, TaskData.info_of(data), device)]
+    return trainings if device == "cpu" else grouped(trainings)
+
+
+def grouped(trainings: Sequence[Training]) -> list[Training | Group]:
+    """Trainings, where several of networks of one shape are groups of up to `MOST`."""
+    alike: dict[str, list[Training]] = {}
+    for training in trainings:
+        alike.setdefault(repr(shared(training.trial)), []).append(training)
+    parts = [own[begin : begin + MOST] for own in alike.values() for begin in range(0, len(own), MOST)]
+    return [Group(tuple(part), _together) if len(part) > 1 else part[0] for part in parts]
+
+
+def _together(trainings: Sequence[Training]) -> list[TrialResult]:
+    """Train together, in halves where the memory of the GPU is too small for all."""
+    first, trials = trainings[0], [training.trial for training in trainings]
+    if len(trials) == 1:
+        return [first.run()]
+    kept = [layout.unfinished(training.path) for training in trainings]
+    with suppress(torch.OutOfMemoryError):
+        return train_together(trials, _data(first.data, first.trial.data_hash), kept)
+    torch.cuda.empty_cache()
+    half = len(trials) // 2
+    return [*_together(trainings[:half]), *_together(trainings[half:])]
 
 
 def diverged(path: Path) -> bool:
