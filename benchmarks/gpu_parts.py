@@ -357,12 +357,37 @@ def spectra(sizes: Sizes, device: torch.device, wrong: Wrong) -> Lines:
         )
         scale = sizes.steps / sizes.short * case.models / len(modules[:16])
         engine, loop = 1e3 * times["engine"], 1e3 * times["handwritten"] * scale
-        counted, between = f"{case.count or 'all'} of {size}", f"{_between(case, sizes, device):.1e}"
-        yield row(case.name, counted, engine, 1e3 * times["unverified"], loop, loop / engine, between)
+        between = f"{_between(case, sizes, device):.1e}"
+        yield row(case.name, _counted(case), engine, 1e3 * times["unverified"], loop, loop / engine, between)
+    yield ""
+    yield from _intervals(sizes, device)
     yield ""
     yield from _reorthonormalisations(sizes, device)
     yield ""
     yield from _kernels(sizes, device)
+
+
+def _counted(case: Case) -> str:
+    """How many exponents a case has."""
+    return f"{case.count or 'all'} of {case.hidden * (2 if case.kind is nn.LSTM else 1)}"
+
+
+def _intervals(sizes: Sizes, device: torch.device) -> Lines:
+    """How often the engine reorthonormalises, and the exponents that are the reason for it."""
+    yield row("network", "exponents", "largest, nats per step", "smallest", f"reorthonormalisations in {sizes.steps} steps")
+    yield row("---", *["---:"] * 4)
+    attempt = adaptive.Trajectories._attempt
+    for case in sizes.cases:
+        made: list[int] = []
+
+        def noted(self: Any, linear: list[Any], alive: Tensor, *, repair: bool, made: list[int] = made) -> Any:
+            made.append(math.ceil(len(linear) / self.every))
+            return attempt(self, linear, alive, repair=repair)
+
+        (module, *_), inputs = case.networks(device), noise(sizes.steps, sizes.batch).to(device)
+        with mock.patch.object(adaptive.Trajectories, "_attempt", noted):
+            found = _whole(lyapunov_spectrum, module, inputs, count=case.count).exponents
+        yield row(f"{case.kind.__name__}, H = {case.hidden}", _counted(case), float(found[0]), float(found[-1]), sum(made))
 
 
 def _between(case: Case, sizes: Sizes, device: torch.device) -> float:
@@ -473,18 +498,18 @@ def graphs(sizes: Sizes, device: torch.device, wrong: Wrong) -> Lines:
         *("network", "with graphs", "without", "captured", "apart", "allowed", "as it should be"),
     )
     plain = mock.patch.object(engine_graphs.Replayed, "__call__", lambda self, *tensors: self._function(*tensors))
-    for case in sizes.cases:
+    for case in [case for case in sizes.cases if case.models < 10]:
         modules, inputs = case.networks(device), noise(sizes.steps, sizes.batch).to(device)
-        run = partial(_whole, lyapunov_spectra, modules, inputs, verify=False)
+        run = partial(_whole, lyapunov_spectra, modules, inputs, verify=False, count=case.count)
         _Noted.made.clear()
         with mock.patch.object(engine_graphs, "Repeated", _Noted):
             graphed = run()[0].exponents
         with plain:
             single = run()[0].exponents
-            times = interleaved({"without": run}, sizes.repeats)
+            times = interleaved({"without": run}, 1)
         times |= interleaved({"with": run}, sizes.repeats)
         numbers = f"{1e3 * times['with']:.3g}", f"{1e3 * times['without']:.3g}", _Noted.how()
-        yield compared(case.name, apart(graphed, single), EXACT, wrong, *numbers)
+        yield compared(f"{case.name}, {_counted(case)} exponents", apart(graphed, single), EXACT, wrong, *numbers)
 
 
 class _Noted(engine_graphs.Repeated[Any]):
