@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import pytest
+from pretended import Pretended
+from twins import cut, trial_of
 
 from pipeline.core import config
 from pipeline.core.errors import ConfigError
@@ -54,6 +56,18 @@ def test_thinned_task_keeps_the_first_sequences_with_their_targets(prepared, nam
         assert inputs.shape == (whole_inputs.shape[0], count, *whole_inputs.shape[2:])
         assert (inputs == whole_inputs[:, :count]).all()
         assert (targets == (whole_targets[:count] if name == "mnist_rows" else whole_targets[:, :count])).all()
+
+
+def test_on_a_gpu_networks_of_one_size_are_timed_together(prepared, small_params, monkeypatch):
+    data = cut(prepared("mnist_rows"), 600, 60)
+    timed = []
+    ensemble = cost.Ensemble
+    monkeypatch.setattr(cost, "Ensemble", lambda trials, data: timed.append(len(trials)) or ensemble(trials, data))
+    settings = config.load(path=small_params({"train.trials": 6}))
+    with Pretended():
+        found = cost.cost(settings, data, trial_of(data, cell="gru", hidden_size=3, device="cuda"))
+    assert timed == [3]  # 6 trials of two sizes
+    assert found.batch_seconds > 0
 
 
 @pytest.mark.slow

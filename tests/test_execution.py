@@ -45,7 +45,14 @@ def test_auto_is_one_process_a_core_that_may_be_used():
 
 
 def test_a_number_is_that_many_processes():
-    assert execution.process_count(7) == 7
+    assert execution.process_count(7) == execution.process_count(7, device="cuda") == 7
+
+
+def test_auto_is_a_few_processes_on_a_gpu_whose_memory_they_share(monkeypatch):
+    monkeypatch.setattr("joblib.cpu_count", lambda: 32)
+    assert execution.process_count("auto") == 32
+    assert execution.process_count("auto", device="cuda") == 4
+    assert execution.process_count("auto", 16, device="cuda") == 2
 
 
 def test_two_processes_give_what_one_gives():

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
+ON_GPU = 4  # processes that share a GPU: each takes more than 1 GB of its memory
 LISTENERS: list[Callable[[Path], None]] = []  # a worker of a cluster brings the file that was kept to safety
 
 
@@ -101,18 +102,18 @@ class Here(Executor):
         return future
 
 
-def process_count(workers: Literal["auto"] | int = "auto", cpus: int = 1) -> int:
+def process_count(workers: Literal["auto"] | int = "auto", cpus: int = 1, device: str = "cpu") -> int:
     """The number of processes on this machine that `execution.workers` in params.yaml means, with `cpus` threads each."""
     if workers != "auto":
         return workers
     from joblib import cpu_count  # which knows of affinity and of containers' limits
 
-    return max(1, int(cpu_count()) // cpus)
+    return min(max(1, int(cpu_count()) // cpus), ON_GPU if device == "cuda" else sys.maxsize)
 
 
 @contextmanager
-def engine(settings: "ExecutionSettings") -> Iterator[Executor]:
-    """The executor that the section `execution` of params.yaml asks for."""
+def engine(settings: "ExecutionSettings", device: str = "cpu") -> Iterator[Executor]:
+    """The executor that the section `execution` of params.yaml asks for, for jobs on a device."""
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(settings.cpus)  # workers inherit it
     if settings.engine == "ray":
         from . import cluster  # an optional library
@@ -121,7 +122,7 @@ def engine(settings: "ExecutionSettings") -> Iterator[Executor]:
         with cluster.Cluster(**own) as on:
             yield on
     else:
-        count = process_count(settings.workers, settings.cpus)
+        count = process_count(settings.workers, settings.cpus, device)
         with executor(count) if settings.cpus == 1 else _pool(count) as on:  # this process computes on one thread
             yield on
 

@@ -31,7 +31,10 @@ class Run:
     Attributes:
         stage, words: which instance.
         settings: the sections of params.yaml that the stage declares, and `execution`, which no result depends on.
+        device: "cpu" or "cuda", which its jobs use.
     """
+
+    device = "cpu"
 
     def __init__(self, stage: str, words: tuple[str, ...], settings: config.Config, resources: ExitStack) -> None:
         self.stage, self.words, self.settings, self._resources = stage, words, settings, resources
@@ -41,7 +44,7 @@ class Run:
     @cached_property
     def executor(self) -> execution.Executor:
         """Where jobs run, as long as the stage does."""
-        return self._resources.enter_context(execution.engine(self.settings.execution))
+        return self._resources.enter_context(execution.engine(self.settings.execution, self.device))
 
     def complete(
         self, jobs: Sequence[execution.Job | execution.Group], failed: Callable[[Path], bool] = lambda path: False

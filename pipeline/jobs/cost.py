@@ -6,6 +6,7 @@ The early measurements are not counted: they take a few percent of a training.
 import math
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from heapq import heapreplace
@@ -21,6 +22,8 @@ from ..core.records import TaskData, Trial
 from ..core.tables import Table
 from ..training import choose_device, draw
 from ..training.draw import SEEDS
+from ..training.ensemble import Ensemble
+from ..training.job import MOST
 from ..training.loop import train
 from .spectra import measure
 
@@ -84,11 +87,15 @@ def cost(settings: Config, data: TaskData, trial: Trial) -> Cost:
     tame = replace(trial.hyper_parameters, init_scale=size**-0.5, learning_rate=1e-4)  # divergence would end it early
     trial = replace(trial, hyper_parameters=tame, epochs=1, early_epoch=1)
     part = thin(data, trial.batch_size * BATCHES, trial.batch_size)
+    trials = (settings.train.trials + (SEEDS - 1) * settings.train.repeated) / len(settings.train.drawn("hidden_size"))
     short = settings.spectrum.model_copy(update={"transient": 0, "steps": STEPS})
     with tempfile.TemporaryDirectory() as name:
         data.save(Path(name) / "data")
         for _ in range(2):  # the first time libraries load and kernels are chosen
             result = train(trial, part)
+        seconds = result.outcome.seconds / (BATCHES + 3 * FORWARD)  # three evaluations of a batch: validation twice, test
+        if trial.device == "cuda":
+            seconds = together(trial, part, min(MOST, math.ceil(trials)))
         for _ in range(2):
             spectra = measure(result, Path(name) / "data", short, trial.device)
     sequences, epochs = data.info.sequences, settings.train.epochs
@@ -96,13 +103,22 @@ def cost(settings: Config, data: TaskData, trial: Trial) -> Cost:
         task=trial.task,
         cell=trial.cell,
         hidden_size=size,
-        trials=(settings.train.trials + (SEEDS - 1) * settings.train.repeated) / len(settings.train.drawn("hidden_size")),
+        trials=trials,
         batches=epochs * -(-sequences["train"] // trial.batch_size),
         evaluated=((epochs + 1) * sequences["validation"] + sequences["test"]) // trial.batch_size,
-        batch_seconds=result.outcome.seconds / (BATCHES + 3 * FORWARD),  # three evaluations of a batch: validation twice, test
+        batch_seconds=seconds,
         steps=settings.spectrum.transient + settings.spectrum.steps,
         step_seconds=spectra.seconds / STEPS,
     )
+
+
+def together(trial: Trial, data: TaskData, networks: int) -> float:
+    """Seconds per mini-batch of one of several networks that are trained together, as on a GPU those of one size are."""
+    ensemble = Ensemble([replace(trial, seed=seed) for seed in range(networks)], data)
+    for _ in range(3):  # the first epoch is the one in which a GPU learns what it repeats
+        begin = time.perf_counter()
+        ensemble.epoch([True] * networks)
+    return (time.perf_counter() - begin) / ensemble.steps / networks
 
 
 def thin(data: TaskData, train: int, rest: int) -> TaskData:
@@ -154,8 +170,9 @@ def main(profile: str = "") -> None:
     """Print the time that the study of params.yaml, or of a profile laid over it, would take."""
     settings = config.load(profile=config.PROFILES / f"{profile}.yaml" if profile else None)
     torch.set_num_threads(settings.execution.cpus)  # as the stages do
-    workers = execution.process_count(settings.execution.workers, settings.execution.cpus)
-    sys.stdout.write(report(list(costs(settings)), workers, choose_device(settings)))
+    device = choose_device(settings)
+    workers = execution.process_count(settings.execution.workers, settings.execution.cpus, device)
+    sys.stdout.write(report(list(costs(settings)), workers, device))
 
 
 if __name__ == "__main__":

@@ -215,7 +215,7 @@ class Ensemble:
     def __init__(self, trials: Sequence[Trial], data: TaskData) -> None:
         first = self._trial = trials[0]
         self._task, self._policy, self._device = tasks.get(first.task), POLICIES[first.state], torch.device(first.device)
-        self._every_step, self._count = heads.get(self._task.head).every_step, data.info.sequences["train"]
+        self._every_step, self._count = heads.get(self._task.head).every_step, data.split("train")[0].shape[1]
         self._data = {split: self._prepared(data, split) for split in ("train", "validation", "test")}
         self.generators = [torch.Generator().manual_seed(trial.seed) for trial in trials]
         modules = [Network.of(trial).init(own) for trial, own in zip(trials, self.generators, strict=True)]
