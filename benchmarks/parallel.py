@@ -59,12 +59,10 @@ def main(task: str = "mnist_rows", cell: str = "lstm") -> None:
     same = len(set(results.values())) == 1
     print("# Trials per hour\n")
     print(
-        "`python -m benchmarks.parallel` makes this page; `make models` installs Ray. The last column is what `make cost` says of"
+        "`python -m benchmarks.parallel` makes this page; `make models` installs Ray. The last column is what `make cost`\n"
+        "says of the trainings, without the start of the workers, which takes seconds and is paid once per stage.\n"
+        "[gpu.md](gpu.md) compares trainings one by one and together on a GPU.\n"
     )
-    print(
-        "the trainings, without the start of the workers, which takes seconds and is paid once per stage. [gpu.md](gpu.md) compares"
-    )
-    print("trainings one by one and together on a GPU.\n")
     print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores, {len(trials)} trials of {task} {cell}.")
     print(f"All results are the same to the last bit: {'yes' if same else '**no**'}.\n")
     print(Table(["trained by", "s", "trials per hour", "ratio", "MB per worker", "s estimated"], rows, text_columns=2).markdown())
