@@ -2,12 +2,12 @@
 
 from pipeline.core import stage
 from pipeline.jobs import measurements, spectra
-from pipeline.training import choose_device
+from pipeline.training import MEASURING, sharing
 
 
 def main(run: stage.Run, task: str) -> None:
     """Write spectra/TASK/ and measurements/TASK/, one file per trial; files that are there already are kept."""
-    run.device = choose_device(run.settings)
+    run.most = sharing(run.settings, MEASURING)
     run.complete(spectra.jobs(run.settings, task), failed=spectra.diverged)
     run.complete(measurements.jobs(run.settings, task))
 

@@ -7,7 +7,7 @@ from pipeline.core import stage
 def main(run: stage.Run, task: str) -> None:
     """Write trials/TASK/, one file per trial; trials that are there already are kept."""
     training.check_data(run.settings.spectrum, task)
-    run.device = training.choose_device(run.settings)
+    run.most = training.sharing(run.settings, training.TRAINING)
     run.complete(training.jobs(run.settings, task), failed=training.diverged)
 
 

@@ -51,6 +51,7 @@ RUNTIME = {
     "get_rng_state": lambda device=0: torch.zeros(16, dtype=torch.uint8),
     "set_rng_state": lambda state, device=0: None,
     "synchronize": lambda device=None: None,
+    "empty_cache": lambda: None,
     "current_stream": lambda device=None: None,
     "Stream": lambda device=None: SimpleNamespace(wait_stream=lambda other: None),
     "stream": nullcontext,

@@ -67,7 +67,14 @@ def test_on_a_gpu_networks_of_one_size_are_timed_together(prepared, small_params
     with Pretended():
         found = cost.cost(settings, data, trial_of(data, cell="gru", hidden_size=3, device="cuda"))
     assert timed == [3]  # 6 trials of two sizes
+    assert found.together == 3
     assert found.batch_seconds > 0
+
+
+def test_trainings_together_are_one_job():
+    group = entry(trials=256.0, batches=3600, evaluated=0, steps=0, together=128)  # 0.01 s each for 256 times 3600 batches
+    assert cost.hours_on([group], 1) == pytest.approx(256 * 0.01)
+    assert cost.hours_on([group], 64) == pytest.approx(128 * 0.01)
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """Networks that are trained together become what `loop.train` makes of each of them alone."""
 
+import gc
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +13,11 @@ from twins import cut, trial_of
 
 from pipeline import cells, heads, training
 from pipeline.core import config, execution, layout
-from pipeline.core.errors import ConfigError
+from pipeline.core.errors import ConfigError, ExecutionError
 from pipeline.core.execution import Group
 from pipeline.core.records import TrialResult
-from pipeline.training import Network, Training, job, loop, train
-from pipeline.training.ensemble import Ensemble, train_together
+from pipeline.training import Network, Training, ensemble, job, loop, train
+from pipeline.training.ensemble import UNREPEATED, Ensemble, train_together
 from pipeline.training.job import grouped
 from pipeline.training.loop import optimiser_at
 
@@ -135,6 +137,14 @@ def test_results_are_written_and_read_like_others(prepared, tmp_path):
     assert group["lr"] == OWN[1][1]
 
 
+def test_evaluations_that_are_too_large_for_the_memory_are_made_in_parts(prepared, monkeypatch):
+    data = cut(prepared("mnist_rows"), 12, 6)
+    trials = trials_of(data, epochs=1)
+    whole = train_together(trials, data)
+    monkeypatch.setattr(ensemble, "EVALUATED", 28 * 6 * 6 * 3)  # three of four networks
+    assert_same(train_together(trials, data), whole, rtol=1e-6, atol=1e-6)
+
+
 # Interruptions
 
 
@@ -143,7 +153,7 @@ class Killed(BaseException):
 
 
 def end_at(number, monkeypatch):
-    """Keep all trainings after each epoch, and end the process when so many files were kept."""
+    """Keep the training after each epoch, and end the process when it was kept so often."""
     monkeypatch.setattr(loop, "EVERY", 0.0)
     kept = []
 
@@ -156,11 +166,11 @@ def end_at(number, monkeypatch):
     return kept
 
 
-def interrupted(trials, data, paths, number, monkeypatch):
+def interrupted(trials, data, path, monkeypatch, number=1):
     with monkeypatch.context() as patched:
         end_at(number, patched)
         with pytest.raises(Killed):
-            train_together(trials, data, paths)
+            train_together(trials, data, path)
 
 
 @pytest.mark.parametrize(("cell", "optimiser", "state"), [("lstm", "adamw", "stateless"), ("gru", "sgd", "stateful")])
@@ -169,33 +179,51 @@ def test_interrupted_trainings_end_with_the_same_bits(cell, optimiser, state, pr
     trials = trials_of(data, cell=cell, optimiser=optimiser, state=state, epochs=4, early_epoch=2)
     wild = replace(trials[1].hyper_parameters, learning_rate=1e30, clip_norm=0.0)
     trials[1] = replace(trials[1], hyper_parameters=wild)  # diverges in the first epoch
-    paths = [tmp_path / f"{m}.safetensors" for m in range(4)]
+    path = tmp_path / "unfinished.safetensors"
     whole = train_together(trials, data)
     for _ in range(3):  # after each of the first three epochs
-        interrupted(trials, data, paths, 4, monkeypatch)
+        interrupted(trials, data, path, monkeypatch)
     kept = end_at(99, monkeypatch)
-    found = train_together(trials, data, paths)
-    assert len(kept) == 4  # one epoch was left
+    found = train_together(trials, data, path)
+    assert len(kept) == 1  # one epoch was left
     assert [result.outcome.diverged for result in found] == [False, True, False, False]
     assert_same(found, whole, atol=0)
 
 
-def test_trainings_begin_anew_if_they_were_kept_at_different_epochs_or_one_is_damaged(prepared, tmp_path, monkeypatch):
+@pytest.mark.parametrize("place", ["header", "weights", "end"])
+def test_trainings_begin_anew_where_their_state_is_damaged(place, prepared, tmp_path, monkeypatch):
     data = cut(prepared("mnist_rows"), 12, 6)
-    trials, paths = trials_of(data, epochs=3), [tmp_path / f"{m}.safetensors" for m in range(4)]
-    whole = train_together(trials, data)
-    interrupted(trials, data, paths, 6, monkeypatch)  # two are one epoch ahead
-    assert_same(train_together(trials, data, paths), whole, atol=0)
-    interrupted(trials, data, paths, 4, monkeypatch)
-    paths[2].write_bytes(b"garbage")
-    assert_same(train_together(trials, data, paths), whole, atol=0)
+    trials, path = trials_of(data, epochs=2), tmp_path / "unfinished.safetensors"
+    interrupted(trials, data, path, monkeypatch)
+    content = bytearray(path.read_bytes())
+    content[{"header": 20, "weights": len(content) // 2, "end": -1}[place]] ^= 1
+    path.write_bytes(content)
+    assert_same(train_together(trials, data, path), train_together(trials, data), atol=0)
 
 
-def test_one_of_a_group_goes_on_alone(prepared, tmp_path, monkeypatch):
+def test_trainings_begin_anew_beside_the_state_of_others(prepared, tmp_path, monkeypatch):
     data = cut(prepared("mnist_rows"), 12, 6)
-    trials, paths = trials_of(data, epochs=3), [tmp_path / f"{m}.safetensors" for m in range(4)]
-    interrupted(trials, data, paths, 4, monkeypatch)
-    assert_same([train(trials[1], data, paths[1])], [train(trials[1], data)], rtol=1e-3, atol=1e-4)
+    trials, path = trials_of(data, epochs=2), tmp_path / "unfinished.safetensors"
+    interrupted(trials, data, path, monkeypatch)
+    assert_same(train_together(trials[:3], data, path), train_together(trials[:3], data), atol=0)
+    interrupted(trials, data, path, monkeypatch)
+    assert_same([train(trials[0], data, path)], [train(trials[0], data)], atol=0)  # alone it keeps another kind of state
+
+
+def test_what_a_training_held_is_free_when_it_ends(prepared):
+    data = cut(prepared("mnist_rows"), 12, 6)
+    held = []
+    with pytest.MonkeyPatch.context() as patched, Pretended():
+        made = ensemble.Ensemble.__init__
+        patched.setattr(
+            ensemble.Ensemble, "__init__", lambda self, *given: (held.append(weakref.ref(self)), made(self, *given))[1]
+        )
+        gc.disable()
+        try:
+            train_together([replace(trial, device="cuda") for trial in trials_of(data, epochs=1)], data)
+            assert [reference() for reference in held] == [None]
+        finally:
+            gc.enable()
 
 
 # Groups
@@ -237,12 +265,18 @@ def test_a_group_that_is_too_large_for_the_memory_is_trained_in_parts(prepared, 
 
     def small(trials, data, unfinished):
         sizes.append(len(trials))
-        if len(trials) > 2:
+        if len(trials) > most:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return train_together(trials, data, unfinished)
 
     monkeypatch.setattr(job, "train_together", small)
     (group,) = grouped(jobs)
+    most = 0
+    with pytest.raises(ExecutionError, match="memory of the GPU is too small for mnist_rows"):
+        group.run()
+    assert sizes == [4, 2, 1]
+    most = 2
+    sizes.clear()
     made = group.run()
     assert sizes == [4, 2, 2]
     assert [path for path, _ in made] == [one.path for one in jobs]
@@ -250,8 +284,6 @@ def test_a_group_that_is_too_large_for_the_memory_is_trained_in_parts(prepared, 
 
 
 # Graphs
-
-UNCAPTURED = {"exprnn", "scornn", "scurnn"}  # torch's matrix exponential and solver read numbers
 
 
 @pytest.mark.parametrize("cell", cells.names())
@@ -262,15 +294,15 @@ def test_on_a_gpu_a_step_is_a_graph_that_does_the_same_and_waits_for_nothing(cel
     expected = train_together(trials, data)
     with Pretended() as gpu:
         found = train_together([replace(trial, device="cuda") for trial in trials], data)
-        ensemble = Ensemble([replace(trial, device="cuda") for trial in trials], data)
+        networks = Ensemble([replace(trial, device="cuda") for trial in trials], data)
         before = sum(gpu.waits.values())
         for _ in range(2):
-            ensemble.epoch([True] * len(trials))
+            networks.epoch([True] * len(trials))
         waited = sum(gpu.waits.values()) - before
     same = [replace(result, trial=trial) for result, trial in zip(found, trials, strict=True)]
     assert_same(same, expected, atol=0)
-    assert ensemble.captured == (cell not in UNCAPTURED)
-    if ensemble.captured:
+    assert networks.captured == (cell not in UNREPEATED)
+    if networks.captured:
         assert waited == 2  # once per epoch
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
-ON_GPU = 4  # processes that share a GPU: each takes more than 1 GB of its memory
 LISTENERS: list[Callable[[Path], None]] = []  # a worker of a cluster brings the file that was kept to safety
 
 
@@ -102,18 +101,21 @@ class Here(Executor):
         return future
 
 
-def process_count(workers: Literal["auto"] | int = "auto", cpus: int = 1, device: str = "cpu") -> int:
-    """The number of processes on this machine that `execution.workers` in params.yaml means, with `cpus` threads each."""
+def process_count(workers: Literal["auto"] | int = "auto", cpus: int = 1, most: int = sys.maxsize) -> int:
+    """The number of processes on this machine that `execution.workers` in params.yaml means, with `cpus` threads each.
+
+    `auto` means at most so many as `most`.
+    """
     if workers != "auto":
         return workers
     from joblib import cpu_count  # which knows of affinity and of containers' limits
 
-    return min(max(1, int(cpu_count()) // cpus), ON_GPU if device == "cuda" else sys.maxsize)
+    return min(max(1, int(cpu_count()) // cpus), most)
 
 
 @contextmanager
-def engine(settings: "ExecutionSettings", device: str = "cpu") -> Iterator[Executor]:
-    """The executor that the section `execution` of params.yaml asks for, for jobs on a device."""
+def engine(settings: "ExecutionSettings", most: int = sys.maxsize) -> Iterator[Executor]:
+    """The executor that the section `execution` of params.yaml asks for; `most` is that of `process_count`."""
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(settings.cpus)  # workers inherit it
     if settings.engine == "ray":
         from . import cluster  # an optional library
@@ -122,7 +124,7 @@ def engine(settings: "ExecutionSettings", device: str = "cpu") -> Iterator[Execu
         with cluster.Cluster(**own) as on:
             yield on
     else:
-        count = process_count(settings.workers, settings.cpus, device)
+        count = process_count(settings.workers, settings.cpus, most)
         with executor(count) if settings.cpus == 1 else _pool(count) as on:  # this process computes on one thread
             yield on
 
@@ -186,9 +188,8 @@ def complete(
 ) -> None:
     """Run the jobs whose file is not there yet, in their order, write their records, and show the progress.
 
-    Files of the jobs' folders that belong to no job are removed. A damaged file is named, removed and made again. A group runs
-    again as a whole if one of its files is missing, as its numbers may depend on the whole in the last digits; only what is
-    missing is written.
+    Files of the jobs' folders that belong to no job are removed. A damaged file is named, removed and made again. Of a
+    group, the jobs whose files are missing are run.
 
     Args:
         jobs: all that should be there in the end.
@@ -204,11 +205,11 @@ def complete(
     progress = Progress(label, len(paths))
     try:
         missing = {path for path in paths if not _is_done(path, progress, failed)}
-        for made in run(Group.run, [group for group in groups if missing.intersection(group.paths)], on):
+        parts = [replace(group, jobs=tuple(job for job in group.jobs if job.path in missing)) for group in groups]
+        for made in run(Group.run, [part for part in parts if part.jobs], on):
             for path, record in made:
-                if path in missing:
-                    record.save(path)
-                    progress.advance(failed=failed(path))
+                record.save(path)
+                progress.advance(failed=failed(path))
             after_each()
     finally:
         progress.close()

@@ -1,13 +1,21 @@
 """Work that is repeated on the same tensors, as one CUDA graph on a GPU, where starting an operation takes longer than it."""
 
+import threading
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 Result = TypeVar("Result")
+_capturing = threading.Lock()  # one function at a time, on the one stream that all share: torch keeps memory for each stream
+
+
+@cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """The stream on which a device's functions are captured."""
+    return torch.cuda.Stream(device)
 
 
 class Repeated(Generic[Result]):
@@ -22,8 +30,15 @@ class Repeated(Generic[Result]):
         failure: why the function could not be captured.
     """
 
-    def __init__(self, function: Callable[[], Result], device: torch.device) -> None:
-        self._function, self._device, self._calls = function, device, 0
+    def __init__(self, function: Callable[[], Result], device: torch.device, *, large: bool = False) -> None:
+        """Repeat a function.
+
+        Args:
+            function: what to repeat.
+            device: where its tensors are.
+            large: whether it needs much memory, of which a graph has its own: what torch keeps of the first call is given back.
+        """
+        self._function, self._device, self._large, self._calls = function, device, large, 0
         self._graph: torch.cuda.CUDAGraph | None = None
         self.captured: bool | None = None if device.type == "cuda" else False
         self.failure = ""
@@ -39,12 +54,14 @@ class Repeated(Generic[Result]):
         return self._result
 
     def _capture(self) -> None:
-        # torch.cuda.graph would also give back all memory that is free, which then takes long to get again, and other threads
+        # torch.cuda.graph would always give back all memory that is free, which then takes long to get again, and other threads
         # could not get any while it captures
-        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(self._device)
-        stream.wait_stream(torch.cuda.current_stream(self._device))
+        graph, stream, before = torch.cuda.CUDAGraph(), _stream(self._device), torch.cuda.current_stream(self._device)
         try:
-            with torch.cuda.stream(stream):
+            with _capturing, torch.cuda.stream(stream):
+                stream.wait_stream(before)
+                if self._large:
+                    torch.cuda.empty_cache()
                 graph.capture_begin(capture_error_mode="thread_local")
                 try:
                     self._result = self._function()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .config import FixedPointsSettings, SpectrumSettings
 from .errors import ArtefactError
-from .files import ArrayFile, Arrays, array_checksum, array_files
+from .files import ArrayFile, Arrays, array_checksum, array_files, check
 from .hyper_parameters import HyperParameters, Value
 from .numbers import finite_mean
 from .stored import ArrayRecord, check_axes
@@ -273,6 +273,43 @@ class UnfinishedTrial(ArrayRecord):
     optimiser_now: Mapping[str, Arrays]
     generators: Arrays
     carried: Arrays
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read `path`; ArtefactError if it is missing, or anything in it is damaged."""
+        check(path)
+        return super().load(path)
+
+
+@dataclass(frozen=True)
+class UnfinishedTrials(ArrayRecord):
+    """Where the training of M trials together stands between two epochs; arrays are those of `UnfinishedTrial` stacked, (M, ...).
+
+    Attributes:
+        trials: what is trained.
+        epoch: the next one.
+        seconds: wall time so far.
+        curves, updates, weights, optimiser: of the TrialResults, as far as they are known.
+        weights_now, optimiser_now: of the networks and their optimisers.
+        generators: states of the trials' generators.
+    """
+
+    trials: tuple[Trial, ...]
+    epoch: int
+    seconds: float
+    curves: Arrays
+    updates: Arrays
+    weights: Mapping[str, Arrays]
+    optimiser: Mapping[str, Arrays]
+    weights_now: Arrays
+    optimiser_now: Mapping[str, Arrays]
+    generators: NDArray[np.uint8]
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read `path`; ArtefactError if it is missing, or anything in it is damaged."""
+        check(path)
+        return super().load(path)
 
 
 @dataclass(frozen=True)

@@ -31,10 +31,10 @@ class Run:
     Attributes:
         stage, words: which instance.
         settings: the sections of params.yaml that the stage declares, and `execution`, which no result depends on.
-        device: "cpu" or "cuda", which its jobs use.
+        most: processes on this machine that `execution.workers: auto` means at most.
     """
 
-    device = "cpu"
+    most = sys.maxsize
 
     def __init__(self, stage: str, words: tuple[str, ...], settings: config.Config, resources: ExitStack) -> None:
         self.stage, self.words, self.settings, self._resources = stage, words, settings, resources
@@ -44,7 +44,7 @@ class Run:
     @cached_property
     def executor(self) -> execution.Executor:
         """Where jobs run, as long as the stage does."""
-        return self._resources.enter_context(execution.engine(self.settings.execution, self.device))
+        return self._resources.enter_context(execution.engine(self.settings.execution, self.most))
 
     def complete(
         self, jobs: Sequence[execution.Job | execution.Group], failed: Callable[[Path], bool] = lambda path: False

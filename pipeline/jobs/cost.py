@@ -17,10 +17,10 @@ import torch
 from .. import tasks
 from ..core import config, execution
 from ..core.config import Config
-from ..core.errors import PipelineError
+from ..core.errors import ExecutionError, PipelineError
 from ..core.records import TaskData, Trial
 from ..core.tables import Table
-from ..training import choose_device, draw
+from ..training import MEASURING, choose_device, draw, sharing
 from ..training.draw import SEEDS
 from ..training.ensemble import Ensemble
 from ..training.job import MOST
@@ -46,6 +46,7 @@ class Cost:
         batch_seconds: of one training step.
         steps: of one trial's spectra.
         step_seconds: of one step of the spectra of all checkpoints.
+        together: trials that are trained at once; the seconds are each one's share.
     """
 
     task: str
@@ -57,6 +58,7 @@ class Cost:
     batch_seconds: float
     steps: int
     step_seconds: float
+    together: int = 1
 
     @property
     def train_hours(self) -> float:
@@ -94,8 +96,9 @@ def cost(settings: Config, data: TaskData, trial: Trial) -> Cost:
         for _ in range(2):  # the first time libraries load and kernels are chosen
             result = train(trial, part)
         seconds = result.outcome.seconds / (BATCHES + 3 * FORWARD)  # three evaluations of a batch: validation twice, test
-        if trial.device == "cuda":
-            seconds = together(trial, part, min(MOST, math.ceil(trials)))
+        networks = min(MOST, math.ceil(trials)) if trial.device == "cuda" else 1
+        if networks > 1:
+            networks, seconds = together(trial, part, networks)
         for _ in range(2):
             spectra = measure(result, Path(name) / "data", short, trial.device)
     sequences, epochs = data.info.sequences, settings.train.epochs
@@ -109,16 +112,24 @@ def cost(settings: Config, data: TaskData, trial: Trial) -> Cost:
         batch_seconds=seconds,
         steps=settings.spectrum.transient + settings.spectrum.steps,
         step_seconds=spectra.seconds / STEPS,
+        together=networks,
     )
 
 
-def together(trial: Trial, data: TaskData, networks: int) -> float:
-    """Seconds per mini-batch of one of several networks that are trained together, as on a GPU those of one size are."""
+def together(trial: Trial, data: TaskData, networks: int) -> tuple[int, float]:
+    """How many of the networks can be trained together, as on a GPU those of one size are, and seconds per mini-batch of one."""
     ensemble = Ensemble([replace(trial, seed=seed) for seed in range(networks)], data)
-    for _ in range(3):  # the first epoch is the one in which a GPU learns what it repeats
-        begin = time.perf_counter()
-        ensemble.epoch([True] * networks)
-    return (time.perf_counter() - begin) / ensemble.steps / networks
+    try:
+        for _ in range(3):  # the first epoch is the one in which a GPU learns what it repeats
+            begin = time.perf_counter()
+            ensemble.epoch([True] * networks)
+        return networks, (time.perf_counter() - begin) / ensemble.steps / networks
+    except torch.OutOfMemoryError:
+        if networks == 1:
+            raise ExecutionError(f"the memory of the GPU is too small for {trial.name}") from None
+    finally:
+        ensemble.release()
+    return together(trial, data, networks // 2)
 
 
 def thin(data: TaskData, train: int, rest: int) -> TaskData:
@@ -140,9 +151,10 @@ def hours_on(costs: Sequence[Cost], workers: int) -> float:
     for task in dict.fromkeys(c.task for c in costs):
         for part in ("train_hours", "spectrum_hours"):
             free = [0.0] * workers  # when each worker will be, as a heap
-            own = [(getattr(c, part) / c.trials, math.ceil(c.trials)) for c in costs if c.task == task]
-            for length, trials in sorted(own, reverse=True):
-                for _ in range(trials):
+            sizes = [(c, c.together if part == "train_hours" else 1) for c in costs if c.task == task]
+            own = [(n * getattr(c, part) / c.trials, math.ceil(c.trials / n)) for c, n in sizes]
+            for length, jobs in sorted(own, reverse=True):
+                for _ in range(jobs):
                     heapreplace(free, free[0] + length)
             hours += max(free)
     return hours
@@ -170,9 +182,9 @@ def main(profile: str = "") -> None:
     """Print the time that the study of params.yaml, or of a profile laid over it, would take."""
     settings = config.load(profile=config.PROFILES / f"{profile}.yaml" if profile else None)
     torch.set_num_threads(settings.execution.cpus)  # as the stages do
-    device = choose_device(settings)
-    workers = execution.process_count(settings.execution.workers, settings.execution.cpus, device)
-    sys.stdout.write(report(list(costs(settings)), workers, device))
+    execution_, most = settings.execution, sharing(settings, MEASURING)
+    workers = execution.process_count(execution_.workers, execution_.cpus, most)
+    sys.stdout.write(report(list(costs(settings)), workers, choose_device(settings)))
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def growth(
     Args:
         map: an object with a method step(params, state (B, S), x (B, I)) -> state (B, S) for one network, or such a
             function itself; sequences must not mix. If its attribute `by_hand` is true, its methods `linearise` and
-            `push` (see `tangent.Map`) are used as the derivative.
+            `push` are used as the derivative, and on a GPU its step is a graph (see `tangent.Map`).
         params: tensors, or dicts and lists of tensors, with a leading axis M.
         state: (M, B, S); its dtype is that of the computation.
         inputs: (T, B, I).

@@ -17,7 +17,9 @@ class Map(Protocol):
     def step(self, params: Any, state: Tensor, x: Tensor) -> Tensor:
         """The next state (B, S) from state (B, S) and input (B, I), for one network; sequences must not mix."""
 
-    by_hand: bool  # whether `linearise` and `push` implement its derivative
+    # Whether `linearise` and `push` implement its derivative. The step must then depend on its arguments alone and read no
+    # number of a tensor: on a GPU it is repeated as a CUDA graph.
+    by_hand: bool
 
     def linearise(self, params: Any, state: Tensor, new: Tensor, x: Tensor) -> Any:
         """The part of the Jacobian that `push` reads, as tensors (M, B, ...); x (1, B, I) leads from `state` to `new`."""

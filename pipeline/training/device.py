@@ -1,9 +1,20 @@
 """The choice of the device."""
 
+import sys
+
 import torch
 
 from ..core.config import Config
 from ..core.errors import ConfigError
+
+# Processes that share a GPU: networks that train together fill one; of measurements, which leave it idle for most of the time,
+# each takes more than 1 GB of its memory.
+TRAINING, MEASURING = 1, 4
+
+
+def sharing(settings: Config, processes: int) -> int:
+    """The most processes of a stage: so many where they share a GPU, any number elsewhere; settings as for `choose_device`."""
+    return processes if choose_device(settings) == "cuda" else sys.maxsize
 
 
 def choose_device(settings: Config) -> str:

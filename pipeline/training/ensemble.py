@@ -1,7 +1,7 @@
 """Trains many small networks of one shape at once: their weights are stacked, and one step advances all of them."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from ..core.errors import ArtefactError, ConfigError
 from ..core.files import Arrays
 from ..core.graphs import Repeated
 from ..core.numbers import finite_or_none
-from ..core.records import CURVES, UPDATES, Outcome, TaskData, Trial, TrialResult, UnfinishedTrial
+from ..core.records import CURVES, UPDATES, Outcome, TaskData, Trial, TrialResult, UnfinishedTrials
 from . import loop
 from .network import Network, StepLoop
 from .policies import POLICIES, Run, append, previous
@@ -27,10 +27,14 @@ from .policies import POLICIES, Run, append, previous
 # Hyper-parameters in which the networks of an ensemble may differ, besides the seed and the numbers of the trial.
 OWN = ("init_scale", "learning_rate", "clip_norm", "weight_decay", "dropout", "initialisation")
 MOMENTUM, BETAS, EPSILON = 0.9, (0.9, 0.999), 1e-8  # torch's defaults for AdamW, and those of `loop.new_optimiser`
+EVALUATED = 2**26  # outputs of units that are evaluated at once, at most; with the states and a copy of each, 1 GB
+# Cells whose weights are made by torch's matrix exponential or solver. These read numbers, so that no graph can repeat a step,
+# and an attempt would leave torch's allocator in disorder.
+UNREPEATED = {"exprnn", "scornn", "scurnn"}
 Values = NDArray[np.float64]
 
 
-def train_together(trials: Sequence[Trial], data: TaskData, unfinished: Sequence[Path] = ()) -> list[TrialResult]:
+def train_together(trials: Sequence[Trial], data: TaskData, unfinished: Path | None = None) -> list[TrialResult]:
     """What `loop.train` gives for each of the trials, up to rounding, in one training of all.
 
     Each network has its own mini-batches, dropout, learning rate, weight decay and clipping, and one that diverges stays as it
@@ -40,46 +44,49 @@ def train_together(trials: Sequence[Trial], data: TaskData, unfinished: Sequence
     Args:
         trials: of one task, cell, head, policy, device, and size, with equal epochs, batch sizes and options.
         data: the task's.
-        unfinished: a file for each trial that keeps the state of its training, written after an epoch if EVERY seconds have
-            passed; if all are there, of one epoch, the training goes on from them.
+        unfinished: file that keeps the state of the training, written after an epoch if EVERY seconds have passed; if it is
+            there, the training goes on from it, with the same results to the last bit.
 
     Raises:
         ConfigError: there are no trials, or they differ in something else than the seed and `OWN`.
     """
     _check_alike(trials)
-    return _Together(trials, data, unfinished).run()
+    training = _Together(trials, data, unfinished)
+    try:
+        return training.run()
+    finally:
+        training.ensemble.release()
 
 
 class _Together:
     """A training of several networks under way."""
 
-    def __init__(self, trials: Sequence[Trial], data: TaskData, unfinished: Sequence[Path]) -> None:
-        self._trials, self._paths = trials, unfinished
+    def __init__(self, trials: Sequence[Trial], data: TaskData, unfinished: Path | None) -> None:
+        self._trials, self._path = tuple(trials), unfinished
         self._began = self._kept = time.perf_counter()
-        self._ensemble = Ensemble(trials, data)
-        self._histories = [_History(trial, self._ensemble.steps) for trial in trials]
-        self._weights, self._states = {"initial": self._ensemble.checkpoint()}, self._ensemble.optimiser_states()
+        self.ensemble = Ensemble(trials, data)
+        self._histories = [_History(trial, self.ensemble.steps) for trial in trials]
+        self._weights, self._states = {"initial": self.ensemble.checkpoint()}, self.ensemble.optimiser_states()
         self._epoch = 1  # the next one
 
     def run(self) -> list[TrialResult]:
         """Train to the end."""
-        found = _kept_of(self._trials, self._paths)
-        if found:
+        if (found := self._found()) is not None:
             self._take(found)
         else:
-            for history, validation in zip(self._histories, self._ensemble.evaluate("validation"), strict=True):
+            for history, validation in zip(self._histories, self.ensemble.evaluate("validation"), strict=True):
                 history.validated(0, validation)
         for epoch in range(self._epoch, self._trials[0].epochs + 1):
             self._train_epoch(epoch)
             self._epoch = epoch + 1
-            if self._paths and time.perf_counter() - self._kept > loop.EVERY:
-                self._keep()
-        self._weights["final"] = self._ensemble.checkpoint()
-        tests = self._ensemble.evaluate("test")
+            if self._path is not None and time.perf_counter() - self._kept > loop.EVERY:
+                self._keep(self._path)
+        self._weights["final"] = self.ensemble.checkpoint()
+        tests = self.ensemble.evaluate("test")
         return [self._result(m, *test) for m, test in enumerate(tests)]
 
     def _train_epoch(self, epoch: int) -> None:
-        ensemble, histories = self._ensemble, self._histories
+        ensemble, histories = self.ensemble, self._histories
         alive = [not history.diverged for history in histories]
         if any(alive):
             updates, validations = ensemble.epoch(alive), ensemble.evaluate("validation")
@@ -93,64 +100,66 @@ class _Together:
         history = self._histories[m]
         outcome = Outcome(
             diverged=history.diverged,
-            seconds=self._seconds(),
+            seconds=(time.perf_counter() - self._began) / len(self._trials),
             test_loss=finite_or_none(test_loss),
             test_metric=finite_or_none(test_metric),
-            parameter_count=self._ensemble.parameter_count,
+            parameter_count=self.ensemble.parameter_count,
         )
         updates = {name: values.ravel() for name, values in history.updates.items()}
         weights = {checkpoint: own[m] for checkpoint, own in self._weights.items()}
         return TrialResult(history.trial, outcome, history.curves, updates, weights, self._states[m])
 
-    def _seconds(self) -> float:
-        """The share of each network in the time so far."""
-        return (time.perf_counter() - self._began) / len(self._trials)
-
-    def _keep(self) -> None:
-        """Write where the training of each network stands."""
-        weights, states, generators = self._ensemble.checkpoint(), self._ensemble.optimiser_states(), self._ensemble.generators
-        for m, path in enumerate(self._paths):
-            now = generators[m].get_state().numpy()
-            state = UnfinishedTrial(
-                trial=self._trials[m],
-                epoch=self._epoch,
-                seconds=self._seconds(),
-                curves=self._histories[m].curves,
-                updates=self._histories[m].updates,
-                weights={checkpoint: own[m] for checkpoint, own in self._weights.items()},
-                optimiser=self._states[m],
-                losses=np.empty(0),
-                norms=np.empty(0),
-                weights_now=weights[m],
-                optimiser_now=states[m],
-                generators={"epoch": now, "now": now},
-                carried={"state": self._ensemble.rest()},
-            )
-            state.save(path)
-            execution.was_kept(path)
+    def _keep(self, path: Path) -> None:
+        """Write where the training stands."""
+        UnfinishedTrials(
+            trials=self._trials,
+            epoch=self._epoch,
+            seconds=time.perf_counter() - self._began,
+            curves=_stacked([history.curves for history in self._histories]),
+            updates=_stacked([history.updates for history in self._histories]),
+            weights={checkpoint: _stacked(own) for checkpoint, own in self._weights.items()},
+            optimiser=_stacked_states(self._states),
+            weights_now=_stacked(self.ensemble.checkpoint()),
+            optimiser_now=_stacked_states(self.ensemble.optimiser_states()),
+            generators=np.stack([generator.get_state().numpy() for generator in self.ensemble.generators]),
+        ).save(path)
         self._kept = time.perf_counter()
+        execution.was_kept(path)
 
-    def _take(self, found: Sequence[UnfinishedTrial]) -> None:
-        """Go on from where the trainings stood."""
-        self._epoch = found[0].epoch
-        self._began -= sum(state.seconds for state in found)
-        for history, state in zip(self._histories, found, strict=True):
-            history.take(state)
-        self._weights = {name: [state.weights[name] for state in found] for name in found[0].weights}
-        self._states = [dict(state.optimiser) for state in found]
-        self._ensemble.take(found)
+    def _found(self) -> UnfinishedTrials | None:
+        """What was kept of the training of these trials; None if there is nothing, or it is damaged."""
+        if self._path is None or not self._path.exists():
+            return None
+        try:
+            found = UnfinishedTrials.load(self._path)
+        except ArtefactError:
+            return None
+        return found if found.trials == self._trials else None
+
+    def _take(self, found: UnfinishedTrials) -> None:
+        """Go on from where a training stood."""
+        self._epoch, self._began = found.epoch, self._began - found.seconds
+        for m, history in enumerate(self._histories):
+            history.take(found, m)
+        models = range(len(self._trials))
+        self._weights = {name: [_of(found.weights[name], m) for m in models] for name in found.weights}
+        self._states = [{name: _of(found.optimiser[name], m) for name in found.optimiser} for m in models]
+        self.ensemble.take(found)
 
 
-def _kept_of(trials: Sequence[Trial], paths: Sequence[Path]) -> list[UnfinishedTrial]:
-    """The states that were kept of all trials between the same epochs; none if not all are there."""
-    if not paths or not all(path.exists() for path in paths):
-        return []
-    try:
-        found = [UnfinishedTrial.load(path) for path in paths]
-    except ArtefactError:
-        return []
-    alike = all(state.epoch == found[0].epoch and not len(state.losses) for state in found)
-    return found if alike and [state.trial for state in found] == list(trials) else []
+def _stacked(arrays: Sequence[Arrays]) -> Arrays:
+    """Arrays (M, ...) by name, from those of each network."""
+    return {name: np.stack([own[name] for own in arrays]) for name in arrays[0]}
+
+
+def _stacked_states(states: Sequence[Mapping[str, Arrays]]) -> dict[str, Arrays]:
+    """The same of the state variables of each network's parameters."""
+    return {parameter: _stacked([own[parameter] for own in states]) for parameter in states[0]}
+
+
+def _of(arrays: Arrays, m: int) -> Arrays:
+    """The arrays of one network."""
+    return {name: values[m].copy() for name, values in arrays.items()}
 
 
 def _check_alike(trials: Sequence[Trial]) -> None:
@@ -195,11 +204,12 @@ class _History:
         self.curves["validation_loss"][epoch], self.curves["validation_metric"][epoch] = validation
         self.diverged = self.diverged or not bool(np.isfinite(validation[0]))
 
-    def take(self, state: UnfinishedTrial) -> None:
-        """Go on from what was kept."""
-        self.curves, self.updates = state.curves, state.updates
-        known = (self.curves["validation_loss"][: state.epoch], self.curves["train_loss"][1 : state.epoch])
-        self.diverged = not bool(np.isfinite([*known[0], *known[1], *self.curves["gradient_norm"][1 : state.epoch]]).all())
+    def take(self, found: UnfinishedTrials, m: int) -> None:
+        """Go on from what was kept of the m-th network."""
+        self.curves, self.updates = _of(found.curves, m), _of(found.updates, m)
+        known = [self.curves["validation_loss"][: found.epoch]]
+        known += [self.curves[name][1 : found.epoch] for name in ("train_loss", "gradient_norm")]
+        self.diverged = not all(np.isfinite(values).all() for values in known)
 
 
 class Ensemble:
@@ -246,9 +256,9 @@ class Ensemble:
         """One number for each network."""
         return torch.tensor(list(numbers), dtype=next(iter(self.weights.values())).dtype, device=self._device)
 
-    def rest(self) -> NDArray[np.float32]:
-        """The state (., S) of a network at the beginning of an epoch; (1,) where each mini-batch begins anew."""
-        return np.zeros(1 if self._state is None else self._state.shape[1:], np.float32)
+    def release(self) -> None:
+        """Give up the graphs, which hold the ensemble and memory of the GPU."""
+        self._places.clear()
 
     @property
     def captured(self) -> bool:
@@ -277,23 +287,26 @@ class Ensemble:
         ]
 
     @torch.no_grad()
-    def take(self, found: Sequence[UnfinishedTrial]) -> None:
-        """Go on with the weights, optimisers and generators that were kept of each network."""
+    def take(self, found: UnfinishedTrials) -> None:
+        """Go on with the weights, optimisers and generators that were kept."""
         for name, weight in self.weights.items():
-            weight.copy_(torch.from_numpy(np.stack([state.weights_now[name] for state in found])))
+            weight.copy_(torch.from_numpy(found.weights_now[name]))
         for name, update in self._updates.items():
-            own = [state.optimiser_now[self._names[name]] for state in found]
+            kept = found.optimiser_now[self._names[name]]
             for key, place in update.places().items():
-                place.copy_(torch.from_numpy(np.stack([values[key] for values in own])).reshape(place.shape))
-        for generator, state in zip(self.generators, found, strict=True):
-            generator.set_state(torch.from_numpy(state.generators["now"]))
+                place.copy_(torch.from_numpy(kept[key]).reshape(place.shape))
+        for generator, state in zip(self.generators, found.generators, strict=True):
+            generator.set_state(torch.from_numpy(state))
 
     @torch.no_grad()
     def evaluate(self, split: str) -> Values:
         """Loss and metric (M, 2) of a split."""
         x, targets = self._data[split]
-        answers = vmap(self._answer, in_dims=(0, None))(self.weights, x)
-        found = [torch.stack([self._task.loss(a, targets).double(), self._task.metric(a, targets).double()]) for a in answers]
+        found, models = [], max(1, EVALUATED // (x.shape[0] * x.shape[1] * self._network.cell.output_size))
+        for begin in range(0, len(self.generators), models):
+            weights = {n: w[begin : begin + models] for n, w in self.weights.items()}
+            for answer in vmap(self._answer, in_dims=(0, None))(weights, x):
+                found.append(torch.stack([f(answer, targets).double() for f in (self._task.loss, self._task.metric)]))
         return torch.stack(found).cpu().numpy()
 
     def epoch(self, alive: Sequence[bool]) -> list[Values]:
@@ -313,7 +326,8 @@ class Ensemble:
         kept = self._kept(size) if any(self._dropout) else None
         if size not in self._places:
             places = torch.empty_like(order), None if kept is None else torch.empty(kept.shape, device=self._device)
-            self._places[size] = *places, Repeated(partial(self._advance, *places), self._device)
+            repeated = torch.device("cpu") if self._trial.cell in UNREPEATED else self._device
+            self._places[size] = *places, Repeated(partial(self._advance, *places), repeated, large=True)
         chosen, read, advance = self._places[size]
         chosen.copy_(order)
         if kept is not None and read is not None:

@@ -1,5 +1,6 @@
 """The trainings of a study as jobs for an executor."""
 
+import gc
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import torch
 
 from ..core import layout
 from ..core.config import Config
+from ..core.errors import ExecutionError
 from ..core.execution import Group
 from ..core.records import TaskData, Trial, TrialResult
 from .device import choose_device
@@ -69,14 +71,21 @@ def grouped(trainings: Sequence[Training]) -> list[Training | Group]:
 
 
 def _together(trainings: Sequence[Training]) -> list[TrialResult]:
-    """Train together, in halves where the memory of the GPU is too small for all."""
+    """Train together, in halves where the memory of the GPU is too small for all.
+
+    Raises:
+        ExecutionError: it is too small for a single network.
+    """
     first, trials = trainings[0], [training.trial for training in trainings]
-    if len(trials) == 1:
-        return [first.run()]
-    kept = [layout.unfinished(training.path) for training in trainings]
     with suppress(torch.OutOfMemoryError):
-        return train_together(trials, _data(first.data, first.trial.data_hash), kept)
-    torch.cuda.empty_cache()
+        return train_together(trials, _data(first.data, first.trial.data_hash), layout.unfinished(first.path))
+    gc.collect()  # the networks hold one another
+    with suppress(RuntimeError):
+        torch.cuda.empty_cache()
+    if len(trials) == 1:
+        raise ExecutionError(
+            f"the memory of the GPU is too small for {trials[0].name}; set device to cpu, or make batch_size smaller"
+        )
     half = len(trials) // 2
     return [*_together(trainings[:half]), *_together(trainings[half:])]
 
