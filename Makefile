@@ -5,6 +5,7 @@
 # make ui    starts the MLflow UI on the study's store
 # make evidence  evaluates the predictor again on the trials that come with the library
 # make wheel builds what other people install
+# make site  builds the documentation as a website in site/
 # Other targets: models, check, lint, track, docs, collect, benchmarks, gpu, chaos, replications, lock.
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ export DVC_NO_ANALYTICS := 1
 STAMP := .venv/.stamp$(if $(CUDA),-cuda)
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: run cost test models check lint ui track docs collect evidence benchmarks gpu chaos replications lock wheel .venv
+.PHONY: run cost test models check lint ui track docs collect evidence benchmarks gpu chaos replications lock wheel site .venv
 
 run: $(STAMP)
 	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "ERROR: dvc repro needs a git repository; clone the project instead of unpacking an archive" >&2; exit 1; }
@@ -80,6 +81,16 @@ benchmarks: $(STAMP) # takes about an hour; run it on an otherwise idle machine
 
 replications: $(STAMP) # reproduces related work, in up to three quarters of an hour; replications with a result do not run again
 	python -m replications
+
+# The packages of constraints-docs.txt go into an environment of their own; the library is read there, and not run.
+site: .venv-docs/.stamp # builds the documentation in site/, which needs no network to be read; warnings are errors
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict && echo "the documentation is in site/index.html"
+
+.venv-docs/.stamp: constraints-docs.txt
+	@$(PYTHON) -m venv --clear .venv-docs
+	@.venv-docs/bin/python -m pip install -qq --disable-pip-version-check -r constraints-docs.txt
+	@ln -sfn ../../../../pipeline "$$(echo .venv-docs/lib/python3*/site-packages)/rnn_stability"
+	@touch $@
 
 wheel: $(STAMP) # builds the wheel and the source archive in dist/
 	@rm -rf dist && python -m build -q --outdir dist && ls -l dist
