@@ -25,7 +25,7 @@ from ..predictor.inputs import (
     SPECTRAL,
     F,
 )
-from ..predictor.splits import CELLS, SCALE, SPLITS, TASKS, TRIALS
+from ..predictor.splits import CELLS, SCALE, SLACK, SPLITS, TASKS, TRIALS
 from .phase import complete
 
 CASES = ("above", "below", "around")  # where an interval lies, seen from 0
@@ -140,6 +140,19 @@ class Band:
 
 
 @dataclass(frozen=True)
+class Spectral:
+    """What spectra add to all other inputs on cells left out.
+
+    Attributes:
+        effect: "clear", "small", "none", "harm" or "unknown".
+        worse: what is measurably worse with them, in words.
+    """
+
+    effect: str
+    worse: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Extreme:
     """Cells and tasks whose trials all ended alike.
 
@@ -178,14 +191,17 @@ def effect(gain: Gain | None) -> str:
     return ("small harm" if harm else "small") if abs(brier) < SMALL else "harm" if harm else "clear"
 
 
-def spectral(judgement: Judgement) -> str:
-    """What spectra add on cells left out, a word of EFFECTS, by the rule that makes a champion."""
-    best = judgement.champion
+def spectral(judgement: Judgement) -> Spectral:
+    """What spectra add on cells left out, by the rule that makes a champion."""
+    best, volume = judgement.champion, judgement.volume
     if best is None or case(best.measures["brier"]) == "unknown":
-        return "unknown"
+        return Spectral("unknown", ())
+    brier = best.measures["brier"]
     if judgement.is_champion:
-        return "small" if (best.measures["brier"].value or 0.0) < SMALL else "clear"
-    return "harm" if case(best.measures["brier"]) == "below" else "none"
+        return Spectral("small" if (brier.value or 0.0) < SMALL else "clear", ())
+    known = (("predictions", brier, SMALL), ("searches", volume or Estimate(None), SLACK))
+    worse = [(name, abs(e.value or 0.0) < small) for name, e, small in known if case(e) == "below"]
+    return Spectral("harm" if worse else "none", tuple(f"{name} are {'slightly ' * small}worse" for name, small in worse))
 
 
 def bands(early: pd.DataFrame) -> dict[str, Band]:

@@ -25,6 +25,7 @@ from .phase import phase_portrait
 from .study import Study
 from .templates import render
 
+TRIAL = "TRIAL"  # stands for the id of a trial in an address
 PORTRAITS = 12  # the most that are shown; of more fixed points the page has a table
 
 

@@ -68,8 +68,8 @@ def savings(found: Sequence[Saving]) -> Table:
                 "not known" if one.gain is None else _difference(one.gain),
             ]
         )
-    columns = ["", "i-Epoch (losses alone)", "screening", "saved", "screening by hyper-parameters", "gain over all costs"]
-    return Table(columns, rows, "Cost of a search in full trainings, at equal regret")
+    columns = ["search", "by losses (i-Epoch)", "by screening", "saved", "by hyper-parameters", "gain over all costs"]
+    return Table(columns, rows, "Cost of a search in full trainings; regret: how far its network scores below the best candidate")
 
 
 def answer(judgement: Judgement, gains: Mapping[tuple[str, str], Gain]) -> Table:
@@ -110,9 +110,8 @@ def effects(found: Iterable[Addition], families: Sequence[str]) -> Table | None:
         gain = addition.gain
         row = rows.setdefault((gain.moment, addition.family, gain.without), [""] * len(places))
         word = effect(gain)
-        row[places.index(gain.split)] = Cell(
-            EFFECT[word], with_interval(gain.measures["brier"], 3, signed), strong=word in ("clear", "small")
-        )
+        size = "" if word == "unknown" else with_interval(gain.measures["brier"], 3, signed)
+        row[places.index(gain.split)] = Cell(EFFECT[word], size, strong=word in ("clear", "small"))
     columns = ["asked", "added", "to", *(where(split).replace("an unseen", "a new") for split in places)]
     return Table(columns, [[*key, *row] for key, row in rows.items()], "Gain in Brier score", text_columns=3) if rows else None
 
