@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,10 @@ import study as made
 from conftest import ROOT
 from PIL import Image
 
+import stages.report
 from pipeline.core import config, layout
 from pipeline.core.cards import Card, Decision, Estimate, Evidence, Front, Gain, Judgement
+from pipeline.core.errors import TrackingError
 from pipeline.core.execution import Here
 from pipeline.core.files import save_table
 from pipeline.core.records import StageRecord, TaskData
@@ -32,6 +35,8 @@ from pipeline.report.figures import cell_marks, drawn, folded, png
 from pipeline.report.phase import components, phase_portrait
 from pipeline.report.study import Study
 from pipeline.report.templates import environment
+from pipeline.tracking import addresses, store
+from pipeline.tracking.views import TRIALS as TRIAL_RUNS
 
 MINUS = "\N{MINUS SIGN}"
 VOID = {"meta", "img", "br", "link", "hr", "input"}
@@ -309,6 +314,29 @@ def test_facts_name_versions_and_survive_a_folder_without_git(whole, monkeypatch
     assert page.facts(whole)["commit"] == "0123456789ab with changes"
 
 
+def test_a_trial_is_linked_by_its_id_in_the_store_of_the_workspace_or_on_its_server(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+    address = urlsplit(addresses.of_trial("0123abcd"))
+    assert (address.netloc, address.path) == ("127.0.0.1:5000", "/")
+    place, _, query = address.fragment.partition("?")
+    assert place == f"/experiments/{store.connect().experiments[TRIAL_RUNS]}/runs"
+    assert parse_qs(query)["searchFilter"] == ["tags.`trial.id` = '0123abcd'"]
+    known = replace(store.connect(), address="https://user:secret@host:81/base/")
+    monkeypatch.setattr(store, "connect", lambda: known)
+    assert addresses.of_trial("0123abcd").startswith("https://host:81/base/#/experiments/")
+
+
+def test_a_store_that_cannot_be_used_costs_the_page_its_links_alone(monkeypatch, capsys):
+    def broken(_):
+        raise TrackingError("the MLflow store is locked")
+
+    monkeypatch.setattr(addresses, "of_trial", broken)
+    assert stages.report._link() == ""
+    assert capsys.readouterr().err == "WARNING: the report links to no run: the MLflow store is locked.\n"
+
+
 # What it says
 
 
@@ -441,6 +469,7 @@ def test_what_hyper_parameters_alone_save_stands_beside_it():
     together = replace(own, fronts=[*own.fronts, *alone.fronts[2:]])
     ((_, _, (cost, _), _, plain, _),) = rows_of(tables.savings(findings.savings(judged(decisions=[together]))))
     assert (cost, plain) == ("2.0", "3.0")
+    assert "2.0 instead of 4.0 full trainings (3.0 with hyper-parameters alone), at a regret of 0.10" in headline(together)
 
 
 def test_the_page_prints_the_headline_of_its_own_searches(report, whole):

@@ -188,7 +188,7 @@ def effect(gain: Gain | None) -> str:
     if case(gain.measures["brier"]) == "around" or brier * auc < 0:
         return "none"
     harm = brier < 0
-    return ("small harm" if harm else "small") if abs(brier) < SMALL else "harm" if harm else "clear"
+    return ("small harm" if harm else "small") if round(abs(brier), 3) < SMALL else "harm" if harm else "clear"
 
 
 def spectral(judgement: Judgement) -> Spectral:
@@ -198,9 +198,9 @@ def spectral(judgement: Judgement) -> Spectral:
         return Spectral("unknown", ())
     brier = best.measures["brier"]
     if judgement.is_champion:
-        return Spectral("small" if (brier.value or 0.0) < SMALL else "clear", ())
+        return Spectral("small" if round(brier.value or 0.0, 3) < SMALL else "clear", ())
     known = (("predictions", brier, SMALL), ("searches", volume or Estimate(None), SLACK))
-    worse = [(name, abs(e.value or 0.0) < small) for name, e, small in known if case(e) == "below"]
+    worse = [(name, round(abs(e.value or 0.0), 3) < small) for name, e, small in known if case(e) == "below"]
     return Spectral("harm" if worse else "none", tuple(f"{name} are {'slightly ' * small}worse" for name, small in worse))
 
 
@@ -316,8 +316,8 @@ def against_rivals(judgement: Judgement, predictions: pd.DataFrame, count: int, 
         served, rival = answer.served, answer.rival
         if rival is not None and not answer.alike:
             own = predictions[(predictions["split"] == served.split) & (predictions["moment"] == served.moment)]
-            sets = (own[own["inputs"] == name] for name in (rival.inputs, served.inputs))
-            found[served.moment, served.split] = compare(*sets, count, seed)
+            less, more = (own[own["inputs"] == name] for name in (rival.inputs, served.inputs))
+            found[served.moment, served.split] = compare(less, more, count, seed)
     return found
 
 
