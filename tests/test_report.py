@@ -842,6 +842,18 @@ def test_a_line_of_the_searches_is_the_regret_for_at_most_each_cost_to_the_end_o
     assert names == ["random search", "i-Epoch", "before training: predictor", "both: predictor"]
 
 
+@pytest.mark.parametrize(
+    ("searched", "title"),
+    [
+        ([replayed()], "At equal regret, searches with the predictor cost 50 % less"),
+        ([replayed(), replayed(((3.0, 0.1),))], "At equal regret, searches with the predictor cost 25 to 50 % less"),
+        ([replayed(), replayed(gained=(-0.01, 0.02))], "Regret of searches against their cost"),
+    ],
+)
+def test_the_figure_of_the_searches_is_titled_by_what_they_all_save(searched, title):
+    assert searches.regret(judged(decisions=searched)).get_suptitle() == title
+
+
 def test_hyper_parameters_alone_stand_beside_the_set_that_screens_and_are_the_predictor_where_they_serve():
     for screened, volume, count in (("all", 0.8, 6), ("hyper-parameters", 0.9, 4)):
         plain = replayed(inputs="hyper-parameters", volume=volume)

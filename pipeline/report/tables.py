@@ -69,7 +69,9 @@ def savings(found: Sequence[Saving]) -> Table:
             ]
         )
     columns = ["search", "by losses (i-Epoch)", "by screening", "saved", "by hyper-parameters", "gain over all costs"]
-    return Table(columns, rows, "Cost of a search in full trainings; regret: how far its network scores below the best candidate")
+    return Table(
+        columns, rows, "Cost of a search in full trainings; regret: how far its network scores below the best candidate, 0 to 1"
+    )
 
 
 def answer(judgement: Judgement, gains: Mapping[tuple[str, str], Gain]) -> Table:
@@ -95,7 +97,11 @@ def answer(judgement: Judgement, gains: Mapping[tuple[str, str], Gain]) -> Table
             row.append(Cell(number(auc.value), f"{ends}{rival}", tag=word))
         rows.append(row)
     heads = {TRIALS: "known task and cell", CELLS: "new cell", TASKS: "new task"}
-    return Table(["asked", *(heads.get(split, split) for split in places)], rows, "AUC of the probability of success")
+    return Table(
+        ["asked", *(heads.get(split, split) for split in places)],
+        rows,
+        "How well the predictor tells successes from failures: AUC",
+    )
 
 
 def effects(found: Iterable[Addition], families: Sequence[str]) -> Table | None:
