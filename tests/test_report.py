@@ -14,6 +14,7 @@ from conftest import ROOT
 from PIL import Image
 
 import stages.report
+from pipeline import tracking
 from pipeline.core import config, layout
 from pipeline.core.cards import Card, Decision, Estimate, Evidence, Front, Gain, Judgement
 from pipeline.core.errors import TrackingError
@@ -36,7 +37,6 @@ from pipeline.report.phase import components, phase_portrait
 from pipeline.report.study import Study
 from pipeline.report.templates import environment
 from pipeline.tracking import addresses, store
-from pipeline.tracking.views import TRIALS as TRIAL_RUNS
 
 MINUS = "\N{MINUS SIGN}"
 VOID = {"meta", "img", "br", "link", "hr", "input"}
@@ -314,18 +314,23 @@ def test_facts_name_versions_and_survive_a_folder_without_git(whole, monkeypatch
     assert page.facts(whole)["commit"] == "0123456789ab with changes"
 
 
-def test_a_trial_is_linked_by_its_id_in_the_store_of_the_workspace_or_on_its_server(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_the_link_of_a_trial_finds_its_run_alone(whole, whole_folder, tmp_path, monkeypatch):
     for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT"):
         monkeypatch.delenv(name, raising=False)
-    address = urlsplit(addresses.of_trial("0123abcd"))
+    (tmp_path / "trials").symlink_to(whole_folder / "trials")
+    (tmp_path / ".dvc").mkdir()
+    monkeypatch.chdir(tmp_path)
+    tracking.sync()
+    wanted, opened = whole.trials[3].trial, store.connect()
+    address = urlsplit(addresses.of_trial(wanted.id))
     assert (address.netloc, address.path) == ("127.0.0.1:5000", "/")
     place, _, query = address.fragment.partition("?")
-    assert place == f"/experiments/{store.connect().experiments[TRIAL_RUNS]}/runs"
-    assert parse_qs(query)["searchFilter"] == ["tags.`trial.id` = '0123abcd'"]
-    known = replace(store.connect(), address="https://user:secret@host:81/base/")
-    monkeypatch.setattr(store, "connect", lambda: known)
-    assert addresses.of_trial("0123abcd").startswith("https://host:81/base/#/experiments/")
+    experiment = place.removeprefix("/experiments/").removesuffix("/runs")
+    (run,) = opened.client.search_runs([experiment], parse_qs(query)["searchFilter"][0])
+    assert wanted.name in run.info.run_name
+    server = replace(opened, address="https://user:secret@host:81/base/")
+    monkeypatch.setattr(store, "connect", lambda: server)
+    assert addresses.of_trial(wanted.id).startswith("https://host:81/base/#/experiments/")
 
 
 def test_a_store_that_cannot_be_used_costs_the_page_its_links_alone(monkeypatch, capsys):
