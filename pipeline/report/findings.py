@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 
 from ..core.cards import Decision, Estimate, Evidence, Front, Gain, Judgement
 from ..core.records import TrialFixedPoints
-from ..predictor.decision import BOTH, I_EPOCH, NEARLY, screened
+from ..predictor.decision import BOTH, I_EPOCH, NEARLY, REPLAYED, screened
 from ..predictor.evidence import PAIRS, RIVALS
 from ..predictor.evidence import gain as compare
 from ..predictor.inputs import (
@@ -34,6 +34,7 @@ REFERENCE = 5.0  # full trainings that i-Epoch may cost where its regret is matc
 SMALL = 0.01  # a change of the Brier score below this is called small
 LITTLE = 0.1  # a saving of a smaller share of the cost is called small
 NEAR = -0.5  # nats per step: a network whose largest exponent is smaller forgets a perturbation within two steps
+_PLACES = {REPLAYED[CELLS, ""]: "known tasks", REPLAYED[TASKS, ""]: "new tasks"}
 RANDOM, SCREENED = "random", "before training: "
 # Families of inputs in the order in which they are named; all other columns are those of the learning curve.
 _FAMILIES = {
@@ -76,6 +77,11 @@ class Saving:
     def share(self) -> float | None:
         """Cost with screening as a share of that of i-Epoch, at equal regret."""
         return None if self.cost is None else self.cost / self.plain_cost
+
+    @property
+    def place(self) -> str:
+        """Which tasks were searched, in words; "" for networks of other sizes and the like."""
+        return _PLACES.get(self.decision.title, "")
 
     @property
     def effect(self) -> str:
