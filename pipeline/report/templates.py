@@ -47,9 +47,8 @@ def environment(*, html: bool) -> jinja2.Environment:
     )
     made.filters |= {"number": number, "signed": signed, "with_interval": with_interval}
     made.globals |= {"when": findings.when, "where": findings.where}
-    made.globals["costs"] = (MEASUREMENTS_COST, SPECTRUM_COST)
-    made.globals |= {"near": findings.NEAR, "small": findings.SMALL, "little": findings.LITTLE, "reference": findings.REFERENCE}
-    made.globals["slack"] = SLACK
+    made.globals |= {"costs": (MEASUREMENTS_COST, SPECTRUM_COST), "reference": findings.REFERENCE, "near": findings.NEAR}
+    made.globals |= {"small": findings.SMALL, "little": findings.LITTLE, "slack": SLACK}
     made.filters |= {"percent": _percent, "html": _html, "markdown": Table.markdown, "italics": _italics, "base64": _base64}
     return made
 
