@@ -23,8 +23,8 @@ from .figures import LINEAR, TICKS, span
 from .findings import NEAR
 from .study import Study
 
-_COLOURS = colormaps["cividis"](np.linspace(0, 1, 256), bytes=True)[:, :3]
-_GOOD, _BAD, _LOST, _GAP = (0, 114, 178), (213, 94, 0), (150, 150, 150), (255, 255, 255)  # of the heat map
+_COLOURS = colormaps["cividis"](np.linspace(0, 1, 256), bytes=True)
+_GOOD, _BAD, _BLANK = (0, 114, 178, 255), (213, 94, 0, 255), (0, 0, 0, 0)  # of the heat map
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 320, 236, 42, 40  # of a panel
 _SHAPES = {  # markers of matplotlib, around 0
     "o": "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0",
@@ -220,7 +220,7 @@ def heat(shown: Sequence[Row], table: pd.DataFrame, axis: Axis) -> str:
     """
     values = table.loc[[row.trial.id for row in shown], list(WHOLE)].to_numpy(float)
     pixels = _coloured(axis.at(values))
-    fates = np.array([[_GOOD if row.success else _BAD] * 2 + [_GAP] for row in shown], np.uint8)
+    fates = np.array([[_GOOD if row.success else _BAD] * 2 + [_BLANK] for row in shown], np.uint8)
     return _encoded(np.concatenate([fates, pixels], axis=1))
 
 
@@ -249,9 +249,9 @@ def swatch(key: Line2D) -> Markup:
 
 
 def _coloured(places: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Colours (..., 3) of places from 0 to 1; grey for NaN."""
+    """Colours (..., 4) of places from 0 to 1; transparent for NaN."""
     colours = np.asarray(_COLOURS[(np.nan_to_num(places) * 255).astype(int)])
-    return np.asarray(np.where(np.isnan(places)[..., None], _LOST, colours), np.uint8)
+    return np.asarray(np.where(np.isnan(places)[..., None], _BLANK, colours), np.uint8)
 
 
 def _encoded(pixels: NDArray[np.uint8]) -> str:
