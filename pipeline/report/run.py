@@ -3,6 +3,7 @@
 All that DVC and the stages say goes to a log. What the stages say is also shown; of what DVC says, its warnings and errors.
 """
 
+import ctypes
 import os
 import re
 import shutil
@@ -27,13 +28,15 @@ from . import times
 
 DVC = (sys.executable, "-m", "dvc", "repro")
 LEAST = 10.0  # seconds left that are worth saying
-TAIL = 8  # lines of the log that are shown after a failure
+TAIL = 4  # lines of the log that are shown after a failure
 # What DVC says of an instance of a stage, exactly once in a run; it runs it, or finds its results there or in its cache.
 _INSTANCE = re.compile(r"(Running stage|Stage) '(?P<name>.+?)'(?P<runs>:$)?")
 _HINT = re.compile(
     r"$|> |\t|(Generating|Updating) lock file|To (track the changes|enable auto staging)|Use `dvc push`|Data and pipelines are up"
     r"|ERROR: failed to reproduce"
 )
+PR_SET_PDEATHSIG = 1  # of prctl(2)
+_LIBC = ctypes.CDLL(None)
 _CLEAR = "\r\x1b[K"
 
 
@@ -95,7 +98,7 @@ class Course:
     def end(self) -> None:
         """The instance that ran has ended."""
         if self._name:
-            self.ran.setdefault(self._name.partition("@")[0], []).append(time.monotonic() - self._began)
+            self.ran.setdefault(_stage(self._name), []).append(time.monotonic() - self._began)
         self._name, self._left = "", None
 
     def left(self) -> str:
@@ -121,8 +124,15 @@ class Course:
 
     def _whole(self, name: str) -> float | None:
         """Seconds of an instance: as the last time, or else the mean of this stage's instances so far; None if unknown."""
-        alike = self.ran.get(name.partition("@")[0], [])
+        stage = _stage(name)
+        alike = self.ran.get(stage, [])
+        if self._left is not None and stage == _stage(self._name):
+            alike = [*alike, time.monotonic() - self._began + self._left]
         return self._expected.get(name, sum(alike) / len(alike) if alike else None)
+
+
+def _stage(instance: str) -> str:
+    return instance.partition("@")[0]
 
 
 class Command:
@@ -142,7 +152,9 @@ class Command:
     def run(self, words: Sequence[str], take: Callable[[str], None]) -> int:
         """Hand on each line that the command and its children write, and give its exit code, as shells have it."""
         failures: list[Exception] = []
-        self._process = process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self._process = process = subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=_end_with_the_parent
+        )
 
         def read() -> None:
             try:
@@ -169,6 +181,12 @@ class Command:
             self._process.terminate()
 
 
+def _end_with_the_parent() -> None:
+    """Get SIGTERM when the parent ends, however it does, where the system (Linux) can do that."""
+    if sys.platform == "linux":
+        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def study(profile: str = "") -> int:
     """Run the study with the settings of params.yaml, over which a profile is laid if one is named; returns the exit code."""
     begin, screen, command = time.monotonic(), Screen(sys.stdout), Command()
@@ -191,7 +209,7 @@ def study(profile: str = "") -> int:
         for line in closing(course.ran, took):
             screen.show(line)
     elif not command.stopped:  # who stopped it knows, and the stage has said so
-        screen.show(f"ERROR: {course.place or 'dvc repro'} failed (exit code {code}) after {took}; the log ends:")
+        screen.show(f"ERROR: {course.place or 'dvc repro'} failed (exit code {code}) after {took}; {layout.LOG} ends:")
         for line in tail(layout.LOG):
             screen.show(f"  {line}")
     return code
