@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import Thread
 from types import FrameType
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
 from ruamel.yaml import YAML
 
@@ -156,15 +156,16 @@ class Command:
             words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=_end_with_the_parent
         )
 
-        def read() -> None:
+        def read(lines: IO[bytes]) -> None:
             try:
-                for line in process.stdout or ():
-                    take(line.decode("utf-8", "replace").rstrip("\r\n"))
+                with lines:
+                    for line in lines:
+                        take(line.decode("utf-8", "replace").rstrip("\r\n"))
             except Exception as error:  # such as a full disk: nobody reads any more, so that the command would wait forever
                 failures.append(error)
                 process.terminate()
 
-        reader = Thread(target=read, daemon=True)
+        reader = Thread(target=read, args=[process.stdout], daemon=True)
         reader.start()
         code = process.wait()
         reader.join(2 * ending.PATIENCE)  # a stage ends after its DVC
