@@ -25,7 +25,7 @@ ui: $(STAMP) # opens MLflow on the trials of the study
 	python -m pipeline.tracking.ui
 
 track: $(STAMP) # brings MLflow up to date, for instance after `dvc pull`
-	python -m stages.track
+	@python -m stages.track
 
 #:
 #: For development:
