@@ -1,5 +1,6 @@
 import base64
 import io
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -16,16 +17,18 @@ from pipeline.core.cards import Card, Decision, Estimate, Evidence, Front, Gain,
 from pipeline.core.execution import Here
 from pipeline.core.files import save_table
 from pipeline.core.records import StageRecord, TaskData
+from pipeline.core.tables import Cell
 from pipeline.predictor import decision, feature_table, packaged, trials
 from pipeline.predictor.decision import REPLAYED
 from pipeline.predictor.evidence import PAIRS, RIVALS, judgement, verdict
+from pipeline.predictor.features import WHOLE
 from pipeline.predictor.inputs import BEFORE, EIGHTH, EPOCH, MOMENTS
 from pipeline.predictor.measures import MEASURES
 from pipeline.predictor.splits import CELLS, SCALE, TASKS, TRIALS
 from pipeline.predictor.study import JUDGED
 from pipeline.predictor.trials import trial_inputs
-from pipeline.report import bands, card, dynamics, evidence, findings, page, results, searches, tables, times
-from pipeline.report.figures import cell_marks, png
+from pipeline.report import bands, card, dynamics, evidence, findings, page, pictures, results, searches, tables, templates, times
+from pipeline.report.figures import cell_marks, drawn, folded, png
 from pipeline.report.phase import components, phase_portrait
 from pipeline.report.study import Study
 from pipeline.report.templates import environment
@@ -201,14 +204,24 @@ def test_the_page_is_well_formed_and_needs_no_other_file(name, request):
     assert len(ids) == len(set(ids)) > 5
     sources = [value for _, attribute, value in reader.attributes if attribute in ("src", "href", "srcset", "data", "action")]
     assert sources
-    assert all(value.startswith("data:image/png;base64,") for value in sources)
-    assert not any(word in text for word in ("url(", "@import", "<script"))
+    assert all(value.startswith(("data:image/png;base64,", "#")) for value in sources)
+    assert {value[1:] for value in sources if value.startswith("#")} <= {*ids}
+    assert not any(word in text for word in ("url(", "@import", "fetch(", "XMLHttpRequest"))
+    assert len(text) < 3e6
 
 
 def test_every_figure_is_on_disk_and_in_the_page_with_an_alternative_text_and_a_caption(report):
     _, text, files = report
-    figure = r'<figure id="([\w-]+)"[^>]*>\s*<img src="data:image/png;base64,([^"]+)" alt="[^"]{20,}">\s*<figcaption>\s*[A-Z]'
-    assert {name: base64.b64decode(data) for name, data in re.findall(figure, text)} == files
+    figure = (
+        r'<figure id="([\w-]+)">\s*<p class="title">\w[^<]+</p>\s*<div class="across"><img class="drawn" '
+        r'src="data:image/png;base64,([^"]+)" alt="[^"]{20,}"></div>\s*(<ul class="key drawn">.*?</ul>)?\s*<figcaption>\s*[A-Z]'
+    )
+    shown = {name: base64.b64decode(data) for name, data, _ in re.findall(figure, text, re.DOTALL)}
+    assert {*files} - {*shown} == {"largest_exponent"}  # which the page draws itself
+    for name, image in shown.items():
+        whole, panels = (Image.open(io.BytesIO(data)) for data in (files[name], image))
+        assert panels.width == whole.width
+        assert 0.5 * whole.height < panels.height < whole.height  # without title and legend, which are text
     assert {f"fixed_points-{task}-{cell}" for task in ("mnist_rows", "fulda_runoff") for cell in ("elman", "gru")} < set(files)
     assert len(files) == 10 + 4  # one portrait per task and cell
     assert min(colours(data) for data in files.values()) > 20
@@ -229,8 +242,8 @@ def test_the_page_holds_the_numbers_of_its_data(report):
     study, text, _ = report
     reader = Reader(text)
     good, count = int(study.final["success"].sum()), len(study.final)
-    assert f"{count} trials, 1 of which diverged" in reader.text
-    assert f"{good} ({100 * good / count:.0f} %) successes" in reader.text
+    assert f"{count} networks, each with its own random size" in reader.text
+    assert f"1 diverged, and {good} ({100 * good / count:.0f} %) are successes" in reader.text
     own = [r for r in study.trials if (r.trial.task, r.trial.cell) == ("fulda_runoff", "gru")]
     best = min(r.curves["validation_loss"][-1] for r in own)
     assert reader.row("Made fulda_runoff", "gru", "6", "0")[5:7] == [f"{best:.3f}", f"{best / 2:.3f}"]
@@ -265,8 +278,7 @@ def test_the_evidence_is_printed_for_every_set_moment_and_split_with_its_interva
 
 def test_the_page_says_that_the_predictor_also_learned_from_packaged_trials(report):
     reader = Reader(report[1])
-    assert "1234 packaged trials of 3 tasks and 2 cells, from which the predictor also learned" in reader.text
-    assert "learned from the trials of this study and from the packaged trials" in reader.text
+    assert "learned from the trials of this study and from 1234 packaged trials of 3 tasks and 2 cells" in reader.text
 
 
 def test_figures_of_an_earlier_report_are_removed_and_no_weights_are_read(report, tmp_path, monkeypatch):
@@ -285,7 +297,8 @@ def test_many_fixed_points_are_a_table(whole, report):
     assert len([name for name in report[2] if name.startswith("fixed_points-")]) == 4
     many = [made.fixed_points(task="mnist_rows", cell=f"cell{i}") for i in range(page.PORTRAITS + 1)]
     reader = Reader(page.html(replace(whole, fixed_points=many), {}))
-    assert reader.row("Made mnist_rows", "cell12") == ["Made mnist_rows", "cell12", "2", "1", "2.5 steps"]
+    points = ["Made mnist_rows", "cell12", "zero", "2", "1", "2.5 steps", "100 %", "no gap seen"]
+    assert reader.row("Made mnist_rows", "cell12", "zero") == points
 
 
 def test_facts_name_versions_and_survive_a_folder_without_git(whole, monkeypatch):
@@ -343,21 +356,32 @@ def replayed(
 
 
 def headline(*decisions, **changes):
-    return said("headline", findings.savings(judged(decisions=decisions, **changes)))
+    found = judged(decisions=decisions, **changes)
+    sentence = templates.headline(found)
+    assert sentence == said("headline", findings.savings(found), findings.spectral(found))
+    return sentence
 
 
 def test_the_headline_is_the_cost_at_equal_regret_where_the_interval_of_the_gain_lies_above_0():
     """2 full trainings for the regret of 0.1 that i-Epoch has at 4, the best for at most 5: half of it."""
-    assert headline(replayed()).endswith(
-        "finds on average as good a network as a search by early losses alone (i-Epoch), at about 50 % of the cost."
+    assert headline(replayed()) == (
+        "Screening networks before training saves 50 % of the training in a search: as good a network for 2.0 instead of 4.0 "
+        "full trainings, at a regret of 0.10 (0.09 to 0.11). Whether Lyapunov spectra add anything is not known."
     )
+    assert headline(replayed(inputs="hyper-parameters")).startswith("Screening networks by their hyper-parameters before")
+
+
+def test_a_saving_below_a_tenth_is_called_little():
+    """3.7 instead of 4 full trainings are 7.5 %, 3.5 are 12.5 %."""
+    assert "saves little of the training in a search: as good a network for 3.7" in headline(replayed(((3.7, 0.1),)))
+    assert "saves 12 % of the training" in headline(replayed(((3.5, 0.1),)))
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"gained": (-0.01, 0.02)}, "neither measurably better nor worse"),
-        ({"gained": (-0.02, -0.01)}, "is worse than a search by early losses"),
+        ({"gained": (-0.01, 0.02)}, "saves nothing measurable"),
+        ({"gained": (-0.02, -0.01)}, "makes searches worse"),
         ({"points": ((2.0, 0.2), (6.0, 0.1))}, "saves nothing at the cost that is compared"),
         ({"points": ((2.0, 0.2), (6.0, 0.15))}, "saves nothing at the cost that is compared"),
         ({"count": 1}, "A single task does not show"),
@@ -369,20 +393,44 @@ def test_the_headline_claims_no_saving_that_the_searches_do_not_show(changes, wo
     assert "%" not in sentence
 
 
+@pytest.mark.parametrize(
+    ("brier", "volume", "effect", "words"),
+    [
+        ((0.01, 0.03), (0.01, 0.02), "clear", "clearly improve"),
+        ((0.004, 0.006), (0.01, 0.02), "small", "improve the predictions, but the effect is small"),
+        ((0.01, 0.03), (-0.01, 0.02), "none", "add nothing measurable"),
+        ((-0.01, 0.03), (0.01, 0.02), "none", "add nothing measurable"),
+        ((-0.03, -0.01), (-0.01, 0.02), "harm", "do not help: with them, predictions are worse."),
+        ((-0.01, 0.02), (-0.02, -0.01), "harm", "do not help: with them, searches are slightly worse."),
+        ((-0.009, -0.001), (-0.03, -0.02), "harm", "predictions are slightly worse and searches are worse."),
+        ((None, None), (0.01, 0.02), "unknown", "is not known"),
+    ],
+)
+def test_the_headline_says_what_spectra_add_by_the_rule_of_the_champion(brier, volume, effect, words):
+    found = judged(champion=gain(*brier, CELLS), volume=between(*volume))
+    assert findings.spectral(found).effect == effect
+    assert words in templates.headline(found)
+    assert (effect in ("clear", "small")) == found.is_champion
+
+
 def test_without_replayed_searches_the_headline_says_so():
     assert "do not show" in headline()
     assert "do not show" in headline(Decision("title", 3, 40, [front("random", [(1, 0.5)])]))
 
 
+def rows_of(table):
+    """The texts and the details of a table's cells."""
+    return [[(c.text, c.detail) if isinstance(c, Cell) else c for c in row] for row in table.rows]
+
+
 def test_savings_have_intervals_and_are_no_share_of_the_cost_of_a_search_that_is_not_measurably_better():
     ours = judged(decisions=[replayed(), replayed(gained=(-0.01, 0.02)), replayed(points=((2.0, 0.2),))])
-    better, around, never = (said("saved", saving) for saving in findings.savings(ours))
-    assert "has a regret of 0.10 (0.09 to 0.11) at a cost of 4.0 full trainings; screening by “all”" in better
-    assert "has a regret of 0.10 (0.09 to 0.11) at 2.0, 50 % of that cost." in better
-    assert better.endswith("screening changes the hypervolume by +0.015 (+0.010 to +0.020): a measurable gain.")
-    assert "%" not in around
-    assert around.endswith("no measurable difference.")
-    assert "does not reach it at any cost" in never
+    better, around, never = rows_of(tables.savings(findings.savings(ours)))
+    regret = "regret 0.10 (0.09 to 0.11)"
+    gained = ("+0.015", "+0.010 to +0.020")
+    assert better[1:] == [("4.0", regret), ("2.0", regret), ("50 %", "clear saving"), "never", gained]
+    assert around[3] == ("nothing measurable", "")
+    assert never[2:4] == [("never", ""), ("nothing at this cost", "")]
     assert said("few", findings.savings(ours)) == ""
     few = findings.savings(judged(decisions=[replayed(count=3)]))
     assert "resample 3 tasks: so few" in said("few", few)
@@ -391,19 +439,16 @@ def test_savings_have_intervals_and_are_no_share_of_the_cost_of_a_search_that_is
 def test_what_hyper_parameters_alone_save_stands_beside_it():
     own, alone = replayed(), replayed(points=((3.0, 0.1),), inputs="hyper-parameters", volume=0.8)
     together = replace(own, fronts=[*own.fronts, *alone.fronts[2:]])
-    (found,) = findings.savings(judged(decisions=[together]))
-    assert "50 % of that cost. Screening by hyper-parameters alone reaches the regret of i-Epoch at 3.0. Over" in said(
-        "saved", found
-    )
-    (found,) = findings.savings(judged(decisions=[alone]))
-    assert "alone" not in said("saved", found)
+    ((_, _, (cost, _), _, plain, _),) = rows_of(tables.savings(findings.savings(judged(decisions=[together]))))
+    assert (cost, plain) == ("2.0", "3.0")
 
 
 def test_the_page_prints_the_headline_of_its_own_searches(report, whole):
-    assert said("headline", findings.savings(whole.judgement)) in Reader(report[1]).text
+    assert templates.headline(whole.judgement) in Reader(report[1]).text
     turned = replace(whole.judgement, decisions=[replayed(gained=(-0.3, -0.2))], champion=gain(-0.3, -0.2))
     text = Reader(page.html(replace(whole, judgement=turned), {})).text
-    assert "is worse than a search by early losses alone" in text
+    assert "makes searches worse" in text
+    assert "with them, predictions are worse" in text
     assert "do not measurably earn their place" in text
     assert f"{MINUS}0.250 (95 % interval {MINUS}0.300 to {MINUS}0.200)" in text
 
@@ -418,30 +463,68 @@ def test_spectra_earn_their_place_only_with_both_intervals_above_0():
     assert "do not show" in verdict(judged())
 
 
-def pairs(*gains, family="spectrum"):
-    """What is said of gains of one family."""
-    found = findings.by_pair(findings.additions(judged(*gains)), [family])
-    return [said("gains", findings.when(key[0]), *key[1:], cases, findings.SMALL) for key, cases in found.items()]
+def differing(auc, brier):
+    return replace(gain(0.1, 0.3), measures={"auc": between(*auc), "brier": between(*brier), "log_loss": between(*brier)})
 
 
-def test_a_gain_is_described_as_its_interval_allows():
+@pytest.mark.parametrize(
+    ("auc", "brier", "word"),
+    [
+        ((0.01, 0.03), (0.01, 0.03), "clear"),
+        ((0.01, 0.03), (0.004, 0.006), "small"),
+        ((-0.01, 0.03), (0.01, 0.03), "clear"),
+        ((-0.03, 0.01), (0.01, 0.03), "none"),  # the AUC falls while the Brier score rises
+        ((0.01, 0.03), (-0.01, 0.03), "none"),
+        ((-0.03, -0.01), (-0.006, -0.004), "small harm"),
+        ((-0.03, -0.01), (-0.03, -0.01), "harm"),
+        ((None, None), (None, None), "unknown"),
+    ],
+)
+def test_the_size_of_an_effect_follows_from_its_interval_and_agrees_in_both_measures(auc, brier, word):
+    assert findings.effect(differing(auc, brier)) == word
+    assert word in tables.EFFECT
+
+
+def test_nothing_measured_is_no_effect():
+    assert findings.effect(None) == "unknown"
+
+
+def test_what_is_added_is_one_row_for_each_pair_and_one_column_for_each_split():
     found = [gain(0.1, 0.3), gain(-0.1, 0.5, CELLS), gain(-0.3, -0.1, TASKS), gain(None, None, SCALE)]
-    assert pairs(*found) == [
-        "After one epoch, the spectrum added to “loss, measurements” improves the Brier score over trials (by 0.200, 0.100 to "
-        "0.300); it worsens the Brier score on an unseen task (by 0.200, 0.100 to 0.300); it makes no measurable difference to "
-        f"the Brier score on an unseen cell (+0.200, {MINUS}0.100 to +0.500)."
+    before = gain(0.002, 0.004, pair=("hyper-parameters", "hyper-parameters, measurements"), moment=BEFORE)
+    table = tables.effects(findings.additions(judged(*found, before)), ["spectrum", "measurements"])
+    assert table.columns == ["asked", "added", "to", "over trials", "on a new cell", "on a new task", "at other settings"]
+    assert rows_of(table) == [
+        [BEFORE, "measurements", "hyper-parameters", ("small gain", "+0.003 (+0.002 to +0.004)"), "", "", ""],
+        [
+            *(EPOCH, "spectrum", "loss, measurements"),
+            ("clear gain", "+0.200 (+0.100 to +0.300)"),
+            ("no difference", f"+0.200 ({MINUS}0.100 to +0.500)"),
+            ("clear loss", f"{MINUS}0.200 ({MINUS}0.300 to {MINUS}0.100)"),
+            ("not known", ""),
+        ],
     ]
-    assert pairs(gain(None, None)) == []
+    assert tables.effects(findings.additions(judged(gain(None, None))), ["spectrum"]) is None
 
 
-def test_a_small_gain_is_called_slight_and_many_measurements_improve():
-    (sentence,) = pairs(
-        gain(0.002, 0.004, pair=("hyper-parameters", "hyper-parameters, measurements"), moment=BEFORE), family="measurements"
-    )
-    assert sentence == (
-        "Before training, measurements added to “hyper-parameters” improve the Brier score over trials (slightly, by 0.003, "
-        "0.002 to 0.004)."
-    )
+def test_the_answer_is_a_table_of_moments_and_splits_with_the_simplest_inputs_beside_it(whole):
+    gains = findings.against_rivals(whole.judgement, whole.predictions, 50, 1)
+    table = tables.answer(whole.judgement, gains)
+    assert table.columns == ["asked", "known task and cell", "new cell", "new task"]
+    assert [row[0] for row in table.rows] == ["Before training", "After an eighth of an epoch", "After one epoch"]
+    for moment, row in zip(MOMENTS, table.rows, strict=True):
+        for split, cell in zip(SPLITS, row[1:], strict=True):
+            served, rival = (
+                whole.judgement.of(split, moment, name) for name in (whole.judgement.served[split][moment], RIVALS[moment])
+            )
+            assert cell.text == f"{served.measures['auc'].value:.2f}"
+            if served.inputs == rival.inputs:
+                assert cell.tag == "the same inputs"
+            else:
+                assert cell.detail.endswith(f", simplest inputs {rival.measures['auc'].value:.2f}")
+                assert cell.tag == tables.EFFECT[findings.effect(gains[moment, split])]
+                brier = rival.measures["brier"].value - served.measures["brier"].value
+                assert gains[moment, split].measures["brier"].value == pytest.approx(brier, abs=1e-12)
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
@@ -492,6 +575,101 @@ def test_the_set_that_answers_stands_beside_its_rival(whole):
     assert shown == (served, *(f"{estimate.value:.2f}" for estimate in numbers))
 
 
+def early(**outcomes):
+    """Trials with largest exponents in the middle of each band, and their outcomes as text: "+" is a success."""
+    places = {"far": -2.0, "near": -0.1, "above": 0.3}
+    rows = [(places[name], mark == "+") for name, marks in outcomes.items() for mark in marks]
+    return pd.DataFrame([*rows, (np.nan, False)], columns=["exponent_1", "success"])
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "peaks", "words"),
+    [
+        (
+            {"far": "-" * 19 + "+", "near": "+" * 15 + "-" * 5, "above": "-" * 20},
+            True,
+            "Networks learn just below 0: of networks",
+        ),
+        ({"far": "+-" * 5, "near": "+-" * 5}, False, "Success does not peak just below 0: of networks"),
+        ({"far": "+" * 20, "near": "-" * 20}, False, "Success does not peak just below 0"),
+        ({"near": "+-"}, None, "Where success lies"),
+        ({"far": "-" * 9, "near": "-" * 9}, None, "No network succeeded, whatever its largest exponent"),
+        ({}, None, "No network succeeded"),
+    ],
+)
+def test_the_best_picture_is_titled_by_what_the_intervals_allow(outcomes, peaks, words):
+    found = findings.bands(early(**outcomes))
+    assert {name: band.trials for name, band in found.items()} == {name: len(marks) for name, marks in outcomes.items()}
+    assert findings.peaks(found) is peaks
+    assert said("message", found, peaks, 1).startswith(words)
+
+
+def test_the_title_of_the_best_picture_holds_its_shares():
+    found = findings.bands(early(far="-" * 19 + "+", near="+" * 15 + "-" * 5, above="-" * 20))
+    assert said("message", found, True, 2).endswith(
+        f"is between {MINUS}0.5 and 0 after epoch 2, 75 % succeed; below {MINUS}0.5, 5 %; at 0 or above, 0 %"
+    )
+
+
+def test_a_search_that_missed_points_is_said_to_be_incomplete(whole, report):
+    assert "No search is known to be incomplete" in Reader(report[1]).text
+    (first, *rest) = whole.fixed_points
+    counts = first.counts | {"mean": replace(first.counts["mean"], index=-1)}
+    missed = replace(whole, fixed_points=[replace(first, counts=counts), *rest])
+    reader = Reader(page.html(missed, {}))
+    assert "1 of 8 searches is incomplete" in reader.text
+    names = (whole.titles[first.trial.task], first.trial.cell)
+    assert [reader.row(*names, name)[-1] for name in ("zero", "mean")] == ["no gap seen", "incomplete"]
+    assert phase_portrait(missed.fixed_points[0]).axes[1].texts[0].get_text().endswith("search incomplete")
+    unknown = replace(first, counts={name: replace(c, index=None) for name, c in first.counts.items()})
+    assert tables.fixed_points(replace(whole, fixed_points=[unknown])).rows[0][-1].text == "not known"
+
+
+def test_a_study_in_which_every_trial_diverged_says_so_and_claims_nothing(lonely_report):
+    text = Reader(lonely_report[1]).text
+    assert "No network succeeded, whatever its largest exponent" in text
+    assert "4 diverged, and 0 (0 %) are successes" in text
+    assert "do not show whether screening networks before training saves" in text
+    assert "Whether Lyapunov spectra add anything is not known" in text
+    assert "not known" in text
+
+
+def test_every_trial_is_a_row_with_its_curve_its_numbers_and_a_link(whole, report):
+    reader = Reader(report[1])
+    names = [r.trial.name for r in whole.trials]
+    assert [row[0] for row in reader.rows if row and row[0] in names] == [row.trial.name for row in pictures.rows(whole)]
+    assert "make ui" not in reader.text.replace("make ui</code>", "")
+    linked = Reader(page.html(whole, {}, "http://here/TRIAL?x"))
+    links = {value for _, name, value in linked.attributes if name == "href" and value.startswith("http")}
+    assert links == {f"http://here/{r.trial.id}?x" for r in whole.trials}
+    for row in pictures.rows(whole):
+        own = whole.final.set_index("trial").loc[row.trial.id]
+        assert reader.row(row.trial.name)[3] == printed(own["score"], 2)
+        assert row.values["early"] == pytest.approx(
+            whole.table[(whole.table["trial"] == row.trial.id) & (whole.table["checkpoint"] == "early")]["exponent_1"].item(),
+            nan_ok=True,
+        )
+
+
+def test_what_the_script_shows_is_the_words_of_each_trial(whole, report):
+    (found,) = re.findall(r'<script type="application/json" id="words">(.*?)</script>', report[1])
+    words, rows = json.loads(found), pictures.rows(whole)
+    assert [lines[0] for lines in words] == [row.trial.name for row in rows]
+    marks = re.findall(r'<path class="dot \w+" data-t="(\d+)"', report[1])
+    assert sorted(map(int, marks)) == [row.place for row in rows if np.isfinite(row.values["early"])]
+    lines = re.findall(r'<polyline class="line \w+" data-t="(\d+)"', report[1])
+    assert sorted(map(int, lines)) == [row.place for row in rows]
+    assert any("diverged" in lines[1] for lines in words)
+
+
+def test_long_tables_are_folded_and_all_text_is_there_without_the_script(report):
+    without = re.sub(r"<script.*?</script>", "", report[1], flags=re.DOTALL)
+    reader = Reader(without)
+    assert "All 24 trials" in reader.text
+    assert without.count("<details") >= 10
+    assert "hidden" not in {name for _, name, _ in reader.attributes}
+
+
 def extremes(successes):
     """What is said of cells a, b, c on tasks x, y, z with three trials each, or of the first tasks."""
     names = [(task, cell) for task in "xyz" for cell in "abc"][: len(successes)]
@@ -515,6 +693,68 @@ def test_cells_and_tasks_that_never_succeeded_are_named_once_and_not_pair_by_pai
 
 
 # Figures
+
+
+def test_no_word_of_a_label_is_broken():
+    assert folded("english_characters_of_prose, next character", 10).split("\n") == [
+        "english_characters_of_prose,",
+        "next",
+        "character",
+    ]
+
+
+def test_title_and_legend_of_a_figure_are_text_beside_its_panels(whole):
+    figure = evidence.strength(whole.judgement.evidence)
+    found = drawn(figure)
+    assert found.title == figure.get_suptitle()
+    assert [key.get_label() for key in found.keys] == ["with spectra", "without spectra", "best without spectra"]
+    swatches = [pictures.swatch(key) for key in found.keys]
+    assert all(evidence.WITHOUT in swatch for swatch in swatches[1:])
+    assert "stroke-dasharray" in swatches[2]
+    page_, panels = (np.asarray(Image.open(io.BytesIO(data)).convert("L"), int) for data in (found.png, found.panels))
+    differences = [np.abs(page_[i : i + len(panels)] - panels).mean() for i in range(len(page_) - len(panels) + 1)]
+    assert 0 < np.argmin(differences) < len(differences) - 1
+    assert min(differences) < 1  # of 255; the two have palettes of their own
+
+
+@pytest.mark.parametrize("kind", ["linear", "log", "exponents"])
+def test_an_axis_rises_from_its_low_end_to_its_high_end(kind):
+    low, high = (0.01, 10.0) if kind == "log" else (-20.0, 1.0)
+    axis = pictures.Axis(kind, low, high, {})
+    places = axis.at(np.geomspace(low, high, 50) if kind == "log" else np.linspace(low, high, 50))
+    assert (places[0], places[-1]) == pytest.approx((0, 1))
+    assert (np.diff(places) > 0).all()
+    assert axis.at([low - 1 if kind != "log" else 1e-5, 1e3]).tolist() == [0, 1]
+    assert np.isnan(axis.at([np.nan])).all()
+
+
+def test_an_axis_of_exponents_is_linear_near_0_and_logarithmic_beyond():
+    axis = pictures.Axis("exponents", -10.0, 1.0, {})
+    zero, small, smaller, one, ten = axis.at([0, -0.1, -0.05, -1, -10])
+    assert zero - small == pytest.approx(2 * (zero - smaller))
+    assert small - one == pytest.approx(one - ten)
+
+
+def test_few_numbers_have_a_tick_each_and_many_have_powers_of_ten():
+    assert pictures.number_axis([16, 32, 16]).ticks == {16.0: "16", 32.0: "32"}
+    assert pictures.number_axis(np.geomspace(2e-4, 0.05, 30), log=True).ticks == {0.001: "0.001", 0.01: "0.01"}
+    assert pictures.number_axis([np.nan]).at(0.5) == 0.5
+
+
+def test_a_line_of_the_heat_map_is_the_spectrum_of_a_trial(whole):
+    rows = [row for row in pictures.rows(whole) if row.trial.task == "mnist_rows"]
+    table = whole.table[whole.table["checkpoint"] == "final"].set_index("trial")
+    axis = pictures.whole_axis(whole.table)
+    image = np.asarray(Image.open(io.BytesIO(base64.b64decode(pictures.heat(rows, table, axis)))))
+    assert image.shape == (len(rows), 3 + len(WHOLE), 3)
+    brightness = image[:, 3:].astype(int).sum(axis=2)
+    for place, row in enumerate(rows):
+        values = table.loc[row.trial.id, list(WHOLE)].to_numpy(float)
+        assert (image[place, 0] == (pictures._GOOD if row.success else pictures._BAD)).all()
+        if np.isnan(values).all():
+            assert (image[place, 3:] == pictures._LOST).all()
+        else:
+            assert brightness[place, 0] == brightness[place].max()  # the largest exponent is the brightest
 
 
 def test_outliers_do_not_set_the_limits(whole):
@@ -757,7 +997,8 @@ def test_the_page_of_the_card_holds_every_number_of_the_card(own_card, tmp_path)
     for heading in ("One task left out, 5 own trials: one epoch", "Other settings: before training"):
         assert f"### {heading}\n" in text
     assert "| shift_width | 0.61 (0.61) |" in text  # within each shift
-    assert "at about 50 % of the cost." in text
+    assert "saves 50 % of the training in a search" in text
+    assert "clearly improve the predictions" in text
     assert "spectra earn their place" in text
     assert "No trial was repeated" in text
     assert "\n\n\n" not in text
@@ -772,6 +1013,7 @@ def test_what_measuring_cost_is_a_median_share_of_the_trainings(own_card, monkey
 def test_the_page_of_a_card_without_searches_and_gains_claims_nothing(own_card, tmp_path):
     text = own_card(decisions=(), champion=None, volume=None, rows=[measured(None)], served={TRIALS: {EPOCH: "all"}})
     assert "do not show whether screening" in text
+    assert "is not known" in text
     assert "regret.png" not in text
     assert "\n\n\n" not in text
 

@@ -17,6 +17,7 @@ STAGES = YAML_1_2.load((ROOT / "dvc.yaml").read_text())["stages"]
 TASK = "fulda_runoff"
 NOT_FOLLOWED = {  # imports that run in no stage, or that change no result
     ("pipeline.core.stage", "pipeline.tracking"),  # tracking is a projection of results
+    ("stages.report", "pipeline.tracking.addresses"),  # the page links to that projection
     ("pipeline.predictor.predictor", "pipeline.tracking"),  # to load a registered model
     ("pipeline.predictor.predictor", "pipeline.spectrum"),  # to assess a user's network
     ("pipeline.predictor.network", "pipeline.spectrum"),  # types of that

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from .figures import (
     cell_marks,
     columns_for,
     exponent_axis,
+    folded,
     key,
     note,
     outcome_keys,
@@ -112,7 +112,7 @@ def largest_exponent(table: pd.DataFrame, tasks: Tasks, cells: Sequence[str]) ->
         exponent_axis(upper, table["exponent_1"].to_numpy(float))
         _scores(lower, own, cells, TICKS if len(tasks) < 3 else [t for t in TICKS if abs(t) != LINEAR])
         lower.set_xlim(*span(table["exponent_1"]))
-        upper.set_title(fill(name, 96 // columns))
+        upper.set_title(folded(name, 96 // columns))
         for axes, label in ((upper, "largest exponent\n(nats per step)"), (lower, "final score")):
             axes.set_ylabel(label if place % columns == 0 else "")
             axes.tick_params(labelleft=place % columns == 0)
@@ -168,13 +168,13 @@ def _facets(
         columns = columns_for(len(names))
         figure, axes = wrapped(len(names), columns, 1.95 if columns < 5 else 1.6, title, **options)
         for one, name in zip(axes, names.values(), strict=True):
-            one.set_title(fill(name, 96 // columns), fontweight="bold", fontsize=9.5)
+            one.set_title(folded(name, 96 // columns), fontweight="bold", fontsize=9.5)
         return figure, [(one, partial(_belongs, {wide: name})) for one, name in zip(axes, names, strict=True)]
     figure, grid = panels(len(tasks), len(cells), 1.0 + 1.75 * len(tasks), title, **options)
     for one, cell in zip(grid[0], cells, strict=True):
         one.set_title(cell, fontweight="bold")
     for row, name in zip(grid, tasks.values(), strict=True):
-        row[0].set_ylabel(fill(name, 20), fontsize=9.5)
+        row[0].set_ylabel(folded(name, 20), fontsize=9.5)
     pairs = [{"task": task, "cell": cell} for task in tasks for cell in cells]
     return figure, [(one, partial(_belongs, pair)) for one, pair in zip(grid.flat, pairs, strict=True)]
 

@@ -1,7 +1,6 @@
 """Figures of how good the predictor is on trials that were held out, compared with all baselines."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,22 @@ from scipy.stats import binomtest
 from ..core.cards import Estimate, Evidence, Gain
 from ..core.tables import number, signed
 from ..predictor.inputs import MOMENTS, WITH_SPECTRA
-from .figures import INK, WITH, WITHOUT, below, cell_keys, cell_marks, columns_for, key, note, panels, styled, ticks, wrapped
+from .figures import (
+    INK,
+    WITH,
+    WITHOUT,
+    below,
+    cell_keys,
+    cell_marks,
+    columns_for,
+    folded,
+    key,
+    note,
+    panels,
+    styled,
+    ticks,
+    wrapped,
+)
 from .findings import Addition, case
 
 BINS = 5
@@ -41,7 +55,7 @@ def additions(added: Sequence[Addition]) -> Figure:
         for a in (a for a in added if a.gain.split == split):
             _gain(axes, a.gain, -rows[a.gain.moment, _pair(a.gain)], limit)
         axes.axvline(0, color=INK, linewidth=1)
-        axes.set_title(fill(split, 18))
+        axes.set_title(folded(split, 18))
         axes.grid(visible=False, axis="y")
     grid[0, 0].set_xlim(-limit, limit)
     end = float(f"{0.7 * limit:.1g}")
@@ -65,7 +79,7 @@ def strength(evidence: Sequence[Evidence]) -> Figure:
     figure, grid = panels(1, len(splits), 1.5 + 0.26 * len(rows), title, sharey=True)
     for axes, split in zip(grid[0], splits, strict=True):
         _strengths(axes, [e for e in evidence if e.split == split], rows)
-        axes.set_title(fill(split, 18))
+        axes.set_title(folded(split, 18))
     _name_rows(grid[0], rows)
     keys = [
         key("with spectra", WITH, marker="o"),
@@ -105,7 +119,7 @@ def predictions(
             axes.scatter(own["expected_score"], own["score"], s=22, alpha=0.8, linewidth=0, **marks[cell])
         value = correlation.get(task)
         note(axes, "rank correlation undefined" if value is None else f"rank correlation {number(value)}", 0.97, 0.04)
-        axes.set_title(fill(name, 96 // columns))
+        axes.set_title(folded(name, 96 // columns))
         axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), aspect="equal")
         axes.set_xticks([0, 0.5, 1])
     figure.supylabel("true score", fontsize=10.5)

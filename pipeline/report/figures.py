@@ -2,6 +2,8 @@
 
 import io
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -128,6 +130,11 @@ def cell_keys(cells: Sequence[str]) -> list[Line2D]:
     return [key(cell, mark["color"], marker=mark["marker"], linestyle="") for cell, mark in cell_marks(cells).items()]
 
 
+def folded(text: str, width: int) -> str:
+    """A text in lines of about this many characters, in which no word is broken."""
+    return fill(text, width, break_long_words=False, break_on_hyphens=False)
+
+
 def note(axes: Axes, text: str, x: float = 0.97, y: float = 0.95) -> None:
     """Write a remark into the corner of a panel; x and y are shares of its width and height."""
     place: dict[str, Any] = {"ha": "right" if x > 0.5 else "left", "va": "top" if y > 0.5 else "bottom"}
@@ -135,13 +142,43 @@ def note(axes: Axes, text: str, x: float = 0.97, y: float = 0.95) -> None:
     axes.text(x, y, text, transform=axes.transAxes, fontsize=9, color="#444444", bbox=box, **place)
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A figure as it is written to a file, and as a page shows it.
+
+    Attributes:
+        png: the whole figure.
+        panels: a PNG of its panels alone; the page prints title and legend as text, which wraps where the screen is narrow.
+        title: what the figure shows.
+        keys: of the legend.
+    """
+
+    png: bytes
+    panels: bytes
+    title: str
+    keys: Sequence[Line2D]
+
+
 @styled
-def png(figure: Figure) -> bytes:
-    """A figure as a PNG of 256 colours: a third of the size, with no visible difference."""
+def drawn(figure: Figure) -> Drawn:
+    """Draw a figure, in 256 colours: a third of the size, with no visible difference."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     size = canvas.get_width_height(physical=True)
     image = Image.frombuffer("RGBA", size, canvas.buffer_rgba(), "raw", "RGBA", 0, 1).convert("RGB")
+    title = next((text for text in figure.texts if text.get_text() == figure.get_suptitle()), None)
+    top = 0 if title is None else size[1] - int(title.get_window_extent().y0)
+    bottom = max((int(legend.get_window_extent().y1) for legend in figure.legends), default=0)
+    keys = [handle for legend in figure.legends for handle in legend.legend_handles if isinstance(handle, Line2D)]
+    return Drawn(_png(image), _png(image.crop((0, top, size[0], size[1] - bottom))), figure.get_suptitle(), keys)
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as a PNG."""
+    return drawn(figure).png
+
+
+def _png(image: Image.Image) -> bytes:
     file = io.BytesIO()
     image.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(file, "png")
     return file.getvalue()

@@ -1,14 +1,17 @@
 """What the numbers say: numbers and cases, for which findings.j2 holds the sentences."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 
 from ..core.cards import Decision, Estimate, Evidence, Front, Gain, Judgement
+from ..core.records import TrialFixedPoints
 from ..predictor.decision import BOTH, I_EPOCH, NEARLY, screened
 from ..predictor.evidence import PAIRS, RIVALS
+from ..predictor.evidence import gain as compare
 from ..predictor.inputs import (
     BEFORE,
     EARLY_F,
@@ -22,11 +25,15 @@ from ..predictor.inputs import (
     SPECTRAL,
     F,
 )
-from ..predictor.splits import CELLS, SCALE, SPLITS, TASKS, TRIALS
+from ..predictor.splits import CELLS, SCALE, SLACK, SPLITS, TASKS, TRIALS
+from .phase import complete
 
 CASES = ("above", "below", "around")  # where an interval lies, seen from 0
+EFFECTS = ("clear", "small", "none", "small harm", "harm", "unknown")  # sizes of an effect
 REFERENCE = 5.0  # full trainings that i-Epoch may cost where its regret is matched
-SMALL = 0.01  # a change of the Brier score below this is called slight
+SMALL = 0.01  # a change of the Brier score below this is called small
+LITTLE = 0.1  # a saving of a smaller share of the cost is called small
+NEAR = -0.5  # nats per step: a network whose largest exponent is smaller forgets a perturbation within two steps
 RANDOM, SCREENED = "random", "before training: "
 # Families of inputs in the order in which they are named; all other columns are those of the learning curve.
 _FAMILIES = {
@@ -70,6 +77,14 @@ class Saving:
         """Cost with screening as a share of that of i-Epoch, at equal regret."""
         return None if self.cost is None else self.cost / self.plain_cost
 
+    @property
+    def effect(self) -> str:
+        """How much is saved, a word of EFFECTS; "later" where searches are better, but not at the cost that is compared."""
+        if self.case != "above":
+            return {"below": "harm", "around": "none"}.get(self.case, "unknown")
+        saved = 0.0 if self.share is None else 1 - self.share
+        return "later" if saved < 0.005 else "small" if saved < LITTLE else "clear"
+
 
 @dataclass(frozen=True)
 class Addition:
@@ -98,6 +113,44 @@ class Answering:
     served: Evidence
     rival: Evidence | None
 
+    @property
+    def alike(self) -> bool:
+        """Whether the simplest set is itself the one that is used."""
+        return self.rival is not None and self.rival.inputs == self.served.inputs
+
+
+@dataclass(frozen=True)
+class Band:
+    """The trials whose largest exponent lay within a range early in training.
+
+    Attributes:
+        trials, successes: their numbers.
+        low, high: 95 % interval of the share of successes (Wilson's).
+    """
+
+    trials: int
+    successes: int
+    low: float
+    high: float
+
+    @property
+    def share(self) -> float:
+        """Share of successes."""
+        return self.successes / self.trials
+
+
+@dataclass(frozen=True)
+class Spectral:
+    """What spectra add to all other inputs on cells left out.
+
+    Attributes:
+        effect: "clear", "small", "none", "harm" or "unknown".
+        worse: what is measurably worse with them, in words.
+    """
+
+    effect: str
+    worse: tuple[str, ...]
+
 
 @dataclass(frozen=True)
 class Extreme:
@@ -121,6 +174,59 @@ def case(estimate: Estimate) -> str:
     if estimate.value is None or estimate.low is None or estimate.high is None:
         return "unknown"
     return "above" if estimate.low > 0 else "below" if estimate.high < 0 else "around"
+
+
+def effect(gain: Gain | None) -> str:
+    """How much a gain is, a word of EFFECTS.
+
+    It is "none" if the interval of the Brier score contains 0, or if the AUC changes in the other direction; "small" if the
+    Brier score changes by less than SMALL.
+    """
+    if gain is None or case(gain.measures["brier"]) == "unknown":
+        return "unknown"
+    brier, auc = (gain.measures[measure].value or 0.0 for measure in ("brier", "auc"))
+    if case(gain.measures["brier"]) == "around" or brier * auc < 0:
+        return "none"
+    harm = brier < 0
+    return ("small harm" if harm else "small") if abs(brier) < SMALL else "harm" if harm else "clear"
+
+
+def spectral(judgement: Judgement) -> Spectral:
+    """What spectra add on cells left out, by the rule that makes a champion."""
+    best, volume = judgement.champion, judgement.volume
+    if best is None or case(best.measures["brier"]) == "unknown":
+        return Spectral("unknown", ())
+    brier = best.measures["brier"]
+    if judgement.is_champion:
+        return Spectral("small" if (brier.value or 0.0) < SMALL else "clear", ())
+    known = (("predictions", brier, SMALL), ("searches", volume or Estimate(None), SLACK))
+    worse = [(name, abs(e.value or 0.0) < small) for name, e, small in known if case(e) == "below"]
+    return Spectral("harm" if worse else "none", tuple(f"{name} are {'slightly ' * small}worse" for name, small in worse))
+
+
+def bands(early: pd.DataFrame) -> dict[str, Band]:
+    """The trials by their largest exponent early in training: "far" below 0, "near" below 0, or "above" it.
+
+    Args:
+        early: exponent_1, success; rows without a finite exponent count nowhere.
+    """
+    largest = early["exponent_1"]
+    masks = {"far": largest < NEAR, "near": (largest >= NEAR) & (largest < 0), "above": largest >= 0}
+    found = {}
+    for name, mask in masks.items():
+        count, successes = int(mask.sum()), int(early.loc[mask, "success"].sum())
+        if count:
+            interval = binomtest(successes, count).proportion_ci(method="wilson")
+            found[name] = Band(count, successes, float(interval.low), float(interval.high))
+    return found
+
+
+def peaks(found: Mapping[str, Band]) -> bool | None:
+    """Whether success peaks just below 0: its interval there lies above all others; None if no others, or no success."""
+    others = [band for name, band in found.items() if name != "near"]
+    if "near" not in found or not others or not any(band.successes for band in found.values()):
+        return None
+    return all(found["near"].low > band.high for band in others)
 
 
 def where(split: str) -> str:
@@ -196,6 +302,25 @@ def answering(judgement: Judgement) -> list[Answering]:
     return rows
 
 
+def against_rivals(judgement: Judgement, predictions: pd.DataFrame, count: int, seed: int) -> dict[tuple[str, str], Gain]:
+    """(moment, split) -> what the set that the predictor uses gains over its rival, where these differ.
+
+    Args:
+        judgement: names the sets.
+        predictions: the answers of all sets for trials that were held out.
+        count: number of bootstrap samples.
+        seed: of these.
+    """
+    found = {}
+    for answer in answering(judgement):
+        served, rival = answer.served, answer.rival
+        if rival is not None and not answer.alike:
+            own = predictions[(predictions["split"] == served.split) & (predictions["moment"] == served.moment)]
+            sets = (own[own["inputs"] == name] for name in (rival.inputs, served.inputs))
+            found[served.moment, served.split] = compare(*sets, count, seed)
+    return found
+
+
 def added(moment: str, without: str, with_: str) -> str:
     """What one set of inputs has that another has not, in words."""
     more = {*SETS[moment][with_]} - {*SETS[moment][without]}
@@ -211,17 +336,6 @@ def additions(judgement: Judgement) -> list[Addition]:
     gains = [gain for gain in judgement.gains if (gain.moment, gain.without, gain.with_) in known]
     gains.sort(key=lambda gain: (order.index((gain.moment, gain.without, gain.with_)), SPLITS.index(gain.split)))
     return [Addition(gain, added(gain.moment, gain.without, gain.with_), _by_group(judgement, gain)) for gain in gains]
-
-
-def by_pair(found: Iterable[Addition], families: Sequence[str]) -> dict[tuple[str, str, str], dict[str, list[Gain]]]:
-    """(moment, family, set without it) -> case of the Brier score -> gains, for these families."""
-    pairs: dict[tuple[str, str, str], dict[str, list[Gain]]] = {}
-    for addition in found:
-        place = case(addition.gain.measures["brier"])
-        if addition.family in families and place in CASES:
-            key = (addition.gain.moment, addition.family, addition.gain.without)
-            pairs.setdefault(key, {name: [] for name in CASES})[place].append(addition.gain)
-    return pairs
 
 
 def consistency(found: Iterable[Addition]) -> list[Addition]:
@@ -243,6 +357,11 @@ def extremes(outcomes: pd.DataFrame, titles: Mapping[str, str]) -> list[Extreme]
 def by_brier(rows: Iterable[Evidence]) -> list[Evidence]:
     """Sets of inputs by rising Brier score, the undefined last."""
     return sorted(rows, key=lambda row: _number(row.measures["brier"]))
+
+
+def incomplete(found: Iterable[TrialFixedPoints]) -> int:
+    """How many searches, of a network under a constant input, are known to have missed points."""
+    return sum(complete(counts) is False for result in found for counts in result.counts.values())
 
 
 def calibrated(bins: pd.DataFrame) -> int:

@@ -72,11 +72,20 @@ def slowest(counts: PointCounts) -> str:
     return f"{number(steps, 0 if steps >= 10 else 1)} steps"
 
 
+def complete(counts: PointCounts) -> bool | None:
+    """Whether the index of the points is that of a complete set, 1; None if it is not known.
+
+    Another index shows that a search of a network with bounded states has missed points.
+    """
+    return None if counts.index is None else counts.index == 1
+
+
 def _summary(counts: PointCounts) -> str:
+    missed = "\nsearch incomplete" if complete(counts) is False else ""
     if not counts.fixed_points:
-        return "no fixed point found"
+        return f"no fixed point found{missed}"
     points = f"{counts.fixed_points} fixed point{'s' if counts.fixed_points > 1 else ''}"
-    return f"{points}, {counts.stable} stable\nslowest time constant: {slowest(counts)}"
+    return f"{points}, {counts.stable} stable\nslowest time constant: {slowest(counts)}{missed}"
 
 
 def _span(*values: NDArray[np.float64]) -> tuple[float, float]:

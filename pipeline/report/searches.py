@@ -1,7 +1,6 @@
 """The figure of replayed searches: their regret against their cost."""
 
 from collections.abc import Mapping, Sequence
-from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from ..core.cards import Decision, Front, Judgement
-from .figures import INK, below, columns_for, key, panels, styled
+from .figures import INK, below, columns_for, folded, key, panels, styled
 from .findings import REFERENCE, drawn
 
 # Plain searches are grey or black; screening has the colours of Okabe and Ito (2008).
@@ -71,7 +70,7 @@ def _panel(axes: Axes, decision: Decision, lines: Mapping[str, Front]) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     count = f"{decision.tasks} {'task' if decision.tasks == 1 else 'tasks'}"
-    axes.set_title(fill(f"{decision.title[0].upper()}{decision.title[1:]} ({count})", 52), fontsize=9.5)
+    axes.set_title(folded(f"{decision.title[0].upper()}{decision.title[1:]} ({count})", 52), fontsize=9.5)
 
 
 def _steps(front: Front, end: int) -> tuple[np.ndarray, np.ndarray]:

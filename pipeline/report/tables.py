@@ -7,8 +7,9 @@ from ..core.cards import Card, Estimate, Evidence, Gain, Judgement
 from ..core.tables import Cell, Table, number, signed, with_interval
 from ..predictor.evidence import RIVALS
 from ..predictor.inputs import MOMENTS, WITH_SPECTRA
-from .findings import answering, by_brier, splits
-from .phase import slowest
+from ..predictor.splits import CELLS, TASKS, TRIALS
+from .findings import Addition, Saving, answering, by_brier, effect, splits, where
+from .phase import complete, slowest
 from .study import Study
 
 MEASURES = {
@@ -20,6 +21,24 @@ MEASURES = {
     "spearman": "Spearman",
     "r2": "R2",
 }
+# Effects in words; the page states the rules.
+EFFECT = {
+    "clear": "clear gain",
+    "small": "small gain",
+    "none": "no difference",
+    "small harm": "small loss",
+    "harm": "clear loss",
+    "unknown": "not known",
+}
+SAVED = {
+    "clear": "clear saving",
+    "small": "small saving",
+    "later": "nothing at this cost",
+    "none": "nothing measurable",
+    "harm": "nothing: worse",
+    "unknown": "not known",
+}
+COMPLETE = {True: "no gap seen", False: "incomplete", None: "not known"}
 GAINS = {"auc": "AUC", "brier": "Brier", "log_loss": "log loss"}
 _WITH_INTERVALS = ("auc", "brier")
 _SHIFT = "shift_"  # begins the names of studies that a predictor is evaluated on, but does not learn from
@@ -32,6 +51,69 @@ def sizes(study: Study) -> Table:
     rows = [[i.title, i.steps, i.input_size, i.output_size, *i.sequences.values(), i.chance] for i in study.tasks.values()]
     columns = ["task", "steps", "inputs", "outputs", "training", "validation", "test", "loss by chance"]
     return Table(columns, rows, "Sizes, and number of sequences in each split")
+
+
+def savings(found: Sequence[Saving]) -> Table:
+    """What screening before training saves, one row per kind of replayed search."""
+    rows = []
+    for one in found:
+        word, measured = SAVED[one.effect], one.share is not None and one.effect in ("clear", "small")
+        rows.append(
+            [
+                Cell(_sentence_case(one.decision.title), f"screened by {one.inputs}"),
+                Cell(number(one.plain_cost, 1), f"regret {with_interval(one.plain_regret)}"),
+                Cell("never") if one.regret is None else Cell(number(one.cost, 1), f"regret {with_interval(one.regret)}"),
+                Cell(f"{100 * (1 - (one.share or 0)):.0f} %", word) if measured else Cell(word),
+                "never" if one.alone is None else number(one.alone, 1),
+                "not known" if one.gain is None else _difference(one.gain),
+            ]
+        )
+    columns = ["search", "by losses (i-Epoch)", "by screening", "saved", "by hyper-parameters", "gain over all costs"]
+    return Table(columns, rows, "Cost of a search in full trainings; regret: how far its network scores below the best candidate")
+
+
+def answer(judgement: Judgement, gains: Mapping[tuple[str, str], Gain]) -> Table:
+    """How well successes are told from failures: AUC by moment and split, beside that of the simplest inputs.
+
+    Args:
+        judgement: the evidence.
+        gains: (moment, split) -> what the predictor's set gains over the simplest one.
+    """
+    found, places = {(a.served.moment, a.served.split): a for a in answering(judgement)}, splits(judgement)
+    rows: list[list[Any]] = []
+    for moment in MOMENTS:
+        row: list[Any] = [_sentence_case(moment if moment == MOMENTS[0] else f"after {moment}")]
+        for split in places:
+            own = found.get((moment, split))
+            if own is None:
+                row.append("")
+                continue
+            auc = own.served.measures["auc"]
+            word = "the same inputs" if own.alike else EFFECT[effect(gains.get((moment, split)))]
+            rival = "" if own.rival is None or own.alike else f", simplest inputs {number(own.rival.measures['auc'].value)}"
+            ends = "" if auc.low is None else f"{number(auc.low)} to {number(auc.high)}"
+            row.append(Cell(number(auc.value), f"{ends}{rival}", tag=word))
+        rows.append(row)
+    heads = {TRIALS: "known task and cell", CELLS: "new cell", TASKS: "new task"}
+    return Table(["asked", *(heads.get(split, split) for split in places)], rows, "AUC of the probability of success")
+
+
+def effects(found: Iterable[Addition], families: Sequence[str]) -> Table | None:
+    """What families of inputs add to others, one row for each moment and pair of sets and one column per split.
+
+    None if nothing was compared.
+    """
+    own = [addition for addition in found if addition.family in families]
+    places = list(dict.fromkeys(addition.gain.split for addition in own))
+    rows: dict[tuple[str, str, str], list[Any]] = {}
+    for addition in own:
+        gain = addition.gain
+        row = rows.setdefault((gain.moment, addition.family, gain.without), [""] * len(places))
+        word = effect(gain)
+        size = "" if word == "unknown" else with_interval(gain.measures["brier"], 3, signed)
+        row[places.index(gain.split)] = Cell(EFFECT[word], size, strong=word in ("clear", "small"))
+    columns = ["asked", "added", "to", *(where(split).replace("an unseen", "a new") for split in places)]
+    return Table(columns, [[*key, *row] for key, row in rows.items()], "Gain in Brier score", text_columns=3) if rows else None
 
 
 def trials(study: Study) -> Table:
@@ -114,7 +196,7 @@ def decisions(judgement: Judgement) -> list[Table]:
             )
         columns = ["search", *(f"regret at {c}" for c in costs), "hypervolume", "gain over i-Epoch", "best not finished"]
         count = f"{decision.tasks} {'task' if decision.tasks == 1 else 'tasks'}, {decision.candidates} candidates"
-        tables.append(Table(columns, rows, f"{decision.title[0].upper()}{decision.title[1:]} ({count})"))
+        tables.append(Table(columns, rows, f"{_sentence_case(decision.title)} ({count})"))
     return tables
 
 
@@ -148,14 +230,15 @@ def studies(card: Card) -> Table:
 
 
 def fixed_points(study: Study) -> Table:
-    """The fixed points of the best network of each task and cell under the zero input."""
-    rows = []
+    """The fixed points of the best network of each task and cell under each constant input."""
+    rows: list[list[Any]] = []
     for result in study.fixed_points:
-        counts = result.counts["zero"]
         names = [study.titles[result.trial.task], result.trial.cell]
-        rows.append([*names, counts.fixed_points, counts.stable, slowest(counts)])
-    columns = ["task", "cell", "fixed points", "stable", "slowest time constant"]
-    return Table(columns, rows, "Fixed points under the zero input", text_columns=2)
+        for name, counts in result.counts.items():
+            known = [counts.fixed_points, counts.stable, slowest(counts), f"{100 * counts.seeds_that_found:.0f} %"]
+            rows.append([*names, name, *known, Cell(COMPLETE[complete(counts)], strong=complete(counts) is False)])
+    columns = ["task", "cell", "input", "found", "stable", "slowest time constant", "searches that ended", "search"]
+    return Table(columns, rows, "Fixed points of the best networks", text_columns=3)
 
 
 def settings(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -168,6 +251,10 @@ def settings(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str
             listed = value if isinstance(value, Sequence) and not isinstance(value, str) else ["none" if value == {} else value]
             rows.append((f"{prefix}{name}", ", ".join(map(str, listed))))
     return rows
+
+
+def _sentence_case(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def _name(inputs: str) -> Cell:

@@ -1,10 +1,12 @@
 """Fills the templates of this folder: they hold the prose, and ask `findings` and `tables` for what it depends on."""
 
+import base64
+import re
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ..core.cards import Judgement
 from ..core.tables import Table, number, signed, with_interval
@@ -25,6 +27,12 @@ def filled(name: str, judgement: Judgement, **further: Any) -> str:
     return template.render(judgement=judgement, verdict=verdict(judgement), findings=findings, tables=tables, **further)
 
 
+def headline(judgement: Judgement) -> str:
+    """What came out, in two sentences."""
+    macro = environment(html=False).get_template("findings.j2").module.headline  # type: ignore[attr-defined]
+    return " ".join(str(macro(findings.savings(judgement), findings.spectral(judgement))).split())
+
+
 def environment(*, html: bool) -> jinja2.Environment:
     """The templates, with the filters that print numbers and tables."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
@@ -39,12 +47,22 @@ def environment(*, html: bool) -> jinja2.Environment:
     made.filters |= {"number": number, "signed": signed, "with_interval": with_interval, "signed_interval": _signed_interval}
     made.globals |= {"when": findings.when, "where": findings.where}
     made.globals["costs"] = (MEASUREMENTS_COST, SPECTRUM_COST)
-    made.filters |= {"percent": _percent, "html": _html, "markdown": Table.markdown}
+    made.globals |= {"near": findings.NEAR, "small": findings.SMALL, "little": findings.LITTLE, "reference": findings.REFERENCE}
+    made.filters |= {"percent": _percent, "html": _html, "markdown": Table.markdown, "italics": _italics, "base64": _base64}
     return made
 
 
 def _html(table: Table) -> Markup:
     return Markup(table.html())  # which escapes what is in it
+
+
+def _italics(text: str) -> Markup:
+    """HTML of a sentence in which *words* are emphasised."""
+    return Markup(re.sub(r"\*([^*]+)\*", r"<i>\1</i>", str(escape(text))))
+
+
+def _base64(image: bytes) -> str:
+    return base64.b64encode(image).decode()
 
 
 def _signed_interval(estimate: Any, digits: int = 2) -> str:
