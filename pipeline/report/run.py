@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import Thread
 from types import FrameType
-from typing import IO, Any, TextIO
+from typing import IO, TextIO
 
 from ruamel.yaml import YAML
 
@@ -231,11 +231,9 @@ def closing(ran: Mapping[str, Sequence[float]], took: str) -> list[str]:
 
 def result() -> str:
     """The headline of the report."""
-    from . import findings, templates  # pandas takes a second to import
+    from . import templates  # with pandas, which takes a second to import
 
-    judgement = Judgement.load(layout.EVIDENCE)
-    macros: Any = templates.environment(html=False).get_template("findings.j2").module
-    return " ".join(macros.headline(findings.savings(judgement)).split())
+    return templates.headline(Judgement.load(layout.EVIDENCE))
 
 
 def tail(path: Path, count: int = TAIL) -> list[str]:
