@@ -16,7 +16,7 @@ help: # shows this list
 #: The study:
 run: $(STAMP) # installs the packages into .venv, then runs the study; what is up to date does not run again
 	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "ERROR: dvc repro needs a git repository; clone the project instead of unpacking an archive" >&2; exit 1; }
-	@python -m pipeline.report.run $(PROFILE)
+	@python -m stages.run $(PROFILE)
 
 cost: $(STAMP) # estimates the hours that the study would take on this machine
 	@python -m pipeline.jobs.cost $(PROFILE)

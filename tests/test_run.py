@@ -258,7 +258,7 @@ def test_a_line_that_cannot_be_handed_on_ends_the_command():
 def test_what_is_wrong_in_the_settings_ends_the_run_in_one_sentence(tmp_path):
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text().replace("seed: 2026", "seed: -1"))
     answer = subprocess.run(
-        [sys.executable, "-m", "pipeline.report.run"],
+        [sys.executable, "-m", "stages.run"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,

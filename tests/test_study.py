@@ -106,7 +106,7 @@ def ran_by(text):
 def study(tmp_path_factory):
     """A finished small study; tests may add to it but leave it up to date."""
     folder = clone(tmp_path_factory.mktemp("study"))
-    lines = call(sys.executable, "-m", "pipeline.report.run", cwd=folder).stdout.splitlines()  # as `make run` does
+    lines = call(sys.executable, "-m", "stages.run", cwd=folder).stdout.splitlines()  # as `make run` does
     assert [line for line in lines if line.startswith("stage 11 of 11: report")]
     assert [line.split()[0] for line in lines[-5:]] == ["Result:", "Report:", "Trials:", "Log:", "Time:"]
     assert not [line for line in lines if "git add" in line or "lock file" in line]

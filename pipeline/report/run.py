@@ -1,4 +1,4 @@
-"""Runs the study with DVC and shows where it stands: `python -m pipeline.report.run [PROFILE]`, which is `make run`.
+"""Runs the study with DVC and shows where it stands, which is `make run`.
 
 All that DVC and the stages say goes to a log. What the stages say is also shown; of what DVC says, its warnings and errors.
 """
@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import Thread
 from types import FrameType
-from typing import IO, TextIO
+from typing import IO, NoReturn, TextIO
 
 from ruamel.yaml import YAML
 
@@ -241,9 +241,10 @@ def tail(path: Path, count: int = TAIL) -> list[str]:
     return [line for line in path.read_text("utf-8").splitlines() if line.strip()][-count:]
 
 
-if __name__ == "__main__":
+def main(profile: str = "") -> NoReturn:
+    """Run the study, and end with its exit code, or in one sentence."""
     try:
-        sys.exit(study(*sys.argv[1:2]))
+        sys.exit(study(profile))
     except PipelineError as error:
         sys.exit(f"ERROR: {error}")
     except ending.Stopped as stopped:
