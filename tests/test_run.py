@@ -156,6 +156,20 @@ def test_a_run_ends_with_five_lines(monkeypatch):
     assert run.closing({}, "3.0 s")[-1] == "Time:   3.0 s; everything was up to date"
 
 
+def test_the_last_lines_are_broken_between_words_on_a_terminal_alone(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "30")
+    terminal, file = Terminal(), io.StringIO()
+    lines = ["Result: a network as good for half the training", "Time:   3.0 s"]
+    for to in (terminal, file):
+        run.Screen(to).close(lines)
+    assert terminal.getvalue().replace("\r\x1b[K", "").splitlines() == [
+        "Result: a network as good for",
+        "        half the training",
+        "Time:   3.0 s",
+    ]
+    assert file.getvalue().splitlines() == lines
+
+
 def test_the_instances_are_those_of_dvc_yaml(monkeypatch):
     monkeypatch.chdir(ROOT)
     names = run.instances(["a", "b"])

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from ..core.tables import duration
 from . import times
 
 DVC = (sys.executable, "-m", "dvc", "repro")
+INDENT = len("Result: ")
 LEAST = 10.0  # seconds left that are worth saying
 TAIL = 4  # lines of the log that are shown after a failure
 # What DVC says of an instance of a stage, exactly once in a run; it runs it, or finds its results there or in its cache.
@@ -62,6 +64,12 @@ class Screen:
         elif self.passes:
             self._to.write(f"{_CLEAR}{line[: shutil.get_terminal_size().columns - 1]}")
         self._to.flush()
+
+    def close(self, lines: Sequence[str]) -> None:
+        """Show the last lines; on a terminal they are broken between words, and indented as far as their headings are long."""
+        for line in lines:
+            width = shutil.get_terminal_size().columns if self.passes else sys.maxsize
+            self.show(textwrap.fill(line, width, subsequent_indent=INDENT * " ", break_long_words=False))
 
 
 class Course:
@@ -207,8 +215,7 @@ def study(profile: str = "") -> int:
             log.write(f"{times.table(times.recorded(settings.tasks)).text()}\n")
     took = duration(time.monotonic() - begin)
     if not code:
-        for line in closing(course.ran, took):
-            screen.show(line)
+        screen.close(closing(course.ran, took))
     elif not command.stopped:  # who stopped it knows, and the stage has said so
         screen.show(f"ERROR: {course.place or 'dvc repro'} failed (exit code {code}) after {took}; {layout.LOG} ends:")
         for line in tail(layout.LOG):
