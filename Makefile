@@ -6,7 +6,7 @@ PIP_LOG := .venv/pip.log
 STAMP := .venv/.stamp$(if $(CUDA),-cuda)
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: help run cost test models check lint ui track docs collect evidence benchmarks gpu chaos replications lock wheel .venv
+.PHONY: help run cost ui track experiments test models check lint docs collect evidence benchmarks gpu chaos replications lock wheel .venv
 
 # A target's comment is its line of help, and so is each line that begins with "#:".
 help: # shows this list
@@ -26,6 +26,11 @@ ui: $(STAMP) # opens MLflow on the trials of the study
 
 track: $(STAMP) # brings MLflow up to date, for instance after `dvc pull`
 	@python -m stages.track
+
+# Files that stages depend on are left out: `dvc exp show` has a column for each.
+experiments: $(STAMP) # compares the experiments that `dvc exp run` made: what they changed, and what came out
+	@dvc exp show --only-changed --hide-workspace --precision 3 --no-pager --drop \
+		'Created|.*/|(constraints.txt|data|trials|spectra|measurements|fixed_points|predictor)$$'
 
 #:
 #: For development:

@@ -28,7 +28,7 @@ def metrics(judgement: Judgement) -> dict[str, float | None]:
     They are: the number of trials that were judged (networks); AUC before training (auc_before) and after one epoch
     (auc_epoch), and that of the loss alone (auc_loss); the Brier score after one epoch (brier); the regret of searches for
     COST full trainings with screening before training (regret) and of i-Epoch without (i_epoch); what spectra gain in Brier
-    score on cells left out (spectra_gain). `dvc exp show` would mix up a metric and a dependency of the same name.
+    score on cells left out (spectral). `dvc exp show` would mix up a metric and a dependency of the same name.
     """
     split = _hardest(judgement)
     before, epoch, loss = _served(judgement, split, BEFORE), _served(judgement, split, EPOCH), _rival(judgement, split, EPOCH)
@@ -41,7 +41,7 @@ def metrics(judgement: Judgement) -> dict[str, float | None]:
         "brier": _value(epoch, "brier"),
         "regret": own.value if own else None,
         "i_epoch": plain.value if plain else None,
-        "spectra_gain": judgement.champion.measures["brier"].value if judgement.champion else None,
+        "spectral": judgement.champion.measures["brier"].value if judgement.champion else None,
     }
 
 

@@ -304,7 +304,7 @@ def test_the_order_of_answers_does_not_matter():
 def test_the_metrics_are_eight_numbers_of_the_hardest_split():
     shown = everything()
     found = conclusion.metrics(shown)
-    assert list(found) == ["networks", "auc_before", "auc_epoch", "auc_loss", "brier", "regret", "i_epoch", "spectra_gain"]
+    assert list(found) == ["networks", "auc_before", "auc_epoch", "auc_loss", "brier", "regret", "i_epoch", "spectral"]
     assert found["networks"] == SIZE
     assert found["brier"] == pytest.approx(0.3**2)  # of the loss on tasks left out; on cells left out it would be 0.2^2
     assert found["auc_before"] == found["auc_epoch"] == found["auc_loss"] == 1
@@ -312,7 +312,7 @@ def test_the_metrics_are_eight_numbers_of_the_hardest_split():
     assert (found["regret"], found["i_epoch"]) == tuple(
         searches.of(name).at["5"].value for name in (decision.BOTH.format(decision.screened(searches)), "i-Epoch")
     )
-    assert found["spectra_gain"] == shown.champion.measures["brier"].value
+    assert found["spectral"] == shown.champion.measures["brier"].value
     json.dumps(found, allow_nan=False)
 
 
