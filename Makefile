@@ -29,7 +29,7 @@ track: $(STAMP) # brings MLflow up to date, for instance after `dvc pull`
 
 # Files that stages depend on are left out: `dvc exp show` has a column for each.
 experiments: $(STAMP) # compares the experiments that `dvc exp run` made: what they changed, and what came out
-	@dvc exp show --only-changed --hide-workspace --precision 3 --no-pager --drop \
+	@dvc exp show --only-changed --hide-workspace --no-pager --drop \
 		'Created|.*/|(constraints.txt|data|trials|spectra|measurements|fixed_points|predictor)$$'
 
 #:

@@ -143,6 +143,24 @@ def test_nothing_runs_again_and_no_run_is_added_when_nothing_has_changed(study):
     assert before == (runs(study, "trials"), runs(study, "stages"), files(study))
 
 
+def test_a_study_is_handed_on_by_a_remote_and_trains_nothing_there(study, tmp_path):
+    remote, elsewhere = ("remote", "add", "--default", "results", str(tmp_path / "remote")), tmp_path / "elsewhere"
+    call("git", "clone", "-q", str(study), str(elsewhere), cwd=tmp_path)
+    dvc(*remote, cwd=elsewhere)
+    before = (study / ".dvc/config").read_text()
+    dvc(*remote, cwd=study)
+    dvc("push", cwd=study)
+    call("git", "tag", "rnn-stability@v0.1.0", cwd=study)
+    dvc("artifacts", "get", str(study), "rnn-stability", "-o", str(tmp_path / "predictor"), cwd=tmp_path)
+    call("git", "tag", "-d", "rnn-stability@v0.1.0", cwd=study)
+    (study / ".dvc/config").write_text(before)
+    dvc("pull", cwd=elsewhere)
+    call(sys.executable, "-m", "stages.track", cwd=elsewhere)
+    assert len(runs(elsewhere, "trials")) == 16
+    assert not ran(dvc("repro", cwd=elsewhere))
+    assert (tmp_path / "predictor/card.json").read_bytes() == (study / "predictor/card.json").read_bytes()
+
+
 def test_what_is_restored_from_the_run_cache_and_tracked_again_is_there_once(study):
     before = runs(study, "trials"), runs(study, "stages")
     shutil.rmtree(study / "features")

@@ -11,6 +11,7 @@ from .splits import CELLS, TASKS, TRIALS
 
 HARDEST = (TASKS, CELLS, TRIALS)  # splits, the hardest first
 COST = f"{COSTS[2]:g}"  # full trainings at which searches are compared
+DIGITS = 3  # of metrics; evidence.json has all of them
 WIDTH = 110  # characters
 
 
@@ -25,24 +26,26 @@ def text(judgement: Judgement) -> str:
 def metrics(judgement: Judgement) -> dict[str, float | None]:
     """The numbers of metrics.json, for the hardest split that the study has; None where the trials do not define one.
 
-    They are: the number of trials that were judged (networks); AUC before training (auc_before) and after one epoch
-    (auc_epoch), and that of the loss alone (auc_loss); the Brier score after one epoch (brier); the regret of searches for
-    COST full trainings with screening before training (regret) and of i-Epoch without (i_epoch); what spectra gain in Brier
-    score on cells left out (spectral). `dvc exp show` would mix up a metric and a dependency of the same name.
+    They are: the number of trials that were judged (networks); AUC before training (auc_0) and after one epoch (auc_1), and
+    that of the loss alone (auc_loss); the Brier score after one epoch (brier); the regret of searches for COST full trainings
+    with screening before training (regret) and of i-Epoch without (i_epoch); what spectra gain in Brier score on cells left
+    out (spectral). Names are short, so that a table of all fits on a terminal, and differ from those of dependencies, which
+    `dvc exp show` would mix up with them.
     """
     split = _hardest(judgement)
     before, epoch, loss = _served(judgement, split, BEFORE), _served(judgement, split, EPOCH), _rival(judgement, split, EPOCH)
     own, plain = _regrets(_decision(judgement))
-    return {
-        "networks": epoch.trials if epoch else None,
-        "auc_before": _value(before, "auc"),
-        "auc_epoch": _value(epoch, "auc"),
-        "auc_loss": _value(loss, "auc"),
-        "brier": _value(epoch, "brier"),
-        "regret": own.value if own else None,
-        "i_epoch": plain.value if plain else None,
-        "spectral": judgement.champion.measures["brier"].value if judgement.champion else None,
+    found = {
+        "auc_0": _measure(before, "auc"),
+        "auc_1": _measure(epoch, "auc"),
+        "auc_loss": _measure(loss, "auc"),
+        "brier": _measure(epoch, "brier"),
+        "regret": own,
+        "i_epoch": plain,
+        "spectral": judgement.champion.measures["brier"] if judgement.champion else None,
     }
+    rounded = {name: None if e is None or e.value is None else round(e.value, DIGITS) for name, e in found.items()}
+    return {"networks": epoch.trials if epoch else None, **rounded}
 
 
 def _table(judgement: Judgement) -> Table:
@@ -90,8 +93,8 @@ def _rival(judgement: Judgement, split: str, moment: str) -> Evidence | None:
     return judgement.of(split, moment, RIVALS[moment])
 
 
-def _value(found: Evidence | None, measure: str) -> float | None:
-    return found.measures[measure].value if found else None
+def _measure(found: Evidence | None, measure: str) -> Estimate | None:
+    return found.measures[measure] if found else None
 
 
 def _decision(judgement: Judgement) -> Decision | None:
