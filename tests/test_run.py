@@ -143,6 +143,12 @@ def test_elsewhere_and_in_the_log_there_is_no_passing_line():
     assert (to.getvalue(), log.getvalue()) == ("", "")
 
 
+def test_of_the_bar_of_another_program_the_last_state_is_shown():
+    to = io.StringIO()
+    assert shown(course(to), ["\r  0%|    | 0/2\r100%|####| 2/2"], to) == "100%|####| 2/2\n"
+    assert shown(course(to), ["\r 7 of 9"], to) == " 7 of 9\n"
+
+
 def test_a_run_ends_with_five_lines(monkeypatch):
     monkeypatch.setattr(run, "result", lambda: "It works.")
     ran = {"prepare": [1.0, 2.0], "train": [100.0, 80.0], "measure": [40.0], "report": [9.0]}

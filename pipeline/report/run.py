@@ -33,6 +33,7 @@ LEAST = 10.0  # seconds left that are worth saying
 TAIL = 4  # lines of the log that are shown after a failure
 # What DVC says of an instance of a stage, exactly once in a run; it runs it, or finds its results there or in its cache.
 _INSTANCE = re.compile(r"(Running stage|Stage) '(?P<name>.+?)'(?P<runs>:$)?")
+_PASSING = re.compile(rf"{PASSING}(?P<left>\d+){PASSING}(?P<text>[^\r]*)")
 _HINT = re.compile(
     r"$|> |\t|(Generating|Updating) lock file|To (track the changes|enable auto staging)|Use `dvc push`|Data and pipelines are up"
     r"|ERROR: failed to reproduce"
@@ -89,12 +90,12 @@ class Course:
 
     def take(self, line: str) -> None:
         """Take the next line."""
-        if line.startswith(PASSING):
-            _, left, text = line.split(PASSING)
-            self._left = float(left)
+        if passing := _PASSING.fullmatch(line):
+            self._left = float(passing["left"])
             head, _, _ = self.place.partition(":")
-            self._screen.show(f"{head}{self.left()}: {text}", passing=True)
+            self._screen.show(f"{head}{self.left()}: {passing['text']}", passing=True)
             return
+        line = line.rpartition("\r")[2]  # the last state of another program's bar
         self._log.write(f"{line}\n")
         self._log.flush()
         if found := _INSTANCE.match(line):
@@ -128,7 +129,7 @@ class Course:
         """Seconds until the instance that runs will have ended; None if that is unknown."""
         whole = self._whole(self._name)
         known = [self._left, None if whole is None else whole - (time.monotonic() - self._began)]
-        return max((part for part in known if part is not None), default=None)
+        return max((max(0.0, part) for part in known if part is not None), default=None)
 
     def _whole(self, name: str) -> float | None:
         """Seconds of an instance: as the last time, or else the mean of this stage's instances so far; None if unknown."""
