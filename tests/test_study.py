@@ -150,7 +150,8 @@ def test_a_study_is_handed_on_by_a_remote_and_trains_nothing_there(study, tmp_pa
     before = (study / ".dvc/config").read_text()
     dvc(*remote, cwd=study)
     dvc("push", cwd=study)
-    call("git", "tag", "rnn-stability@v0.1.0", cwd=study)
+    author = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+    call("git", *author, "tag", "-a", "rnn-stability@v0.1.0", "-m", "first", cwd=study)  # DVC sees annotated tags alone
     dvc("artifacts", "get", str(study), "rnn-stability", "-o", str(tmp_path / "predictor"), cwd=tmp_path)
     call("git", "tag", "-d", "rnn-stability@v0.1.0", cwd=study)
     (study / ".dvc/config").write_text(before)
