@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,11 @@ import study as made
 from conftest import ROOT
 from PIL import Image
 
+import stages.report
+from pipeline import tracking
 from pipeline.core import config, layout
 from pipeline.core.cards import Card, Decision, Estimate, Evidence, Front, Gain, Judgement
+from pipeline.core.errors import TrackingError
 from pipeline.core.execution import Here
 from pipeline.core.files import save_table
 from pipeline.core.records import StageRecord, TaskData
@@ -32,6 +36,7 @@ from pipeline.report.figures import cell_marks, drawn, folded, png
 from pipeline.report.phase import components, phase_portrait
 from pipeline.report.study import Study
 from pipeline.report.templates import environment
+from pipeline.tracking import addresses, store
 
 MINUS = "\N{MINUS SIGN}"
 VOID = {"meta", "img", "br", "link", "hr", "input"}
@@ -309,6 +314,34 @@ def test_facts_name_versions_and_survive_a_folder_without_git(whole, monkeypatch
     assert page.facts(whole)["commit"] == "0123456789ab with changes"
 
 
+def test_the_link_of_a_trial_finds_its_run_alone(whole, whole_folder, tmp_path, monkeypatch):
+    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "trials").symlink_to(whole_folder / "trials")
+    (tmp_path / ".dvc").mkdir()
+    monkeypatch.chdir(tmp_path)
+    tracking.sync()
+    wanted, opened = whole.trials[3].trial, store.connect()
+    address = urlsplit(addresses.of_trial(wanted.id))
+    assert (address.netloc, address.path) == ("127.0.0.1:5000", "/")
+    place, _, query = address.fragment.partition("?")
+    experiment = place.removeprefix("/experiments/").removesuffix("/runs")
+    (run,) = opened.client.search_runs([experiment], parse_qs(query)["searchFilter"][0])
+    assert wanted.name in run.info.run_name
+    server = replace(opened, address="https://user:secret@host:81/base/")
+    monkeypatch.setattr(store, "connect", lambda: server)
+    assert addresses.of_trial(wanted.id).startswith("https://host:81/base/#/experiments/")
+
+
+def test_a_store_that_cannot_be_used_costs_the_page_its_links_alone(monkeypatch, capsys):
+    def broken(_):
+        raise TrackingError("the MLflow store is locked")
+
+    monkeypatch.setattr(addresses, "of_trial", broken)
+    assert stages.report._link() == ""
+    assert capsys.readouterr().err == "WARNING: the report links to no run: the MLflow store is locked.\n"
+
+
 # What it says
 
 
@@ -365,15 +398,39 @@ def headline(*decisions, **changes):
 def test_the_headline_is_the_cost_at_equal_regret_where_the_interval_of_the_gain_lies_above_0():
     """2 full trainings for the regret of 0.1 that i-Epoch has at 4, the best for at most 5: half of it."""
     assert headline(replayed()) == (
-        "Screening networks before training saves 50 % of the training in a search: as good a network for 2.0 instead of 4.0 "
-        "full trainings, at a regret of 0.10 (0.09 to 0.11). Whether Lyapunov spectra add anything is not known."
+        "On known tasks, screening networks before training saves 50 % of the training in a search: as good a network for 2.0 "
+        "instead of 4.0 full trainings, at a regret of 0.10 (0.09 to 0.11). Whether Lyapunov spectra add anything is not known."
     )
-    assert headline(replayed(inputs="hyper-parameters")).startswith("Screening networks by their hyper-parameters before")
+    assert "screening networks by their hyper-parameters before" in headline(replayed(inputs="hyper-parameters"))
+    assert headline(replayed(title=(SCALE, "shift_width"))).startswith("Screening networks before training saves 50 %")
 
 
-def test_a_saving_below_a_tenth_is_called_little():
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"points": ((1.0, 0.1),)}, "On new tasks, screening saves 75 %. Whether"),
+        ({"points": ((3.8, 0.1),)}, "On new tasks, screening saves a small part (5 %). Whether"),
+        ({"points": ((1.0, 0.2),)}, "On new tasks, screening saves nothing at this cost. Whether"),
+        ({"gained": (-0.01, 0.02)}, "On new tasks, screening saves nothing measurable. Whether"),
+        ({"gained": (-0.02, -0.01)}, "On new tasks, screening makes searches worse. Whether"),
+    ],
+)
+def test_the_headline_also_says_what_is_saved_on_new_tasks(changes, words):
+    searched = [replayed(), replayed(**changes, title=(TASKS, "")), replayed(title=(SCALE, "shift_width"))]
+    assert words in headline(*searched)
+    assert headline(*searched).count("saves 50 %") == 1
+
+
+def test_what_hyper_parameters_alone_save_on_new_tasks_is_in_the_headline():
+    own = replayed(((1.0, 0.1),), title=(TASKS, ""))
+    alone = replayed(((3.0, 0.1),), inputs="hyper-parameters", volume=0.8)
+    together = replace(own, fronts=[*own.fronts, *alone.fronts[2:]])
+    assert "On new tasks, screening saves 75 % (25 % by hyper-parameters alone)." in headline(replayed(), together)
+
+
+def test_a_saving_below_a_tenth_is_called_small():
     """3.7 instead of 4 full trainings are 7.5 %, 3.5 are 12.5 %."""
-    assert "saves little of the training in a search: as good a network for 3.7" in headline(replayed(((3.7, 0.1),)))
+    assert "saves a small part (7 %) of the training in a search: as good a network for 3.7" in headline(replayed(((3.7, 0.1),)))
     assert "saves 12 % of the training" in headline(replayed(((3.5, 0.1),)))
 
 
@@ -441,6 +498,7 @@ def test_what_hyper_parameters_alone_save_stands_beside_it():
     together = replace(own, fronts=[*own.fronts, *alone.fronts[2:]])
     ((_, _, (cost, _), _, plain, _),) = rows_of(tables.savings(findings.savings(judged(decisions=[together]))))
     assert (cost, plain) == ("2.0", "3.0")
+    assert "2.0 instead of 4.0 full trainings (3.0 with hyper-parameters alone), at a regret of 0.10" in headline(together)
 
 
 def test_the_page_prints_the_headline_of_its_own_searches(report, whole):
@@ -811,6 +869,18 @@ def test_a_line_of_the_searches_is_the_regret_for_at_most_each_cost_to_the_end_o
         assert axes.get_ylim()[1] < 0.5
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["random search", "i-Epoch", "before training: predictor", "both: predictor"]
+
+
+@pytest.mark.parametrize(
+    ("searched", "title"),
+    [
+        ([replayed()], "At equal regret, searches with the predictor cost 50 % less"),
+        ([replayed(), replayed(((3.0, 0.1),))], "At equal regret, searches with the predictor cost 25 to 50 % less"),
+        ([replayed(), replayed(gained=(-0.01, 0.02))], "Regret of searches against their cost"),
+    ],
+)
+def test_the_figure_of_the_searches_is_titled_by_what_they_all_save(searched, title):
+    assert searches.regret(judged(decisions=searched)).get_suptitle() == title
 
 
 def test_hyper_parameters_alone_stand_beside_the_set_that_screens_and_are_the_predictor_where_they_serve():

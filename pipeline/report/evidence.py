@@ -12,6 +12,7 @@ from scipy.stats import binomtest
 from ..core.cards import Estimate, Evidence, Gain
 from ..core.tables import number, signed
 from ..predictor.inputs import MOMENTS, WITH_SPECTRA
+from ..predictor.splits import SPLITS
 from .figures import (
     INK,
     WITH,
@@ -73,7 +74,7 @@ def additions(added: Sequence[Addition]) -> Figure:
 @styled
 def strength(evidence: Sequence[Evidence]) -> Figure:
     """AUC of each set of inputs with its 95 % interval: one row per set, grouped by moment, and one column per split."""
-    splits = list(dict.fromkeys(e.split for e in evidence))
+    splits = [split for split in SPLITS if any(e.split == split for e in evidence)]
     rows = _rows((moment, e.inputs) for moment in MOMENTS for e in evidence if e.moment == moment)
     title = "How well successes are separated from failures, by inputs of the predictor"
     figure, grid = panels(1, len(splits), 1.5 + 0.26 * len(rows), title, sharey=True)

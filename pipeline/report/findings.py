@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 
 from ..core.cards import Decision, Estimate, Evidence, Front, Gain, Judgement
 from ..core.records import TrialFixedPoints
-from ..predictor.decision import BOTH, I_EPOCH, NEARLY, screened
+from ..predictor.decision import BOTH, I_EPOCH, NEARLY, REPLAYED, screened
 from ..predictor.evidence import PAIRS, RIVALS
 from ..predictor.evidence import gain as compare
 from ..predictor.inputs import (
@@ -34,6 +34,7 @@ REFERENCE = 5.0  # full trainings that i-Epoch may cost where its regret is matc
 SMALL = 0.01  # a change of the Brier score below this is called small
 LITTLE = 0.1  # a saving of a smaller share of the cost is called small
 NEAR = -0.5  # nats per step: a network whose largest exponent is smaller forgets a perturbation within two steps
+_PLACES = {REPLAYED[CELLS, ""]: "known tasks", REPLAYED[TASKS, ""]: "new tasks"}
 RANDOM, SCREENED = "random", "before training: "
 # Families of inputs in the order in which they are named; all other columns are those of the learning curve.
 _FAMILIES = {
@@ -76,6 +77,11 @@ class Saving:
     def share(self) -> float | None:
         """Cost with screening as a share of that of i-Epoch, at equal regret."""
         return None if self.cost is None else self.cost / self.plain_cost
+
+    @property
+    def place(self) -> str:
+        """Which tasks were searched, in words; "" for networks of other sizes and the like."""
+        return _PLACES.get(self.decision.title, "")
 
     @property
     def effect(self) -> str:
@@ -188,7 +194,7 @@ def effect(gain: Gain | None) -> str:
     if case(gain.measures["brier"]) == "around" or brier * auc < 0:
         return "none"
     harm = brier < 0
-    return ("small harm" if harm else "small") if abs(brier) < SMALL else "harm" if harm else "clear"
+    return ("small harm" if harm else "small") if round(abs(brier), 3) < SMALL else "harm" if harm else "clear"
 
 
 def spectral(judgement: Judgement) -> Spectral:
@@ -198,9 +204,9 @@ def spectral(judgement: Judgement) -> Spectral:
         return Spectral("unknown", ())
     brier = best.measures["brier"]
     if judgement.is_champion:
-        return Spectral("small" if (brier.value or 0.0) < SMALL else "clear", ())
+        return Spectral("small" if round(brier.value or 0.0, 3) < SMALL else "clear", ())
     known = (("predictions", brier, SMALL), ("searches", volume or Estimate(None), SLACK))
-    worse = [(name, abs(e.value or 0.0) < small) for name, e, small in known if case(e) == "below"]
+    worse = [(name, round(abs(e.value or 0.0), 3) < small) for name, e, small in known if case(e) == "below"]
     return Spectral("harm" if worse else "none", tuple(f"{name} are {'slightly ' * small}worse" for name, small in worse))
 
 
@@ -316,8 +322,8 @@ def against_rivals(judgement: Judgement, predictions: pd.DataFrame, count: int, 
         served, rival = answer.served, answer.rival
         if rival is not None and not answer.alike:
             own = predictions[(predictions["split"] == served.split) & (predictions["moment"] == served.moment)]
-            sets = (own[own["inputs"] == name] for name in (rival.inputs, served.inputs))
-            found[served.moment, served.split] = compare(*sets, count, seed)
+            less, more = (own[own["inputs"] == name] for name in (rival.inputs, served.inputs))
+            found[served.moment, served.split] = compare(less, more, count, seed)
     return found
 
 

@@ -192,14 +192,13 @@ def parallel(shown: Sequence[Row]) -> Markup:
     return _svg(720, 310, parts, "Parallel coordinates: one line per trial from its hyper-parameters to its score.")
 
 
-def spark(row: Row) -> Markup:
-    """The validation loss of a trial over its epochs, relative to chance, on a logarithmic axis from 0.03 to 3."""
-    losses = np.clip(row.losses, 0.03, 3.0)
-    places = 21 - 20 * (np.log10(losses) - np.log10(0.03)) / 2
-    across = np.linspace(1, 79, len(losses))
-    points = " ".join(f"{x:.0f},{y:.1f}" for x, y in zip(across, places, strict=True) if np.isfinite(y))
-    chance = 21 - 20 * (0 - np.log10(0.03)) / 2
-    parts = [f'<path class="limit" d="M1,{chance:.1f}H79"/>', f'<polyline class="line {row.kind}" points="{points}"/>']
+def spark(row: Row, least: float) -> Markup:
+    """The validation loss of a trial over its epochs, relative to chance, on a logarithmic axis from `least` to 1.5."""
+    axis = Axis("log", least, 1.5, {})
+    across, up = np.linspace(1, 79, len(row.losses)), 21 - 20 * axis.at(row.losses)
+    points = " ".join(f"{x:.0f},{y:.1f}" for x, y in zip(across, up, strict=True) if np.isfinite(y))
+    parts = [f'<path class="limit" d="M1,{21 - 20 * float(axis.at(1)):.1f}H79"/>']
+    parts.append(f'<polyline class="line {row.kind}" points="{points}"/>')
     return _svg(80, 22, parts, "Loss over epochs.")
 
 

@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from ..core.cards import Decision, Front, Judgement
 from .figures import INK, below, columns_for, folded, key, panels, styled
-from .findings import REFERENCE, drawn
+from .findings import REFERENCE, Saving, drawn, savings
 
 # Plain searches are grey or black; screening has the colours of Okabe and Ito (2008).
 LOOKS = {
@@ -34,7 +34,7 @@ def regret(judgement: Judgement) -> Figure:
     fronts = [drawn(decision) for decision in decisions]
     columns = min(columns_for(len(decisions)), 2)
     rows = -(-len(decisions) // columns)
-    title = "Regret of searches against their cost"
+    title = _title(savings(judgement))
     figure, grid = panels(rows, columns, 1.6 + 3.4 * rows, title, sharex=True, sharey=True)
     every = list(grid.flat)
     for axes, decision, lines in zip(every, decisions, fronts, strict=False):
@@ -51,6 +51,14 @@ def regret(judgement: Judgement) -> Figure:
     keys = [key(name, LOOKS[name][0], linestyle=LOOKS[name][1], linewidth=LOOKS[name][2]) for name in names]
     below(figure, "cost (full trainings, measuring included)", keys, most=3)
     return figure
+
+
+def _title(found: Sequence[Saving]) -> str:
+    """How much is saved, if all searches show it."""
+    if not found or any(one.effect not in ("clear", "small") for one in found):
+        return "Regret of searches against their cost"
+    least, most = (f"{100 * (1 - share):.0f}" for share in (f(one.share or 1.0 for one in found) for f in (max, min)))
+    return f"At equal regret, searches with the predictor cost {least}{f' to {most}' if least != most else ''} % less"
 
 
 def _panel(axes: Axes, decision: Decision, lines: Mapping[str, Front]) -> None:

@@ -60,7 +60,7 @@ def savings(found: Sequence[Saving]) -> Table:
         word, measured = SAVED[one.effect], one.share is not None and one.effect in ("clear", "small")
         rows.append(
             [
-                Cell(_sentence_case(one.decision.title), f"screened by {one.inputs}"),
+                Cell(_sentence_case(one.decision.title), f"screened by {one.inputs}{' inputs' * (one.inputs == 'all')}"),
                 Cell(number(one.plain_cost, 1), f"regret {with_interval(one.plain_regret)}"),
                 Cell("never") if one.regret is None else Cell(number(one.cost, 1), f"regret {with_interval(one.regret)}"),
                 Cell(f"{100 * (1 - (one.share or 0)):.0f} %", word) if measured else Cell(word),
@@ -68,8 +68,10 @@ def savings(found: Sequence[Saving]) -> Table:
                 "not known" if one.gain is None else _difference(one.gain),
             ]
         )
-    columns = ["search", "by losses (i-Epoch)", "by screening", "saved", "by hyper-parameters", "gain over all costs"]
-    return Table(columns, rows, "Cost of a search in full trainings; regret: how far its network scores below the best candidate")
+    columns = ["search", "by losses alone", "by screening", "saved", "by hyper-parameters", "gain over all costs"]
+    return Table(
+        columns, rows, "Cost of a search in full trainings; regret: how far its network scores below the best candidate, 0 to 1"
+    )
 
 
 def answer(judgement: Judgement, gains: Mapping[tuple[str, str], Gain]) -> Table:
@@ -95,7 +97,11 @@ def answer(judgement: Judgement, gains: Mapping[tuple[str, str], Gain]) -> Table
             row.append(Cell(number(auc.value), f"{ends}{rival}", tag=word))
         rows.append(row)
     heads = {TRIALS: "known task and cell", CELLS: "new cell", TASKS: "new task"}
-    return Table(["asked", *(heads.get(split, split) for split in places)], rows, "AUC of the probability of success")
+    return Table(
+        ["asked", *(heads.get(split, split) for split in places)],
+        rows,
+        "How well the predictor tells successes from failures: AUC",
+    )
 
 
 def effects(found: Iterable[Addition], families: Sequence[str]) -> Table | None:

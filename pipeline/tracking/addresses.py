@@ -3,9 +3,9 @@
 from urllib.parse import urlencode
 
 from . import store
-from .update import IDENTITY
 from .views import TRIALS
 
+TAG = "trial.id"  # of the run of a trial
 BASE = "http://127.0.0.1:5000"  # where `make ui` starts the UI
 
 
@@ -21,5 +21,5 @@ def of_trial(placeholder: str) -> str:
     own = store.is_server(opened.address)
     base = store.readable(opened.address).replace("***@", "").rstrip("/") if own else BASE
     query = {"workflowType": "machine_learning", "compareRunsMode": "TABLE"}
-    query["searchFilter"] = f"tags.`{IDENTITY[TRIALS]}` = '{placeholder}'"
+    query["searchFilter"] = f"tags.`{TAG}` = '{placeholder}'"
     return f"{base}/#/experiments/{opened.experiments[TRIALS]}/runs?{urlencode(query)}"
