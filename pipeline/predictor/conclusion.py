@@ -19,7 +19,7 @@ def text(judgement: Judgement) -> str:
     """How good searches and predictions are, and whether spectra help, in at most twelve lines."""
     rivals = " or ".join(dict.fromkeys(RIVALS.values()))
     lines = [line for sentence in (_searches(judgement), _spectra(judgement)) for line in wrap(sentence, WIDTH)]
-    title = f"AUC for trials that were held out (95 % interval; 0.5 is chance); alone: only {rivals}"
+    title = f"AUC for trials that were held out (95 % interval; 0.5 is chance); alone: from {rivals} alone"
     return "\n".join([*lines, title, _table(judgement).text()])
 
 
