@@ -88,15 +88,16 @@ wheel: $(STAMP) # builds the wheel and the source archive in dist/
 	@rm -rf dist && python -m build -q --outdir dist && ls -l dist
 
 lock: # pins the newest versions that pyproject.toml allows in constraints.txt
+	rm -rf .lock && $(PYTHON) -m venv .lock
+	.lock/bin/pip install -q "$(TORCH)" ".[study,dev]"
+	.lock/bin/pip freeze --exclude rnn-stability | sed 's/+cpu$$//' > constraints.txt
+	rm -rf .lock
+
 #:
 #: Options, such as in `make run PROFILE=wide`:
 #:   PROFILE=wide       lays profiles/wide.yaml over params.yaml first (run, cost); PROFILE=default takes it away
 #:   CUDA=1             installs torch with CUDA (all targets that use .venv)
 #:   PYTHON=python3.12  makes .venv with this interpreter, which is Python 3.11 or newer
-	rm -rf .lock && $(PYTHON) -m venv .lock
-	.lock/bin/pip install -q "$(TORCH)" ".[study,dev]"
-	.lock/bin/pip freeze --exclude rnn-stability | sed 's/+cpu$$//' > constraints.txt
-	rm -rf .lock
 
 .venv: $(STAMP)
 
@@ -105,5 +106,6 @@ $(STAMP): pyproject.toml constraints.txt
 	@.venv/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	$(if $(CUDA),@.venv/bin/python -m pip uninstall -qy torch)
 	@echo "installing the packages of constraints.txt, a minute or two; pip's log is $(PIP_LOG)"
-	@$(if $(CUDA),PIP_FIND_LINKS= PIP_EXTRA_INDEX_URL= ).venv/bin/python -m pip install -qq --log $(PIP_LOG) --disable-pip-version-check -r constraints.txt
+	@$(if $(CUDA),PIP_FIND_LINKS= PIP_EXTRA_INDEX_URL= ).venv/bin/python -m pip install --disable-pip-version-check --progress-bar off -r constraints.txt >$(PIP_LOG) 2>&1 \
+		|| { code=$$?; tail -n 4 $(PIP_LOG) >&2; echo "ERROR: the packages cannot be installed; pip's log is $(PIP_LOG)" >&2; exit $$code; }
 	@rm -f .venv/.stamp* && touch $@
