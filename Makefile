@@ -6,7 +6,7 @@ PIP_LOG := .venv/pip.log
 STAMP := .venv/.stamp$(if $(CUDA),-cuda)
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: help run cost ui track experiments test models check lint docs collect evidence benchmarks gpu chaos replications lock wheel .venv
+.PHONY: help run cost ui track experiments test models check lint docs collect evidence benchmarks gpu chaos replications lock wheel site .venv
 
 # A target's comment is its line of help, and so is each line that begins with "#:".
 help: # shows this list
@@ -83,6 +83,16 @@ benchmarks: $(STAMP) # measures all timings of docs/, in about an hour on an oth
 
 replications: $(STAMP) # reproduces related work, in 45 minutes; what has a result does not run again
 	python -m replications
+
+# The packages of constraints-docs.txt go into an environment of their own; the library is read there, and not run.
+site: .venv-docs/.stamp # builds the documentation in site/, which needs no network to be read; warnings are errors
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict && echo "the documentation is in site/index.html"
+
+.venv-docs/.stamp: constraints-docs.txt
+	@$(PYTHON) -m venv --clear .venv-docs
+	@.venv-docs/bin/python -m pip install -qq --disable-pip-version-check -r constraints-docs.txt
+	@ln -sfn ../../../../pipeline "$$(echo .venv-docs/lib/python3*/site-packages)/rnn_stability"
+	@touch $@
 
 wheel: $(STAMP) # builds the wheel and the source archive in dist/
 	@rm -rf dist && python -m build -q --outdir dist && ls -l dist

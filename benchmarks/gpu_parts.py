@@ -157,7 +157,7 @@ def oracles(sizes: Sizes, device: torch.device, wrong: Wrong) -> Lines:
     rooms = [import_module("maps"), import_module("networks")]
     yield from head(
         "Systems with known exponents",
-        f"The systems of docs/oracles.md. Where the run is not chaotic, both devices should agree to {EXACT:g}.",
+        f"The systems of [this page](oracles.md). Where the run is not chaotic, both devices should agree to {EXACT:g}.",
         *("system", "CPU and GPU apart", "error", "allowed", "as it should be"),
     )
     systems = [*rooms[0].MAPS, *rooms[1].NETWORKS]

@@ -1,6 +1,6 @@
 """Installs the wheel into an empty environment: `python -m benchmarks.installation > docs/installation.md` says what that brings.
 
-It runs the README's first example there, without a network where the system can take it away (`unshare --net`).
+It runs the README's examples there, without a network where the system can take it away (`unshare --net`).
 """
 
 import os
@@ -28,7 +28,7 @@ IMPORTS = {
 ABOUT = """# What an installation brings
 
 `python -m benchmarks.installation` makes this page: it builds the wheel, installs it with pip into an empty environment, with the
-pinned versions of `constraints.txt`, and runs the README's first example there.
+pinned versions of `constraints.txt`, and runs the README's examples there.
 """
 
 
@@ -60,13 +60,13 @@ def main() -> None:
 
 
 def _example(python: Path, folder: Path) -> list[str]:
-    """What the README's first example takes."""
-    (block, *_) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
-    (folder / "example.py").write_text(block, "utf-8")
+    """What the README's two examples take, `summary` and `watch`, as one program."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
+    (folder / "example.py").write_text("\n".join(blocks), "utf-8")
     alone = _without_network()
     times = [_seconds(*alone, python, folder / "example.py", cwd=folder) for _ in range(2)]
     where = "without a network" if alone else "with a network, since this system cannot take it away"
-    return [f"- **The README's first example**, {where}: {times[0]:.1f} s the first time, {times[1]:.1f} s after that."]
+    return [f"- **The README's examples**, {where}: {times[0]:.1f} s the first time, {times[1]:.1f} s after that."]
 
 
 def _without_network() -> tuple[str, ...]:

@@ -93,7 +93,7 @@ def page(sizes: Sizes) -> Iterator[str]:
     if torch.cuda.is_available():
         yield from accelerator(sizes, torch.device("cuda"))
     else:
-        yield "This machine has no GPU; docs/gpu.md has the figures of one."
+        yield "This machine has no GPU; [On a GPU](gpu.md) has the figures of one."
 
 
 def comparison(sizes: Sizes) -> Iterator[str]:

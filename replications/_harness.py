@@ -101,16 +101,23 @@ def code(name: str) -> str:
 
 
 def page(of: Iterable[Result]) -> str:
-    """The page in Markdown: one row per system, then a section for each."""
+    """The page in Markdown: one row per claim, then a section for each system."""
     systems = [_section(result) for result in of]
-    overview = Table(
-        ("system", "main result", "seconds"), [(f"[{s['title']}](#{s['anchor']})", s["summary"], s["seconds"]) for s in systems]
-    )
-    return _ENVIRONMENT.get_template("_page.md.j2").render(systems=systems, overview=overview.markdown()) + "\n"
+    return _ENVIRONMENT.get_template("_page.md.j2").render(systems=systems, overview=overview(systems)) + "\n"
+
+
+def overview(systems: Iterable[Mapping[str, Any]]) -> str:
+    """The table of all claims: a line of a template's block `claims` has the claim, what came out, and the verdict."""
+    rows = []
+    for system in systems:
+        link = f"[{system['title']}](#{system['anchor']})"
+        for place, claim in enumerate(system["claims"].splitlines()):
+            rows.append((link if not place else "", *claim.split(" | ")))
+    return Table(("system", "claim", "what came out", "verdict"), rows, text_columns=4).markdown()
 
 
 def prose(name: str, outcome: Outcome) -> dict[str, str]:
-    """The blocks of a replication's template: title, source, summary, run, discussion, and pictures if it has any."""
+    """The blocks of a replication's template: title, source, summary, claims, run, discussion, and pictures if it has any."""
     template: Prose = _ENVIRONMENT.get_template(f"{name}.md.j2")
     facts = TypeAdapter(Outcome).dump_python(outcome, mode="json")["facts"]
     context = template.new_context(facts)
@@ -118,9 +125,11 @@ def prose(name: str, outcome: Outcome) -> dict[str, str]:
 
 
 def _wrapped(text: str, block: str) -> str:
-    """A block of a template with lines of even length; only the discussion has several paragraphs."""
+    """A block of a template with lines of even length; the discussion has several paragraphs, and each claim its own line."""
     if block == "pictures":
         return text.strip()
+    if block == "claims":
+        return "\n".join(" ".join(line.split()) for line in text.splitlines() if line.strip())
     if block != "discussion":
         return " ".join(text.split())
     parts = [p.strip() for p in text.split("\n\n") if p.strip()]

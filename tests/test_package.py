@@ -26,7 +26,7 @@ AFTER = """
 assert verdict.moment == "one epoch" and epoch <= 19
 assert not [m for m in sys.modules if m.startswith("pipeline.")]
 """
-WATCHED = "watched.before()"  # is in the README's first example
+WATCHED = "watched.before()"  # is in the README's second example
 
 
 @pytest.fixture(scope="module")
@@ -80,14 +80,23 @@ def output_of(program, folder, installed):
     return answer.stdout
 
 
-def test_the_first_example_of_the_readme_runs_beside_a_foreign_package_named_pipeline(installed, tmp_path):
+def test_the_examples_of_the_readme_run_beside_a_foreign_package_named_pipeline(installed, tmp_path):
     (tmp_path / "pipeline").mkdir()
     (tmp_path / "pipeline/__init__.py").write_text("MINE = True\n")
-    printed = output_of(BEFORE + example_with(WATCHED) + AFTER, tmp_path, installed)
-    assert printed.startswith("LSTM (H = 32): all 64 exponents, from 4 sequences of 50 steps")
+    printed = output_of(BEFORE + "\n".join(examples("README.md")) + AFTER, tmp_path, installed)
+    assert printed.startswith("LSTM (H = 32): all 64 exponents, from 4 sequences of 150 steps")
     assert printed.count("success with probability") == 2
     assert "(before training, from " in printed
     assert "(one epoch, from " in printed
+
+
+def test_the_readme_shows_what_its_first_example_prints(installed, tmp_path):
+    block, *_ = examples("README.md")
+    printed = output_of(f"import torch\ntorch.manual_seed(0)\n{block}", tmp_path, installed).splitlines()
+    (shown,) = re.findall(r"```\n(stable: .*?)```", (ROOT / "README.md").read_text(), re.S)
+    words = [re.escape(line).replace(r"\(\.\.\.\)", ".*") for line in shown.splitlines()]
+    digits = [re.sub(r"\d+", r"\\d+", line) for line in words]  # the last ones depend on the processor
+    assert len([p for p in digits if any(re.fullmatch(p, line) for line in printed)]) == len(words) == 3
 
 
 MEASURING = """
@@ -130,8 +139,9 @@ def test_measurements_and_losses_of_a_strangers_network_are_answered_at_every_mo
     assert printed == "before training; an eighth of an epoch; one epoch\n"
 
 
-def test_the_readmes_lstm_runs_as_it_stands(installed, tmp_path):
-    *lines, last = output_of(example_with("torch.nn.LSTM(8, 64, num_layers=2)"), tmp_path, installed).splitlines()
+def test_the_first_example_of_the_page_on_spectra_runs_as_it_stands(installed, tmp_path):
+    block, *_ = examples("docs/spectrum.md")
+    *lines, last = output_of(block, tmp_path, installed).splitlines()
     found = [re.fullmatch(r"(-?\d\.\d{3}) \+- (\d\.\d{3}) nats per step", line) for line in lines]
     exponents = [float(f[1]) for f in found]
     assert len(exponents) == 5
@@ -183,7 +193,7 @@ torch.testing.assert_close(*pushed, rtol=0, atol=1e-13)  # some hundred rounding
 
 
 def test_the_page_on_spectra_runs_from_top_to_bottom(installed, tmp_path):
-    blocks = examples("docs/spectrum.md")
+    _, *blocks = examples("docs/spectrum.md")
     lines = output_of("import torch\ntorch.manual_seed(0)\n" + "\n".join(blocks) + HENON, tmp_path, installed).splitlines()
     assert re.fullmatch(r"-?\d\.\d{3}, from -?\d\.\d{3} to -?\d\.\d{3}; \d+ steps, converged: (True|False)", lines[0])
     (by_hand,) = [b for b in blocks if "def push" in b]
@@ -195,17 +205,19 @@ def test_the_pins_are_within_the_ranges_that_the_package_declares():
 
     from packaging.requirements import Requirement
 
-    pins = dict(line.strip().lower().split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if line.strip())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    declared = [*project["dependencies"], *extras["study"], *extras["dev"]]
-    for requirement in map(Requirement, declared):
-        assert requirement.specifier.contains(pins[requirement.name.lower()]), requirement
-    assert not [p for p in pins.values() if "+" in p], "a local build's version is on no index"
+    declared = {"constraints.txt": [*project["dependencies"], *extras["study"], *extras["dev"]]}
+    for file, requirements in (declared | {"constraints-docs.txt": extras["docs"]}).items():
+        pins = dict(line.strip().lower().split("==") for line in (ROOT / file).read_text().splitlines() if line.strip())
+        for requirement in map(Requirement, requirements):
+            assert requirement.specifier.contains(pins[requirement.name.lower()]), requirement
+        assert not [p for p in pins.values() if "+" in p], "a local build's version is on no index"
 
 
-def test_the_readme_has_no_gaps_and_every_file_that_it_names_exists():
+def test_the_readme_is_short_and_has_no_gaps_and_every_file_that_it_names_exists():
     text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 100
     assert not re.findall(r"@[A-Z]+@", text)
     linked = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
     assert linked

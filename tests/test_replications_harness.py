@@ -26,10 +26,14 @@ def result(tmp_path, monkeypatch):
     return result
 
 
-def test_page_has_one_row_and_one_section_per_result(result):
+def test_page_has_a_row_per_claim_and_a_section_per_result(result):
     (read,) = harness.results()
     page = harness.page([read])
-    assert "| [Well-known tasks](#tasks) | Chance agrees with its closed form for 7 tasks;" in page
+    assert "| system | claim | what came out | verdict |" in page
+    assert (
+        "| [Well-known tasks](#tasks) | the loss of the best constant answer is what a formula says | it agrees for 7 tasks,"
+        in page
+    )
     assert "| loss &#124;b&#124; | 0.4 | 0.5 |" in page
     assert "learning rate 0.003 or 0.01, whichever" in page
     assert "earlier version" not in page
@@ -64,7 +68,7 @@ def test_unknown_name_is_refused():
 def test_every_replication_has_a_template_with_the_blocks_of_the_page():
     for name in harness.names():
         blocks = harness._ENVIRONMENT.get_template(f"{name}.md.j2").blocks
-        assert {"title", "source", "summary", "run", "discussion"} <= set(blocks), name
+        assert {"title", "source", "summary", "claims", "run", "discussion"} <= set(blocks), name
 
 
 def test_hash_changes_with_code_that_is_imported_and_not_with_its_docstrings(tmp_path):

@@ -23,7 +23,7 @@ from pipeline.predictor import inputs
 pytestmark = pytest.mark.slow
 TASKS = ("fulda_runoff", "mnist_rows")
 
-(UGRNN,) = [b for b in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL) if "class UGRNN" in b]
+(UGRNN,) = [b for b in re.findall(r"```python\n(.*?)```", (ROOT / "docs/extend.md").read_text(), re.DOTALL) if "class UGRNN" in b]
 
 
 def environment():
