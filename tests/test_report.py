@@ -804,13 +804,13 @@ def test_a_line_of_the_heat_map_is_the_spectrum_of_a_trial(whole):
     table = whole.table[whole.table["checkpoint"] == "final"].set_index("trial")
     axis = pictures.whole_axis(whole.table)
     image = np.asarray(Image.open(io.BytesIO(base64.b64decode(pictures.heat(rows, table, axis)))))
-    assert image.shape == (len(rows), 3 + len(WHOLE), 3)
-    brightness = image[:, 3:].astype(int).sum(axis=2)
+    assert image.shape == (len(rows), 3 + len(WHOLE), 4)
+    brightness = image[:, 3:, :3].astype(int).sum(axis=2)
     for place, row in enumerate(rows):
         values = table.loc[row.trial.id, list(WHOLE)].to_numpy(float)
         assert (image[place, 0] == (pictures._GOOD if row.success else pictures._BAD)).all()
         if np.isnan(values).all():
-            assert (image[place, 3:] == pictures._LOST).all()
+            assert (image[place, 3:] == pictures._BLANK).all()
         else:
             assert brightness[place, 0] == brightness[place].max()  # the largest exponent is the brightest
 

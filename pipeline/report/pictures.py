@@ -23,9 +23,9 @@ from .figures import LINEAR, TICKS, span
 from .findings import NEAR
 from .study import Study
 
-_COLOURS = colormaps["cividis"](np.linspace(0, 1, 256), bytes=True)[:, :3]
-_GOOD, _BAD, _LOST, _GAP = (0, 114, 178), (213, 94, 0), (150, 150, 150), (255, 255, 255)  # of the heat map
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 320, 230, 34, 36  # of a panel
+_COLOURS = colormaps["cividis"](np.linspace(0, 1, 256), bytes=True)
+_GOOD, _BAD, _BLANK = (0, 114, 178, 255), (213, 94, 0, 255), (0, 0, 0, 0)  # of the heat map
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 320, 236, 42, 40  # of a panel
 _SHAPES = {  # markers of matplotlib, around 0
     "o": "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0",
     "s": "M-4,-4h8v8h-8z",
@@ -152,6 +152,9 @@ def scores(shown: Sequence[Row], every: Sequence[Row], threshold: float) -> Mark
     for value, label in across.ticks.items():
         parts.append(f'<path class="grid" d="M{_x(across, value):.1f},8V{_HEIGHT - _BOTTOM}"/>')
         parts.append(f'<text x="{_x(across, value):.1f}" y="{_HEIGHT - _BOTTOM + 15}" text-anchor="middle">{label}</text>')
+    centre, middle = (_LEFT + _WIDTH - 8) / 2, (_HEIGHT - _BOTTOM) / 2
+    parts.append(f'<text x="{centre}" y="{_HEIGHT - 5}" text-anchor="middle">largest exponent (nats per step)</text>')
+    parts.append(f'<text transform="translate(10,{middle})rotate(-90)" text-anchor="middle">final score</text>')
     for value, label in up.ticks.items():
         parts.append(f'<text x="{_LEFT - 6}" y="{_y(up, value) + 4:.1f}" text-anchor="end">{label}</text>')
     parts.append(f'<path class="zero" d="M{right:.1f},8V{_HEIGHT - _BOTTOM}"/>')
@@ -217,7 +220,7 @@ def heat(shown: Sequence[Row], table: pd.DataFrame, axis: Axis) -> str:
     """
     values = table.loc[[row.trial.id for row in shown], list(WHOLE)].to_numpy(float)
     pixels = _coloured(axis.at(values))
-    fates = np.array([[_GOOD if row.success else _BAD] * 2 + [_GAP] for row in shown], np.uint8)
+    fates = np.array([[_GOOD if row.success else _BAD] * 2 + [_BLANK] for row in shown], np.uint8)
     return _encoded(np.concatenate([fates, pixels], axis=1))
 
 
@@ -246,9 +249,9 @@ def swatch(key: Line2D) -> Markup:
 
 
 def _coloured(places: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Colours (..., 3) of places from 0 to 1; grey for NaN."""
+    """Colours (..., 4) of places from 0 to 1; transparent for NaN."""
     colours = np.asarray(_COLOURS[(np.nan_to_num(places) * 255).astype(int)])
-    return np.asarray(np.where(np.isnan(places)[..., None], _LOST, colours), np.uint8)
+    return np.asarray(np.where(np.isnan(places)[..., None], _BLANK, colours), np.uint8)
 
 
 def _encoded(pixels: NDArray[np.uint8]) -> str:

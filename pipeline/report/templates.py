@@ -12,6 +12,7 @@ from ..core.cards import Judgement
 from ..core.tables import Table, number, signed, with_interval
 from ..predictor.evidence import verdict
 from ..predictor.search import MEASUREMENTS_COST, SPECTRUM_COST
+from ..predictor.splits import SLACK
 from . import findings, tables
 from .study import Study
 
@@ -44,10 +45,10 @@ def environment(*, html: bool) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters |= {"number": number, "signed": signed, "with_interval": with_interval, "signed_interval": _signed_interval}
+    made.filters |= {"number": number, "signed": signed, "with_interval": with_interval}
     made.globals |= {"when": findings.when, "where": findings.where}
-    made.globals["costs"] = (MEASUREMENTS_COST, SPECTRUM_COST)
-    made.globals |= {"near": findings.NEAR, "small": findings.SMALL, "little": findings.LITTLE, "reference": findings.REFERENCE}
+    made.globals |= {"costs": (MEASUREMENTS_COST, SPECTRUM_COST), "reference": findings.REFERENCE, "near": findings.NEAR}
+    made.globals |= {"small": findings.SMALL, "little": findings.LITTLE, "slack": SLACK}
     made.filters |= {"percent": _percent, "html": _html, "markdown": Table.markdown, "italics": _italics, "base64": _base64}
     return made
 
@@ -63,10 +64,6 @@ def _italics(text: str) -> Markup:
 
 def _base64(image: bytes) -> str:
     return base64.b64encode(image).decode()
-
-
-def _signed_interval(estimate: Any, digits: int = 2) -> str:
-    return with_interval(estimate, digits, signed)
 
 
 def _percent(share: float) -> str:
