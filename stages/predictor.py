@@ -2,11 +2,11 @@
 
 from pipeline.core import layout, stage
 from pipeline.core.files import load_table, save_json, save_table
-from pipeline.predictor import StabilityPredictor, evidence, study, trials
+from pipeline.predictor import StabilityPredictor, conclusion, study, trials
 
 
 def main(run: stage.Run) -> None:
-    """Write predictor/ and metrics/predictor.json, and print the evidence."""
+    """Write predictor/ and metrics.json, and print the conclusion."""
     rows, known = trials.trial_inputs(load_table(layout.FEATURES)), trials.learned_from(trials.kept())
     packaged = StabilityPredictor.load()
     answers, judgement = study.judge(
@@ -15,8 +15,8 @@ def main(run: stage.Run) -> None:
     packaged.update(study.own(rows)).save(layout.PREDICTOR)
     judgement.save(layout.EVIDENCE)
     save_table(layout.PREDICTIONS, answers)
-    save_json(layout.METRICS, evidence.metrics(judgement))
-    print(evidence.text(judgement))
+    save_json(layout.METRICS, conclusion.metrics(judgement))
+    print(conclusion.text(judgement))
 
 
 if __name__ == "__main__":

@@ -275,7 +275,21 @@ def test_time_left_counts_only_what_was_done_now(capsys, monkeypatch):
         progress.skip(failed=True)
     now[0] += 30
     progress.advance(failed=False)
-    assert lines(capsys) == ["toy: 5/10 trials (4 from before), 4 failed, 150 s left"]
+    assert lines(capsys) == ["toy: 5/10 trials (4 from before), 4 failed, 2.5 min left"]
+
+
+def test_whoever_watches_a_stage_gets_a_passing_line_for_each_job_with_the_seconds_left(capsys, monkeypatch):
+    monkeypatch.setenv(execution.WATCHED, "1")
+    now = [100.0]
+    monkeypatch.setattr(execution.time, "monotonic", lambda: now[0])
+    progress = Progress("toy", 40)
+    for _ in range(40):
+        now[0] += 4
+        progress.advance(failed=False)
+    out = capsys.readouterr().out.split("\n")
+    assert out[0] == "\r156\rtoy: 1/40 trials, 0 failed, 2.6 min left"
+    assert [line.startswith(execution.PASSING) for line in out] == [True] * 39 + [False] * 2
+    assert out[-2] == "toy: 40/40 trials, 0 failed, took 2.7 min"
 
 
 def test_nothing_to_do_is_said(tmp_path, capsys):

@@ -122,6 +122,10 @@ def test_a_matrix_gives_the_words_that_a_stage_takes(stage):
     assert STAGES[stage]["cmd"] == command.rstrip()
 
 
+def test_every_stage_is_described():
+    assert all(len(stage["desc"].split()) > 5 for stage in STAGES.values())
+
+
 def test_the_stages_are_those_of_the_layout_in_their_order():
     assert tuple(STAGES) == layout.STAGES
 
@@ -134,7 +138,8 @@ def test_outs_are_paths_of_the_layout():
         for o in s.get(kind, [])
     }
     by_task = [layout.data, layout.trials, layout.spectra, layout.measurements, layout.fixed_points]
-    whole = [layout.FEATURES, layout.FEATURES_CSV, layout.PREDICTOR, layout.METRICS, layout.PAGE, layout.FIGURES]
+    whole = [layout.FEATURES, layout.FEATURES_CSV, layout.CURVES, layout.EXPONENTS, layout.PREDICTOR]
+    whole += [layout.METRICS, layout.PAGE, layout.FIGURES]
     assert outs == {p.as_posix() for p in [*(f(TASK) for f in by_task), *whole]}
 
 

@@ -95,14 +95,22 @@ def files(folder, pattern="*/*.safetensors"):
 
 def ran(answer):
     """Instances that DVC ran."""
-    return [line.split("'")[1] for line in answer.stdout.splitlines() if line.startswith("Running stage")]
+    return ran_by(answer.stdout)
+
+
+def ran_by(text):
+    return [line.split("'")[1] for line in text.splitlines() if line.startswith("Running stage")]
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """A finished small study; tests may add to it but leave it up to date."""
     folder = clone(tmp_path_factory.mktemp("study"))
-    assert len(ran(dvc("repro", cwd=folder))) == 2 * 4 + 3
+    lines = call(sys.executable, "-m", "stages.run", cwd=folder).stdout.splitlines()  # as `make run` does
+    assert [line for line in lines if line.startswith("stage 11 of 11: report")]
+    assert [line.split()[0] for line in lines[-5:]] == ["Result:", "Report:", "Trials:", "Log:", "Time:"]
+    assert not [line for line in lines if "git add" in line or "lock file" in line]
+    assert len(ran_by((folder / "runs/make_run.log").read_text())) == 2 * 4 + 3
     commit(folder)
     return folder
 
@@ -116,8 +124,11 @@ def test_a_study_ends_with_tables_a_report_a_predictor_and_one_run_per_trial(stu
     assert len(set(runs(study, "trials"))) == 16
     stages = [f"{stage} {task}" for stage in ("prepare", "train", "measure", "fixed_points") for task in TASKS]
     assert runs(study, "stages") == sorted([*stages, "features", "predictor", "report"])
-    shown = dvc("metrics", "show", cwd=study).stdout
-    assert "metrics/predictor.json" in shown
+    shown = dvc("metrics", "show", cwd=study).stdout.splitlines()
+    assert shown[1].startswith("metrics.json")
+    assert max(map(len, shown)) <= 120
+    diff = dvc("plots", "diff", "--json", cwd=study).stdout
+    assert all(name in diff for name in ("learning curves", "spectra before training", "spectra after training"))
     assert "figures" in dvc("plots", "show", cwd=study).stdout + " ".join(map(str, (study / "dvc_plots").rglob("*")))
     shutil.rmtree(study / "dvc_plots")
     call(sys.executable, "-m", "pipeline.report.results", cwd=study)
@@ -132,11 +143,30 @@ def test_nothing_runs_again_and_no_run_is_added_when_nothing_has_changed(study):
     assert before == (runs(study, "trials"), runs(study, "stages"), files(study))
 
 
+def test_a_study_is_handed_on_by_a_remote_and_trains_nothing_there(study, tmp_path):
+    remote, elsewhere = ("remote", "add", "--default", "results", str(tmp_path / "remote")), tmp_path / "elsewhere"
+    call("git", "clone", "-q", str(study), str(elsewhere), cwd=tmp_path)
+    dvc(*remote, cwd=elsewhere)
+    before = (study / ".dvc/config").read_text()
+    dvc(*remote, cwd=study)
+    dvc("push", cwd=study)
+    author = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+    call("git", *author, "tag", "-a", "rnn-stability@v0.1.0", "-m", "first", cwd=study)  # DVC sees annotated tags alone
+    dvc("artifacts", "get", str(study), "rnn-stability", "-o", str(tmp_path / "predictor"), cwd=tmp_path)
+    call("git", "tag", "-d", "rnn-stability@v0.1.0", cwd=study)
+    (study / ".dvc/config").write_text(before)
+    dvc("pull", cwd=elsewhere)
+    call(sys.executable, "-m", "stages.track", cwd=elsewhere)
+    assert len(runs(elsewhere, "trials")) == 16
+    assert not ran(dvc("repro", cwd=elsewhere))
+    assert (tmp_path / "predictor/card.json").read_bytes() == (study / "predictor/card.json").read_bytes()
+
+
 def test_what_is_restored_from_the_run_cache_and_tracked_again_is_there_once(study):
     before = runs(study, "trials"), runs(study, "stages")
     shutil.rmtree(study / "features")
     shutil.rmtree(study / "predictor")
-    (study / "metrics/predictor.json").unlink()
+    (study / "metrics.json").unlink()
     (study / "dvc.lock").unlink()
     dvc("repro", "predictor", cwd=study)
     dvc("repro", cwd=study)

@@ -23,12 +23,15 @@ from tqdm import tqdm
 from . import layout
 from .errors import ArtefactError, ExecutionError, UnreadableError
 from .files import check, keep_only
+from .tables import duration
 
 if TYPE_CHECKING:
     from .config import ExecutionSettings
 
 T = TypeVar("T")
 R = TypeVar("R")
+WATCHED = "RNN_STABILITY_WATCHED"  # an environment variable: whoever started the stage shows its passing lines on a terminal
+PASSING = "\r"  # how a passing line begins: PASSING, the seconds left, PASSING, what to show until the next line
 LISTENERS: list[Callable[[Path], None]] = []  # a worker of a cluster brings the file that was kept to safety
 
 
@@ -253,7 +256,7 @@ def _start_worker() -> None:
 class Progress:
     """Shows how many jobs are done, how many of them failed, and the time left.
 
-    A bar on a terminal; elsewhere a line at every tenth of the work.
+    A bar on a terminal; elsewhere a line at every tenth of the work, or, if a WATCHED stage, a passing line for each job.
     """
 
     def __init__(self, label: str, total: int) -> None:
@@ -279,10 +282,15 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix_str(f"{self._failures} failed", refresh=False)
             self._bar.update()
+            return
+        spent = time.monotonic() - self._begin
+        left = spent / (self._done - self._skipped) * (self._total - self._done)
+        if self._done == self._total:
+            self._line(f"took {duration(spent)}")
+        elif WATCHED in os.environ:
+            self._line(f"{duration(left)} left", before=f"{PASSING}{left:.0f}{PASSING}")
         elif self._done * 10 // self._total > (self._done - 1) * 10 // self._total:
-            spent = time.monotonic() - self._begin
-            left = spent / (self._done - self._skipped) * (self._total - self._done)
-            self._line(f"{left:.0f} s left" if left else f"took {spent:.0f} s")
+            self._line(f"{duration(left)} left")
 
     def say(self, sentence: str) -> None:
         """Show a sentence beside the progress."""
@@ -293,6 +301,7 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
 
-    def _line(self, rest: str) -> None:
+    def _line(self, rest: str, before: str = "") -> None:
         again = f" ({self._skipped} from before)" if self._skipped else ""
-        print(f"{self._label}: {self._done}/{self._total} trials{again}, {self._failures} failed, {rest}", flush=True)
+        counts = f"{self._done}/{self._total} trials{again}, {self._failures} failed"
+        print(f"{before}{self._label}: {counts}, {rest}", flush=True)

@@ -10,11 +10,14 @@ FEATURES_CSV = Path("features/features.csv")
 PREDICTOR = Path("predictor")  # trials.parquet, card.json
 PREDICTIONS = Path("predictor/predictions.parquet")
 EVIDENCE = Path("predictor/evidence.json")
-METRICS = Path("metrics/predictor.json")
+METRICS = Path("metrics.json")
+CURVES = Path("plots/curves.csv")
+EXPONENTS = Path("plots/exponents.csv")
 REPORT = Path("report")
 PAGE = Path("report/index.html")
 FIGURES = Path("report/figures")
 RECORDS = Path("runs")
+LOG = Path("runs/make_run.log")  # all that the stages and DVC said in the last `make run`
 
 
 def data(task: str) -> Path:

@@ -252,18 +252,6 @@ def gain(without: pd.DataFrame, with_: pd.DataFrame, count: int, seed: int) -> G
     return Gain(str(first["split"]), str(first["moment"]), str(less["inputs"].iloc[0]), str(first["inputs"]), differences)
 
 
-def metrics(judgement: Judgement) -> dict[str, float | None]:
-    """The few numbers of metrics/predictor.json: those of the served sets by split and moment."""
-    numbers = {}
-    for split, moments in judgement.served.items():
-        for moment, name in moments.items():
-            evidence = judgement.of(split, moment, name)
-            for measure in ("auc", "brier", "spearman"):
-                key = f"{measure}_{split}_{moment}".replace(" ", "_").replace(",", "")
-                numbers[key] = evidence.measures[measure].value if evidence else None
-    return numbers
-
-
 def text(judgement: Judgement) -> str:
     """The evidence of the served sets and their rivals for a terminal."""
     shown = ("auc", "brier", "calibration_error", "spearman")

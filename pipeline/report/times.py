@@ -1,4 +1,4 @@
-"""Where the time of a study goes: `python -m pipeline.report.times`."""
+"""Where the time of a study goes, and how long its stages are expected to take: `python -m pipeline.report.times`."""
 
 import sys
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from contextlib import suppress
 from itertools import pairwise
 
 from ..core import config, layout
+from ..core.config import Config
 from ..core.errors import ArtefactError, PipelineError
 from ..core.records import StageRecord
 from ..core.tables import Table, duration
@@ -21,6 +22,16 @@ def recorded(tasks: Sequence[str]) -> list[StageRecord]:
         with suppress(ArtefactError):  # of another version: its stage has not run since
             records.append(StageRecord.load(path))
     return [record for record in records if record.seconds > 0 and set(record.words) <= set(tasks)]
+
+
+def expected(settings: Config) -> dict[str, float]:
+    """Instance of a stage as DVC names it, such as "train@adding" -> seconds that it took when it last ran to its end.
+
+    It is left out if it had other settings then.
+    """
+    now = settings.model_dump(mode="json")
+    alike = [r for r in recorded(settings.tasks) if all(now.get(name) == section for name, section in r.settings.items())]
+    return {"@".join((record.stage, *record.words)): record.seconds for record in alike}
 
 
 def table(records: Sequence[StageRecord]) -> Table:

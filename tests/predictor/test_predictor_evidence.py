@@ -10,7 +10,7 @@ import sklearn.metrics
 from pipeline.core.cards import Estimate, Gain, Judgement, Recipe
 from pipeline.core.execution import Here
 from pipeline.core.tables import MINUS
-from pipeline.predictor import decision, evidence
+from pipeline.predictor import conclusion, decision, evidence
 from pipeline.predictor.folds import Fold, Part
 from pipeline.predictor.inputs import BEFORE, EIGHTH, EPOCH, SETS, WITH_SPECTRA
 from pipeline.predictor.splits import CELLS, OWN, SCALE, SPLITS, TASKS, TRIALS
@@ -301,14 +301,40 @@ def test_the_order_of_answers_does_not_matter():
     assert one.served == two.served
 
 
-def test_metrics_are_those_of_the_served_sets():
+def test_the_metrics_are_eight_numbers_of_the_hardest_split():
     shown = everything()
-    found = evidence.metrics(shown)
-    assert len(found) == 3 * 3 * 3
-    assert found["brier_one_task_left_out_before_training"] == pytest.approx(0.2**2)
-    assert found["brier_one_cell_left_out_one_epoch"] == pytest.approx(0.2**2)
-    assert found["auc_over_trials_an_eighth_of_an_epoch"] == 1
+    found = conclusion.metrics(shown)
+    assert list(found) == ["networks", "auc_0", "auc_1", "auc_loss", "brier", "regret", "i_epoch", "spectral"]
+    assert found["networks"] == SIZE
+    assert found["brier"] == pytest.approx(0.3**2)  # of the loss on tasks left out; on cells left out it would be 0.2^2
+    assert found["auc_0"] == found["auc_1"] == found["auc_loss"] == 1
+    searches = shown.decisions[-1]
+    names = (decision.BOTH.format(decision.screened(searches)), "i-Epoch")
+    assert (found["regret"], found["i_epoch"]) == tuple(round(searches.of(name).at["5"].value, 3) for name in names)
+    assert found["spectral"] == round(shown.champion.measures["brier"].value, 3)
     json.dumps(found, allow_nan=False)
+
+
+def test_metrics_that_the_trials_do_not_define_are_null():
+    found = conclusion.metrics(judged(answers("loss", 0.3, TRIALS)))
+    assert {name for name, value in found.items() if value is not None} == {"networks", "auc_1", "auc_loss", "brier"}
+    assert found["brier"] == pytest.approx(0.3**2)
+
+
+def test_the_conclusion_has_at_most_twelve_short_lines_and_begins_with_what_is_saved():
+    lines = conclusion.text(everything()).splitlines()
+    assert len(lines) <= 12
+    assert max(map(len, lines)) <= 120
+    assert lines[0].startswith("Searches on new tasks for 5 full trainings have a regret of ")
+    heads = [line[:17].rstrip() for line in lines[-7:]]
+    assert heads == ["held out", TASKS, "  alone", CELLS, "  alone", TRIALS, "  alone"]
+    assert lines[-6].count("1.00 (1.00 to 1.00)") == 3
+
+
+def test_the_conclusion_says_so_if_nothing_can_be_concluded():
+    lines = conclusion.text(judged(answers("loss", 0.3, TRIALS))).splitlines()
+    assert lines[0] == "These trials do not allow to replay searches."
+    assert lines[1] == "Whether spectra earn their place is not known: no cell was left out."
 
 
 def test_the_text_shows_each_served_set_beside_its_rival():
