@@ -97,10 +97,13 @@ site: .venv-docs/.stamp # builds the documentation in site/, which needs no netw
 wheel: $(STAMP) # builds the wheel and the source archive in dist/
 	@rm -rf dist && python -m build -q --outdir dist && ls -l dist
 
-lock: # pins the newest versions that pyproject.toml allows in constraints.txt
+lock: # pins the newest versions that pyproject.toml allows in constraints.txt and constraints-docs.txt
 	rm -rf .lock && $(PYTHON) -m venv .lock
 	.lock/bin/pip install -q "$(TORCH)" ".[study,dev]"
 	.lock/bin/pip freeze --exclude rnn-stability | sed 's/+cpu$$//' > constraints.txt
+	rm -rf .lock && $(PYTHON) -m venv .lock
+	.lock/bin/pip install -q mkdocs-material 'mkdocstrings[python]' "$$(grep '^ruff==' constraints.txt)"
+	.lock/bin/pip freeze > constraints-docs.txt
 	rm -rf .lock
 
 #:
