@@ -3,8 +3,8 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from ..core.records import (
     MOMENTS,
     StageRecord,
     TaskInfo,
+    Trial,
     TrialFixedPoints,
     TrialMeasurements,
     TrialResult,
@@ -31,7 +32,8 @@ from ..core.tables import Table, number, signed, with_interval
 from ..predictor import packaged
 from ..predictor.features import FLOOR, spectrum_features
 from ..predictor.inputs import BEFORE, EPOCH
-from .views import STAGES, TRIALS
+from . import drawing
+from .views import KIND, LOG, LOGS, STAGES, TRIALS
 
 # Metrics of each trial by their names in the feature table: one value per checkpoint, and one per trial.
 SUMMARIES = ("exponent_1", "exponent_2", "exponents_mean", "positive_sum", "kaplan_yorke_dimension", "lost_count")
@@ -40,6 +42,10 @@ OUTCOME = ("score", "success")
 # Moment -> what the names of its answers end with.
 ASKED = {EPOCH: "", BEFORE: "_before_training"}
 ANSWERED = ("expected_score", "probability_of_success")
+# What a trial's colour says: how it ended among the trials of its task.
+COLOURS = {"best": "#0072b2", "best fifth": "#56b4e9", "middle": "#b8bfc6", "worst fifth": "#d55e00", "diverged": "#000000"}
+PICTURE = "spectra.svg"
+_NAMED = 5  # trials that diverged, in the note of their sweep
 # What the stage `predictor` wrote.
 JUDGED = (layout.EVIDENCE, layout.PREDICTOR / packaged.CARD, layout.PREDICTOR / packaged.TRIALS, layout.PREDICTIONS)
 VOLATILE = (
@@ -86,20 +92,21 @@ class Shown:
     """What one run shows.
 
     Attributes:
-        experiment: TRIALS or STAGES.
+        kind: "trial", "sweep" or "stage".
         key: identity of the run, the same for the same results.
         name: human-readable.
         metrics: by name; finite numbers only.
-        tags, note: as text; the note is Markdown.
+        tags, note: as text; the note is Markdown, with links as in `notes`.
         begin, end: milliseconds since 1970.
         params: as text; those of a stage come from its record.
         origin: tags of a run that is made on this machine.
         datasets: used.
         files: artifact folder -> files to log.
         tables: artifact file (.json) -> table.
+        texts: artifact file -> its text.
     """
 
-    experiment: str
+    kind: str
     key: str
     name: str
     metrics: dict[str, Series]
@@ -112,6 +119,17 @@ class Shown:
     datasets: Sequence[Dataset] = ()
     files: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def experiment(self) -> str:
+        """The name of its experiment: sweeps are beside their trials."""
+        return STAGES if self.kind == "stage" else TRIALS
+
+    @property
+    def identity(self) -> str:
+        """The tag that holds its key."""
+        return "trial.id" if self.kind == "trial" else "key"
 
     @cached_property
     def hash(self) -> str:
@@ -119,7 +137,8 @@ class Shown:
         files = [(folder, path.name, digest(path)) for folder, paths in self.files.items() for path in paths]
         tables = [(name, table.to_json(double_precision=9)) for name, table in self.tables.items()]
         datasets = [dict(dataset) for dataset in self.datasets]
-        return f"{hashed([self.name, self.tags, self.note, datasets, files, tables])} {self.metrics_hash(self.metrics)}"
+        content = [self.name, self.tags, self.note, datasets, files, tables, self.texts]
+        return f"{hashed(content)} {self.metrics_hash(self.metrics)}"
 
     def metrics_hash(self, names: Container[str]) -> str:
         """Hash of the points of these metrics, as far as they are shown, without VOLATILE."""
@@ -134,12 +153,70 @@ def hashed(content: Any) -> str:
 
 
 def series(points: Iterable[Point]) -> dict[str, Series]:
-    """The points that are finite numbers, by name: a store holds no others."""
+    """The points that are finite numbers, by name, since a store holds no others; rounded, since the UI shows all digits."""
     grouped: dict[str, Series] = {}
     for name, value, step in points:
         if value is not None and math.isfinite(value):
-            grouped.setdefault(name, {})[step] = float(value)
+            grouped.setdefault(name, {})[step] = rounded(float(value))
     return grouped
+
+
+def rounded(value: float) -> float:
+    """A number with four digits, or all those before the point."""
+    return float(round(value)) if abs(value) >= 1000 else float(f"{value:.4g}")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a trial ended among the trials of its task.
+
+    Attributes:
+        place: 1 for the lowest validation loss; trials that diverged come last.
+        of: number of trials.
+        group: a name in COLOURS.
+    """
+
+    place: int
+    of: int
+    group: str
+
+    @property
+    def text(self) -> str:
+        """Such as "03 of 72", which sorts as text."""
+        return f"{self.place:0{len(str(self.of))}d} of {self.of}"
+
+
+def standings(results: Iterable[TrialResult]) -> dict[str, Standing]:
+    """The standing of each trial of one task, by its id."""
+    known = list(results)
+    ended = sorted((r for r in known if not r.outcome.diverged), key=lambda r: (r.curves["validation_loss"][-1], r.trial.id))
+    failed = sorted((r for r in known if r.outcome.diverged), key=lambda r: r.trial.id)
+    fifth = max(1, round(len(ended) / 5))
+    groups = [_group(place, len(ended), fifth) for place in range(len(ended))] + ["diverged"] * len(failed)
+    ordered = enumerate(zip([*ended, *failed], groups, strict=True), start=1)
+    return {result.trial.id: Standing(place, len(known), group) for place, (result, group) in ordered}
+
+
+def _group(place: int, count: int, fifth: int) -> str:
+    if place == 0:
+        return "best"
+    return "best fifth" if place < fifth else "worst fifth" if place >= count - fifth else "middle"
+
+
+def divergence(result: TrialResult) -> tuple[int, str]:
+    """The epoch in which a trial diverged, and what was not finite first."""
+    epochs, curves = result.trial.epochs, result.curves
+    after = [e for e in range(1, epochs + 1) if not all(np.isfinite(curves[name][e]) for name in CURVES if name != CURVES[2])]
+    if not math.isfinite(curves["validation_loss"][0]):
+        return 0, "the validation loss before training was not finite"
+    epoch = after[0] if after else epochs
+    for name, words in (("loss", "the training loss"), ("gradient_norm", "the gradient")):
+        updates = result.updates[name]
+        own = updates.reshape(epochs, -1)[epoch - 1] if updates.size % epochs == 0 else updates
+        lost = np.flatnonzero(~np.isfinite(own))
+        if lost.size:
+            return epoch, f"{words} of mini-batch {lost[0] + 1} of {own.size} was not finite"
+    return epoch, "the validation loss was not finite"
 
 
 def trial(
@@ -148,32 +225,60 @@ def trial(
     spectra: TrialSpectra | None = None,
     measurements: TrialMeasurements | None = None,
     answers: Mapping[str, float] | None = None,
+    standing: Standing | None = None,
 ) -> Shown:
     """A trial's hyper-parameters, curves by epoch, outcome, spectra and measurements.
 
     Answers are those of the predictor that had not seen the trial, and its score and success.
     """
     own, outcome = result.trial, result.outcome
-    fields = asdict(own)
-    hashes = {"data.hash": fields.pop("data_hash"), "code.hash": fields.pop("code_hash")}
-    params = fields.pop("hyper_parameters") | {"option": fields.pop("options")} | fields
     points: list[Point] = [(curve, value, epoch) for curve in CURVES for epoch, value in enumerate(result.curves[curve])]
+    points += [("relative_loss", loss / own.chance, epoch) for epoch, loss in enumerate(result.curves["validation_loss"])]
     points += [(name, value, 0) for name, value in asdict(outcome).items()]
     points += _spectra_points(result, spectra) if spectra else []
     points += _measured_points(result, measurements) if measurements else []
     points += [(name, value, 0) for name, value in (answers or {}).items()]
+    picture = _picture(result, spectra) if spectra else ""
     return Shown(
-        experiment=TRIALS,
+        kind="trial",
         key=own.id,
         name=own.name,
         metrics=series(points),
-        tags=instance.tags | hashes | {"cell": own.cell, "diverged": "yes" if outcome.diverged else "no"},
-        note="\n\n".join([_training_note(result), *([_spectra_note(result, spectra)] if spectra else [])]),
+        tags=instance.tags | _trial_tags(result, standing),
+        note="\n\n".join(_trial_note(result, standing, spectra, picture)),
         begin=instance.written - round(1000 * outcome.seconds),
         end=instance.written,
-        params=_text(params),
+        params=_trial_params(own),
         origin=instance.record.origin if instance.record else {},
+        texts={PICTURE: picture} if picture else {},
     )
+
+
+def _trial_params(own: Trial) -> dict[str, str]:
+    """The settings of a trial, readable: numbers with four digits, and decimal logarithms where they were drawn so."""
+    fields = {name: value for name, value in asdict(own).items() if not name.endswith("_hash")}
+    hyper = fields.pop("hyper_parameters")
+    logs = {f"{LOG}{name}": math.log10(hyper[name]) for name in LOGS if hyper[name] > 0}
+    params = hyper | {"option": fields.pop("options")} | fields | logs
+    return _text({name: f"{value:.4g}" if isinstance(value, float) else value for name, value in params.items()})
+
+
+def _trial_tags(result: TrialResult, standing: Standing | None) -> dict[str, str]:
+    own = result.trial
+    tags = {KIND: "trial", "cell": own.cell, "diverged": "yes" if result.outcome.diverged else "no", "weights": _weights(own)}
+    tags |= {"data.hash": own.data_hash, "code.hash": own.code_hash}
+    tags["hyper_parameters"] = json.dumps(asdict(own.hyper_parameters) | own.options)
+    if result.outcome.diverged:
+        epoch, cause = divergence(result)
+        tags |= {"diverged_in_epoch": str(epoch), "cause": cause}
+    if standing:
+        tags |= {"place": standing.text, "standing": standing.group, "mlflow.runColor": COLOURS[standing.group]}
+    return tags
+
+
+def _weights(own: Trial) -> str:
+    """The file of a trial's weights, in the folder of the study."""
+    return own.path(layout.trials(own.task)).as_posix()
 
 
 def prepared(instance: Instance, info: TaskInfo) -> Shown:
@@ -194,12 +299,17 @@ def trained(instance: Instance, results: Mapping[Path, TrialResult]) -> Shown:
     """The trials of a task: how many diverged, and the losses of the others, over all cells and by cell."""
     ordered = sorted(results.values(), key=lambda r: r.trial.id)
     rows = [
-        {"cell": r.trial.cell, "diverged": r.outcome.diverged, "validation_loss": r.curves["validation_loss"][-1]}
+        {"cell": r.trial.cell, "diverged": r.outcome.diverged, "validation_loss": loss, "relative_loss": loss / r.trial.chance}
         for r in ordered
+        for loss in [r.curves["validation_loss"][-1]]
     ]
     first = ordered[0].trial
     data = Dataset(first.task, first.data_hash[:12], "local", layout.data(first.task).as_posix())
-    return _sweep(instance, [r.trial.id for r in ordered], rows, datasets=[data])
+    places = standings(ordered)
+    by_place = sorted(ordered, key=lambda r: places[r.trial.id].place)
+    tags = {KIND: "sweep", "best": "none" if by_place[0].outcome.diverged else by_place[0].trial.name}
+    sweep = _sweep(instance, [r.trial.id for r in ordered], rows, tags=tags, datasets=[data], above=_sweep_note(by_place))
+    return replace(sweep, kind="sweep")
 
 
 def measured(instance: Instance, spectra: Mapping[Path, TrialSpectra]) -> Shown:
@@ -298,7 +408,7 @@ def _stage(
     points = [(name, value, 0) for name, value in metrics.items()] + ([("stage_seconds", record.seconds, 0)] if record else [])
     began, end = (record.began, record.began + record.seconds) if record else (instance.written / 1000,) * 2
     return Shown(
-        experiment=STAGES,
+        kind="stage",
         key=hashed([instance.name, identity]),
         name=instance.name,
         metrics=series(points),
@@ -311,14 +421,16 @@ def _stage(
     )
 
 
-def _sweep(instance: Instance, identity: Sequence[str], rows: Sequence[dict[str, Any]], **content: Any) -> Shown:
+def _sweep(
+    instance: Instance, identity: Sequence[str], rows: Sequence[dict[str, Any]], *, above: str = "", **content: Any
+) -> Shown:
     """Counts, medians and best losses over trials, of which rows hold `cell`, `diverged`, and measures."""
     table = pd.DataFrame(rows)
     table.loc[table["diverged"], table.columns[2:]] = math.nan
     metrics = _summary(table)
     cells = {str(cell): _summary(part) for cell, part in table.groupby("cell")}
     summaries = Table(["cell", *metrics], [[cell, *summary.values()] for cell, summary in cells.items()])
-    note = f"{len(table)} trials, {metrics['diverged']} of them diverged.\n\n{summaries.markdown()}"
+    note = f"{len(table)} trials, {metrics['diverged']} of them diverged.\n\n{above}{summaries.markdown()}"
     metrics |= {f"{cell}/{name}": value for cell, summary in cells.items() for name, value in summary.items()}
     return _stage(instance, identity, metrics, note=note, **content)
 
@@ -351,20 +463,64 @@ def _measured_points(result: TrialResult, measurements: TrialMeasurements) -> li
     return [*points, ("measuring_seconds", sum(measurements.seconds.values()), 0)]
 
 
-def _training_note(result: TrialResult) -> str:
-    trial, outcome = result.trial, result.outcome
-    hyper = ", ".join(f"{name} {value}" for name, value in asdict(trial.hyper_parameters).items())
-    if outcome.diverged:
-        return f"{trial.cell} on {trial.task}: {hyper}.\n\n**Diverged**: a loss or gradient was not finite."
-    loss = result.curves["validation_loss"][-1]
-    return (
-        f"{trial.cell} on {trial.task}: {hyper}.\n\nValidation loss after {trial.epochs} epochs **{loss:.4g}**, "
-        f"{loss / trial.chance:.0%} of chance ({trial.chance:.4g})."
+def _trial_note(
+    result: TrialResult, standing: Standing | None, spectra: TrialSpectra | None, picture: str
+) -> Iterator[str]:
+    """The paragraphs of a trial's note: how it ended first."""
+    own, weights = result.trial, _weights(result.trial)
+    place = f"Place {standing.place} of {standing.of} trainings of [{own.task}](charts:task-{own.task}). " if standing else ""
+    if result.outcome.diverged:
+        epoch, cause = divergence(result)
+        yield f"**Diverged in epoch {epoch} of {own.epochs}**: {cause}. {place}"
+    else:
+        loss = result.curves["validation_loss"][-1]
+        share = f"{loss / own.chance:.0%} of chance ({own.chance:.4g})"
+        yield f"{place}Validation loss after {own.epochs} epochs **{loss:.4g}**, {share}."
+    if spectra:
+        yield _spectra_note(result, spectra)
+    if picture:
+        yield f"![Spectra before, early in and after training](picture:{PICTURE})"
+    hyper = ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in asdict(own.hyper_parameters).items()
+    )
+    yield f"{own.cell}: {hyper}."
+    yield f"Weights: [{weights}](study:{weights}); the parameters before, early in and after training, by `safetensors`."
+
+
+def _sweep_note(by_place: Sequence[TrialResult]) -> str:
+    """The best trials of a sweep, the worst, those that diverged, and links to their views."""
+    task = by_place[0].trial.task
+    ended = [r for r in by_place if not r.outcome.diverged]
+    failed = [r for r in by_place if r.outcome.diverged]
+    lines = [f"**Best**: {_named(ended[0])}."] if ended else []
+    lines += [f"**Worst** that did not diverge: {_named(ended[-1])}."] if len(ended) > 1 else []
+    if failed:
+        shown = [f"[{r.trial.name}](run:{r.trial.id}) in epoch {divergence(r)[0]}" for r in failed[:_NAMED]]
+        more = f" and {len(failed) - _NAMED} others" if len(failed) > _NAMED else ""
+        lines.append(f"**Diverged**: {', '.join(shown)}{more}; [all that diverged](view:diverged).")
+    lines.append(
+        f"[All trainings of {task}, best against worst](charts:task-{task}) · [all tasks](view:trials) · "
+        f"[what makes a training succeed](charts:success) · [the report](study:{layout.PAGE.as_posix()})"
+    )
+    return "".join(f"{line}\n\n" for line in lines)
+
+
+def _named(result: TrialResult) -> str:
+    own, loss = result.trial, result.curves["validation_loss"][-1]
+    return f"[{own.name}](run:{own.id}), validation loss {loss:.4g}, {loss / own.chance:.0%} of chance"
+
+
+def _picture(result: TrialResult, spectra: TrialSpectra) -> str:
+    """The spectra at the three checkpoints, as SVG."""
+    when = dict(zip(CHECKPOINTS, ("before training", "early", "after training"), strict=True))
+    return drawing.spectra(
+        {f"{words} (epoch {result.trial.epoch_of(c)})": spectra.mean(c, floor=FLOOR) for c, words in when.items()}
     )
 
 
 def _spectra_note(result: TrialResult, spectra: TrialSpectra) -> str:
-    """One line, since the UI folds the fourth."""
+    """One line."""
     means = [spectra.mean(checkpoint) for checkpoint in CHECKPOINTS]
     largest = ", ".join("not finite" if np.isnan(x).any() else f"**{number(x.max(), 4)}**" for x in means)
     positive = ", ".join(str(int((x > 0).sum())) for x in means)

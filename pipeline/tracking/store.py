@@ -12,7 +12,7 @@ import re
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,6 +149,13 @@ def connect() -> Store:
     """The store, created if need be; TrackingError if it cannot be used."""
     with writing() as store:
         return store
+
+
+def offer(store: Store, experiment: str, offered: Iterable[views.View]) -> None:
+    """Add views to those that an experiment of a store has."""
+    tags = views.saved(offered)
+    if tags:
+        _tag(store.client, store.client.get_experiment(store.experiments[experiment]), tags)
 
 
 def links(base: str = "http://127.0.0.1:5000") -> str:
@@ -308,10 +315,15 @@ def _experiment(client: MlflowClient, uri: str, name: str) -> str:
     number = str(known.experiment_id)
     if known.lifecycle_stage != "active":
         raise TrackingError(f"the MLflow experiment {name!r} was deleted; run `mlflow experiments restore -x {number}`")
-    for tag, value in views.tags(name).items():
-        if known.tags.get(tag) != value:
-            client.set_experiment_tag(number, tag, value)
+    _tag(client, known, views.tags(name))
     return number
+
+
+def _tag(client: MlflowClient, known: Experiment, tags: Mapping[str, str]) -> None:
+    """Give an experiment the tags that it does not have."""
+    for tag, value in tags.items():
+        if known.tags.get(tag) != value:
+            client.set_experiment_tag(known.experiment_id, tag, value)
 
 
 def _new_experiment(client: MlflowClient, uri: str, name: str) -> Experiment:
