@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -31,30 +31,16 @@ from ..core.records import (
 from ..core.tables import Table, number, signed, with_interval
 from ..predictor import packaged
 from ..predictor.features import FLOOR, spectrum_features
-from ..predictor.inputs import BEFORE, EPOCH
 from . import drawing
+from .metrics import MEASURED, RELATIVE_LOSS, ROUNDING, SUMMARIES, VOLATILE
 from .views import KIND, LOG, LOGS, STAGES, TRIALS
 
-# Metrics of each trial by their names in the feature table: one value per checkpoint, and one per trial.
-SUMMARIES = ("exponent_1", "exponent_2", "exponents_mean", "positive_sum", "kaplan_yorke_dimension", "lost_count")
-MEASURED = ("step_ratio", "functional_step", "credit_mean", "signal", "separation", "readout_score")
-OUTCOME = ("score", "success")
-# Moment -> what the names of its answers end with.
-ASKED = {EPOCH: "", BEFORE: "_before_training"}
-ANSWERED = ("expected_score", "probability_of_success")
 # What a trial's colour says: how it ended among the trials of its task.
 COLOURS = {"best": "#0072b2", "best fifth": "#56b4e9", "middle": "#b8bfc6", "worst fifth": "#d55e00", "diverged": "#000000"}
 PICTURE = "spectra.svg"
 _NAMED = 5  # trials that diverged, in the note of their sweep
 # What the stage `predictor` wrote.
 JUDGED = (layout.EVIDENCE, layout.PREDICTOR / packaged.CARD, layout.PREDICTOR / packaged.TRIALS, layout.PREDICTIONS)
-VOLATILE = (
-    "seconds",
-    "spectrum_seconds",
-    "measuring_seconds",
-    "stage_seconds",
-)  # wall times, which differ between clones of one study
-
 Series = dict[int, float]  # step -> value
 Point = tuple[str, float | None, int]  # name, value, step
 
@@ -233,7 +219,7 @@ def trial(
     """
     own, outcome = result.trial, result.outcome
     points: list[Point] = [(curve, value, epoch) for curve in CURVES for epoch, value in enumerate(result.curves[curve])]
-    points += [("relative_loss", loss / own.chance, epoch) for epoch, loss in enumerate(result.curves["validation_loss"])]
+    points += [(RELATIVE_LOSS, loss / own.chance, epoch) for epoch, loss in enumerate(result.curves["validation_loss"])]
     points += [(name, value, 0) for name, value in asdict(outcome).items()]
     points += _spectra_points(result, spectra) if spectra else []
     points += _measured_points(result, measurements) if measurements else []
@@ -245,7 +231,7 @@ def trial(
         name=own.name,
         metrics=series(points),
         tags=instance.tags | _trial_tags(result, standing),
-        note="\n\n".join(_trial_note(result, standing, spectra, picture)),
+        note=_trial_note(result, standing, bool(picture)),
         begin=instance.written - round(1000 * outcome.seconds),
         end=instance.written,
         params=_trial_params(own),
@@ -430,7 +416,8 @@ def _sweep(
     metrics = _summary(table)
     cells = {str(cell): _summary(part) for cell, part in table.groupby("cell")}
     summaries = Table(["cell", *metrics], [[cell, *summary.values()] for cell, summary in cells.items()])
-    note = f"{len(table)} trials, {metrics['diverged']} of them diverged.\n\n{above}{summaries.markdown()}"
+    first = above or f"{len(table)} trials, {metrics['diverged']} of them diverged."
+    note = f"{first}\n\n{summaries.markdown()}"
     metrics |= {f"{cell}/{name}": value for cell, summary in cells.items() for name, value in summary.items()}
     return _stage(instance, identity, metrics, note=note, **content)
 
@@ -451,7 +438,7 @@ def _spectra_points(result: TrialResult, spectra: TrialSpectra) -> list[Point]:
         features = spectrum_features(spectra.exponents[place], float(spectra.standard_error[place, 0]), result.trial.steps)
         points += [(name, features[name], result.trial.epoch_of(checkpoint)) for name in SUMMARIES]
     points.append(("spectrum_seconds", spectra.seconds, 0))
-    points.append(("spectrum_rounding_error", float(np.median(spectra.rounding_error)), 0))
+    points.append((ROUNDING, float(np.median(spectra.rounding_error)), 0))
     return points
 
 
@@ -463,29 +450,19 @@ def _measured_points(result: TrialResult, measurements: TrialMeasurements) -> li
     return [*points, ("measuring_seconds", sum(measurements.seconds.values()), 0)]
 
 
-def _trial_note(
-    result: TrialResult, standing: Standing | None, spectra: TrialSpectra | None, picture: str
-) -> Iterator[str]:
-    """The paragraphs of a trial's note: how it ended first."""
+def _trial_note(result: TrialResult, standing: Standing | None, picture: bool) -> str:
+    """How a trial ended, in a line, and its spectra: MLflow folds a note that is higher than 150 pixels."""
     own, weights = result.trial, _weights(result.trial)
-    place = f"Place {standing.place} of {standing.of} trainings of [{own.task}](charts:task-{own.task}). " if standing else ""
+    place = f"Place {standing.place} of {standing.of} on [{own.task}](charts:task-{own.task}). " if standing else ""
     if result.outcome.diverged:
         epoch, cause = divergence(result)
-        yield f"**Diverged in epoch {epoch} of {own.epochs}**: {cause}. {place}"
+        ended = f"**Diverged in epoch {epoch} of {own.epochs}**: {cause}. {place}"
     else:
         loss = result.curves["validation_loss"][-1]
         share = f"{loss / own.chance:.0%} of chance ({own.chance:.4g})"
-        yield f"{place}Validation loss after {own.epochs} epochs **{loss:.4g}**, {share}."
-    if spectra:
-        yield _spectra_note(result, spectra)
-    if picture:
-        yield f"![Spectra before, early in and after training](picture:{PICTURE})"
-    hyper = ", ".join(
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in asdict(own.hyper_parameters).items()
-    )
-    yield f"{own.cell}: {hyper}."
-    yield f"Weights: [{weights}](study:{weights}); the parameters before, early in and after training, by `safetensors`."
+        ended = f"{place}Validation loss after {own.epochs} epochs **{loss:.4g}**, {share}. "
+    drawn = f"\n\n![Spectra before, early in and after training](picture:{PICTURE})" if picture else ""
+    return f"{ended}[Weights](study:{weights}).{drawn}"
 
 
 def _sweep_note(by_place: Sequence[TrialResult]) -> str:
@@ -493,17 +470,18 @@ def _sweep_note(by_place: Sequence[TrialResult]) -> str:
     task = by_place[0].trial.task
     ended = [r for r in by_place if not r.outcome.diverged]
     failed = [r for r in by_place if r.outcome.diverged]
-    lines = [f"**Best**: {_named(ended[0])}."] if ended else []
-    lines += [f"**Worst** that did not diverge: {_named(ended[-1])}."] if len(ended) > 1 else []
+    best = f" **Best**: {_named(ended[0])}." if ended else ""
+    worst = f" **Worst**: {_named(ended[-1])}." if len(ended) > 1 else ""
+    lines = [f"{len(by_place)} trainings, {len(failed)} of them diverged.{best}{worst}"]
     if failed:
         shown = [f"[{r.trial.name}](run:{r.trial.id}) in epoch {divergence(r)[0]}" for r in failed[:_NAMED]]
         more = f" and {len(failed) - _NAMED} others" if len(failed) > _NAMED else ""
-        lines.append(f"**Diverged**: {', '.join(shown)}{more}; [all that diverged](view:diverged).")
+        lines.append(f"**Diverged**: {', '.join(shown)}{more}; [causes](view:diverged).")
     lines.append(
-        f"[All trainings of {task}, best against worst](charts:task-{task}) · [all tasks](view:trials) · "
-        f"[what makes a training succeed](charts:success) · [the report](study:{layout.PAGE.as_posix()})"
+        f"Open: [the best against the worst of {task}](charts:task-{task}), [trainings of all tasks](view:trials), "
+        f"[what makes a training succeed](charts:success), [the report](study:{layout.PAGE.as_posix()})."
     )
-    return "".join(f"{line}\n\n" for line in lines)
+    return "\n\n".join(lines)
 
 
 def _named(result: TrialResult) -> str:
@@ -512,20 +490,13 @@ def _named(result: TrialResult) -> str:
 
 
 def _picture(result: TrialResult, spectra: TrialSpectra) -> str:
-    """The spectra at the three checkpoints, as SVG."""
-    when = dict(zip(CHECKPOINTS, ("before training", "early", "after training"), strict=True))
-    return drawing.spectra(
-        {f"{words} (epoch {result.trial.epoch_of(c)})": spectra.mean(c, floor=FLOOR) for c, words in when.items()}
-    )
-
-
-def _spectra_note(result: TrialResult, spectra: TrialSpectra) -> str:
-    """One line."""
-    means = [spectra.mean(checkpoint) for checkpoint in CHECKPOINTS]
-    largest = ", ".join("not finite" if np.isnan(x).any() else f"**{number(x.max(), 4)}**" for x in means)
-    positive = ", ".join(str(int((x > 0).sum())) for x in means)
-    epochs = ", ".join(str(result.trial.epoch_of(checkpoint)) for checkpoint in CHECKPOINTS)
-    return f"Largest of {len(means[0])} exponents after epochs {epochs}: {largest} nats per step; positive: {positive}."
+    """The spectra at the three checkpoints, with the largest exponent of each, as SVG."""
+    curves = {}
+    for checkpoint in CHECKPOINTS:
+        epoch, exponents = result.trial.epoch_of(checkpoint), spectra.mean(checkpoint, floor=FLOOR)
+        when = f"after epoch {epoch}" if epoch else "before training"
+        curves[f"{when}: {'not finite' if np.isnan(exponents).any() else number(exponents.max(), 4)}"] = exponents
+    return drawing.spectra(curves)
 
 
 def _evidence_note(judgement: Judgement) -> str:

@@ -158,11 +158,6 @@ def offer(store: Store, experiment: str, offered: Iterable[views.View]) -> None:
         _tag(store.client, store.client.get_experiment(store.experiments[experiment]), tags)
 
 
-def links(base: str = "http://127.0.0.1:5000") -> str:
-    """The addresses of the saved views in the UI at `base`, human-readable."""
-    return views.page(connect().experiments, base)
-
-
 @contextmanager
 def failures(uri: str) -> Iterator[None]:
     """A block in which a failure of the store becomes a TrackingError, soon and in one sentence."""
@@ -315,7 +310,10 @@ def _experiment(client: MlflowClient, uri: str, name: str) -> str:
     number = str(known.experiment_id)
     if known.lifecycle_stage != "active":
         raise TrackingError(f"the MLflow experiment {name!r} was deleted; run `mlflow experiments restore -x {number}`")
-    _tag(client, known, views.tags(name))
+    tags = views.tags(name)
+    _tag(client, known, tags)
+    for tag in views.stale(known.tags, tags):
+        client.delete_experiment_tag(number, tag)
     return number
 
 

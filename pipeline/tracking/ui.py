@@ -65,7 +65,9 @@ def serve(opened: store.Store, port: int) -> None:
         try:
             taken.bind((HOST, port))
         except OSError:
-            raise TrackingError(f"port {port} is taken; end the server that has it, or choose another with PORT={port + 1}") from None
+            raise TrackingError(
+                f"port {port} is taken; end the server that has it, or choose another with PORT={port + 1}"
+            ) from None
     warnings.simplefilter("ignore")
     os.environ |= _SMALL
     import uvicorn

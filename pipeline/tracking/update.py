@@ -15,7 +15,7 @@ from ..core.cards import Judgement
 from ..core.errors import ArtefactError, TrackingError
 from ..core.files import load_table
 from ..core.records import StageRecord, TaskData, TrialMeasurements
-from . import notes, shown, store, views
+from . import metrics, notes, shown, store, views
 from .shown import Instance, Series, Shown
 from .views import STAGES, TRIALS
 
@@ -44,7 +44,7 @@ def sync(*_instance: str) -> str:
             runs.show(trials, runs.show(sweeps))
             runs.link(sweeps)
             made = others.show(item for item in stages if item.kind != "sweep")
-            store.offer(opened, views.TRIALS, [views.of_task(item.tags["task"]) for item in sweeps])
+            store.offer(opened, views.TRIALS, [view for item in sweeps for view in views.of_task(item.tags["task"])])
             if results.judgement is not None and "predictor" in made:
                 from . import registry
 
@@ -115,10 +115,10 @@ class Results:
         answers: defaultdict[str, dict[str, float]] = defaultdict(dict)
         served = self.judgement.served.get(KNOWN, {}) if self.judgement else {}
         for table in self._read(_predictions, [layout.PREDICTIONS] if served else []).values():
-            for moment, ending in shown.ASKED.items():
+            for moment, ending in metrics.ASKED.items():
                 own = (table["split"] == KNOWN) & (table["moment"] == moment) & (table["inputs"] == served.get(moment))
                 known = table[own].set_index("trial")
-                names = {name: name for name in shown.OUTCOME} | {name: f"{name}{ending}" for name in shown.ANSWERED}
+                names = {name: name for name in metrics.OUTCOME} | {name: f"{name}{ending}" for name in metrics.ANSWERED}
                 for trial, row in known[list(names)].rename(columns=names).astype(float).iterrows():
                     answers[str(trial)] |= dict(row)
         return answers
@@ -235,9 +235,9 @@ class _Runs:
     def _complete(self, run: Run, item: Shown, below: Mapping[str, str]) -> str:
         """Add what a run lacks; its tags come last, so that an update that was interrupted is seen by its metrics."""
         name, known, tags = str(run.info.run_id), run.data, dict(below)
-        metrics = {metric: series for metric, series in item.metrics.items() if metric not in known.metrics}
+        added = {metric: series for metric, series in item.metrics.items() if metric not in known.metrics}
         params = {param: value for param, value in item.params.items() if param not in known.params}
-        self._log(name, item, metrics, params)
+        self._log(name, item, added, params)
         if known.tags[HASH] != item.hash:
             self._attach(run, item)
             tags |= _tags(item)
@@ -254,11 +254,11 @@ class _Runs:
         self,
         run: str,
         item: Shown,
-        metrics: Mapping[str, Series],
+        curves: Mapping[str, Series],
         params: Mapping[str, str],
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        points = [Metric(name, value, item.end, step) for name, series in metrics.items() for step, value in series.items()]
+        points = [Metric(name, value, item.end, step) for name, series in curves.items() for step, value in series.items()]
         if points or params or tags:
             named = [RunTag(*pair) for pair in (tags or {}).items()]
             self._client.log_batch(run, points, [Param(*pair) for pair in params.items()], named)
@@ -315,6 +315,6 @@ def _is_part(run: Run, item: Shown) -> bool:
 def _predictions(path: Path) -> pd.DataFrame:
     """The answers for trials that were held out."""
     table = load_table(path)
-    if not {"trial", "split", "moment", "inputs", *shown.OUTCOME, *shown.ANSWERED} <= set(table.columns):
+    if not {"trial", "split", "moment", "inputs", *metrics.OUTCOME, *metrics.ANSWERED} <= set(table.columns):
         raise ArtefactError(f"{path} was written by another version; run `dvc repro` again")
     return table

@@ -11,10 +11,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 from ..core.hyper_parameters import DECLARED, NUMBERS
-from ..core.records import CHECKPOINTS
+from .metrics import OF_TRIALS, SPECTRA
 
 TRIALS, STAGES, MODEL = "rnn-stability trials", "rnn-stability stages", "rnn-stability"
 KIND = "kind"  # the tag of runs that says whether they are of a trial, a sweep or another stage
+_WIDTHS = {"task": 150, "best": 190, "cause": 400}  # of columns, in pixels, where texts are longer than the heading
+_VIEW = "mlflow.sharedViewState."  # how the tag of a view begins
 _SINCE = 1_700_000_000_000  # a view's date is part of the tag; fixed, so that the tag changes only with the view
 
 
@@ -71,7 +73,7 @@ _ANSWERS = ("metrics.probability_of_success_before_training", "metrics.probabili
 _HYPER = tuple(f"params.{name}" for name in DECLARED)
 _TABLE = (*_FIRST, *_ANSWERS, "tags.diverged", *_HYPER, "metrics.test_metric")
 _DIVERGED = ("tags.task", "tags.cell", "tags.diverged_in_epoch", "tags.cause", *_HYPER, "metrics.exponent_1")
-_SPECTRUM = line(*(f"spectrum/{name}" for name in CHECKPOINTS), title="Spectrum before, early in and after training")
+_SPECTRUM = line(*SPECTRA, title="Spectrum before, early in and after training")
 _OVER_TIME = line("exponent_1", displayPoints=True, title="Largest exponent by epoch")
 _CURVES = (
     line("relative_loss", scaleType="log", title="Validation loss / chance by epoch"),
@@ -85,7 +87,7 @@ _SUCCESS = {
         scatter(f"params.{LOG}learning_rate", "score", "Score by log10 of the learning rate"),
         scatter(f"params.{LOG}init_scale", "score", "Score by log10 of the scale of the first weights"),
     ],
-    "Hyper-parameters, largest exponent and score together": [parallel(_AXES, ["exponent_1", "score"], "One line per training")],
+    "From hyper-parameters to the score": [parallel(_AXES, ["exponent_1", "score"], "One line per training")],
 }
 _SPLITS, _ASKED = ("over_trials", "one_cell_left_out", "one_task_left_out"), ("before_training", "one_epoch")
 _EVIDENCE = (
@@ -102,14 +104,6 @@ VIEWS = {
     TRIALS: (
         View("trials", "All trials, best first", _TABLE, _BEST, where=_TRIAL),
         View("diverged", "Trials that diverged", _DIVERGED, "tags.`task`", where=f"{_TRIAL} and metrics.diverged = 1"),
-        View(
-            "spectra",
-            "Spectra of each task's best trial",
-            _TABLE,
-            _BEST,
-            {"Nats per step, by the number of the exponent and by epoch": [_SPECTRUM, _OVER_TIME]},
-            where="tags.standing = 'best'",
-        ),
         View("success", "What makes a training succeed", _TABLE, "params.`seed`", _SUCCESS, where=_TRIAL),
         View("sweeps", "Sweeps, one per task", _SWEEP, "tags.`task`", where=f"tags.{KIND} = 'sweep'", ascending=True),
     ),
@@ -119,29 +113,35 @@ VIEWS = {
     ),
 }
 _NOTES = {
-    TRIALS: """The trainings of the study, and above them the sweep of each task: open **Saved views** for one task, the failures,
-the spectra, or what makes a training succeed.
+    TRIALS: """The trainings of the study; each task's sweep is the parent of its trainings. The menu of saved views, at the top
+right, has one for each task, for failures, for spectra, and for what makes a training succeed.
 
-`relative_loss` is the validation loss divided by that of the best constant answer (chance): below 1 is better than chance. `score`
-is the share of the gap between chance and the task's best trial that a training closed. `expected_score` and
+`relative_loss` is the validation loss divided by that of the best constant answer (chance); below 1 is better than chance.
+`score` is the share of the gap between chance and the task's best trial that a training closed. `expected_score` and
 `probability_of_success` are answers, after one epoch, of a predictor that had not seen the trial; the same names with
-`_before_training` are those before it. `exponent_1` is the largest Lyapunov exponent, in nats per step. Colours: blue is the best
-fifth of a task, orange the worst fifth, black diverged. Numbers are rounded to four digits; the files of the trials hold all.""",
+`_before_training` are those before it. `exponent_1` is the largest Lyapunov exponent, in nats per step. Blue is the best fifth
+of a task, orange the worst fifth, black what diverged. Numbers have four digits; the files of the trials hold all.""",
     STAGES: """The stages of the study beside its trainings: the prepared data, spectra, fixed points, the feature table, the
-predictor with its evidence and its registered model, and the report. The trainings are in the experiment `rnn-stability trials`.""",
+predictor with its evidence and its registered model, and the report. The trainings are in the other experiment.""",
 }
 
 
-def of_task(task: str) -> View:
-    """The view of one task: its trainings by place, and charts of the best against the worst."""
+def of_task(task: str) -> tuple[View, ...]:
+    """The views of one task: its trainings by place, with charts of the best against the worst, and spectra."""
     sections = {
-        "Best (blue) against worst (orange), and diverged (black)": list(_CURVES),
-        "What they were given and how they ended": [
+        "Best blue, worst orange, diverged black": list(_CURVES),
+        "What decides the loss": [
             scatter(f"params.{LOG}learning_rate", "relative_loss", "Validation loss / chance by log10 of the learning rate"),
             scatter("exponent_1", "relative_loss", "Validation loss / chance by largest exponent"),
         ],
     }
-    return View(f"task-{task}", f"{task}: best against worst", _TABLE, _PLACE, sections, f"{_TRIAL} and tags.task = '{task}'", True)
+    where = f"{_TRIAL} and tags.task = '{task}'"
+    best = f"tags.standing = 'best' and tags.task = '{task}'"
+    exponents = {"Exponents, in nats per step": [_SPECTRUM, _OVER_TIME]}
+    return (
+        View(f"task-{task}", f"{task}: best against worst", _TABLE, _PLACE, sections, where, ascending=True),
+        View(f"spectra-{task}", f"{task}: spectra of the best trial", _TABLE, _PLACE, exponents, best, ascending=True),
+    )
 
 
 def tags(experiment: str) -> dict[str, str]:
@@ -152,7 +152,13 @@ def tags(experiment: str) -> dict[str, str]:
 
 def saved(views: Iterable[View]) -> dict[str, str]:
     """Views as tags of their experiment."""
-    return {f"mlflow.sharedViewState.{view.key}": _saved(view) for view in views}
+    return {f"{_VIEW}{view.key}": _saved(view) for view in views}
+
+
+def stale(known: Mapping[str, str], offered: Mapping[str, str]) -> list[str]:
+    """Tags of an experiment that are views of an earlier version of this library, which are not offered any more."""
+    made = [tag for tag, value in known.items() if tag.startswith(_VIEW) and f'"createdAt": {_SINCE}' in value]
+    return [tag for tag in made if tag not in offered and not tag.startswith((f"{_VIEW}task-", f"{_VIEW}spectra-"))]
 
 
 def link(experiment: str, key: str, *, charts: bool = False) -> str:
@@ -172,6 +178,14 @@ def _saved(view: View) -> str:
         for title, charts in view.sections.items()
         for place, chart in enumerate(charts)
     ]
+    drawn = {
+        chart.get("metricKey") for chart in charts
+    }  # the UI adds a chart of each metric that has none, not even a deleted one
+    charts += [
+        {"uuid": name, "type": "BAR", "metricKey": name, "metricSectionId": "", "deleted": True, "isGenerated": True}
+        for name in OF_TRIALS
+        if name not in drawn
+    ]
     names = {"{}.`{}`".format(*column.split(".")): column.split(".")[1] for column in view.columns}
     state = {
         "searchFilter": view.where,
@@ -179,9 +193,9 @@ def _saved(view: View) -> str:
         "orderByAsc": view.ascending,
         "selectedColumns": list(names),
         "runsHiddenMode": "SHOW_ALL",
-        "columnWidths": {column: max(90, 30 + 7 * len(name)) for column, name in names.items()},
+        "columnWidths": {column: _WIDTHS.get(name, max(90, 30 + 7 * len(name))) for column, name in names.items()},
         "columnOrder": list(names),
         "hideEmptyCharts": True,
         "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
-    } | ({"compareRunCharts": charts, "compareRunSections": sections, "isAccordionReordered": True} if charts else {})
+    } | ({"compareRunCharts": charts, "compareRunSections": sections, "isAccordionReordered": True} if view.sections else {})
     return json.dumps({"name": view.name, "createdAt": _SINCE, "updatedAt": _SINCE, "state": json.dumps(state)})
