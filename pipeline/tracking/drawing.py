@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-# Pixels: MLflow folds a note that is higher than 150.
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 640, 98, 44, 440, 6, 80
+# Pixels: with a line of text, MLflow folds a note whose picture is higher.
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 640, 64, 44, 440, 4, 58
 _POINTS = 64  # of a curve, at most
 _COLOURS = ("#999999", "#e69f00", "#0072b2")  # before, early in and after training; told apart by colour-blind people
 
@@ -28,18 +28,16 @@ def spectra(curves: Mapping[str, NDArray[np.float64]]) -> str:
     parts = [f'<path d="M{_LEFT} {_TOP}V{_BOTTOM}M{_LEFT} {y(0):.1f}H{_RIGHT}" stroke="#666" fill="none"/>']
     # 0 and the smallest exponent
     parts += [f'<text x="{_LEFT - 4}" y="{y(v) + 4:.1f}" text-anchor="end">{v:.3g}</text>' for v in (0.0, low)]
-    parts += [f'<text x="{x(rank):.1f}" y="94" text-anchor="middle">{rank}</text>' for rank in sorted({1, size})]
-    parts.append(f'<text x="{(_LEFT + _RIGHT) / 2}" y="94" text-anchor="middle">exponents by number, nats per step</text>')
-    parts.append(f'<text x="{_RIGHT + 14}" y="16">largest exponent</text>')
+    parts.append(f'<text x="{_RIGHT + 14}" y="11">largest of {size} exponents, nats per step</text>')
     for place, (name, curve) in enumerate(curves.items()):
-        colour, at = _COLOURS[place % len(_COLOURS)], 36 + 20 * place
+        colour, at = _COLOURS[place % len(_COLOURS)], 27 + 16 * place
         ranks = [rank for rank in _chosen(len(curve)) if np.isfinite(curve[rank - 1])]
         dots = " ".join(f"{x(rank):.1f},{y(curve[rank - 1]):.1f}" for rank in ranks)
         parts.append(f'<polyline points="{dots}" fill="none" stroke="{colour}" stroke-width="2.5"/>')
         parts.append(f'<path d="M{_RIGHT + 14} {at - 4}h16" stroke="{colour}" stroke-width="4"/>')
         parts.append(f'<text x="{_RIGHT + 36}" y="{at}">{name}</text>')
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}" '
-    return f'{head}font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="#fff"/>{"".join(parts)}</svg>'
+    return f'{head}font-family="sans-serif" font-size="11.5"><rect width="100%" height="100%" fill="#fff"/>{"".join(parts)}</svg>'
 
 
 def _chosen(size: int) -> Sequence[int]:

@@ -7,21 +7,23 @@ from pathlib import Path
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModel, LoggedModelOutput
+from mlflow.entities import LoggedModel, LoggedModelOutput, Metric
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
 
 from ..core import layout
-from ..core.cards import Judgement
+from ..core.cards import Card, Judgement
 from ..core.errors import TrackingError
 from ..core.files import digest, load_table
 from ..predictor import packaged
-from . import store
+from . import card, store
+from .shown import hashed
 from .views import MODEL, STAGES
 
-CHAMPION, PACKAGE = "champion", "rnn_stability"
+CHAMPION, NEWEST, PACKAGE = "champion", "newest", "rnn_stability"
 FILES = (packaged.TRIALS, packaged.CARD)
-DONE = "is_champion"  # the last tag that registration sets
+DONE = "shown"  # the last tag that registration sets: the hash of what is shown
 # What a served predictor imports; it needs no torch.
 _REQUIREMENTS = ("mlflow", "numpy", "pandas", "scipy", "scikit-learn", "safetensors")
 
@@ -29,37 +31,43 @@ _REQUIREMENTS = ("mlflow", "numpy", "pandas", "scipy", "scikit-learn", "safetens
 def register(opened: store.Store, run: str, judgement: Judgement) -> None:
     """Register the predictor in layout.PREDICTOR as MODEL, as an output of the run with an id, unless it is there.
 
-    The alias `champion` moves to it if spectra earn their place by `Judgement.is_champion`; otherwise it stays where it is.
+    The alias NEWEST moves to it, and CHAMPION too if spectra earn their place by `Judgement.is_champion`.
     """
     mark = digest(*(layout.PREDICTOR / name for name in FILES), layout.EVIDENCE)
     client = opened.client
+    about = card.version(Card.load(layout.PREDICTOR / packaged.CARD), judgement)
+    shown = hashed([about, card.MODEL_TEXT])
     known = [v for v in client.search_model_versions(f"name = '{MODEL}'") if v.tags.get("digest") == mark]
-    if known and DONE in known[0].tags:
+    if known and known[0].tags.get(DONE) == shown:
         return
     if not client.search_registered_models(f"name = '{MODEL}'"):
-        purpose = "Predicts before training, or early in it, whether a recurrent network's training will succeed."
         with store.made_once():
-            client.create_registered_model(MODEL, description=purpose)
+            client.create_registered_model(MODEL)
+    client.update_registered_model(MODEL, card.MODEL_TEXT)
     if not known:
         model = _log(opened, run)
         # the address itself: MLflow would look up "models:/<id>" in the store of the working folder
         address = model.artifact_location
         known = [client.create_model_version(MODEL, address, run, tags={"digest": mark}, model_id=str(model.model_id))]
-    number, best = str(known[0].version), judgement.is_champion
-    if best:
-        client.set_registered_model_alias(MODEL, CHAMPION, number)
+    _measure(client, known[0])
+    number = str(known[0].version)
+    for alias in (NEWEST, *([CHAMPION] if judgement.is_champion else [])):
+        client.set_registered_model_alias(MODEL, alias, number)
     holder = _champion(client)
-    stays = f" The alias {CHAMPION} stays at version {holder}, the last one that did." if holder not in (None, number) else ""
-    client.update_model_version(MODEL, number, f"{described(judgement)}{stays}")
-    client.set_model_version_tag(MODEL, number, DONE, "yes" if best else "no")
+    stays = f"\n\nThe alias {CHAMPION} stays at version {holder}, the last one that did." if holder not in (None, number) else ""
+    client.update_model_version(MODEL, number, f"{about}{stays}")
+    client.set_model_version_tag(MODEL, number, "is_champion", "yes" if judgement.is_champion else "no")
+    client.set_model_version_tag(MODEL, number, DONE, shown)
 
 
-def described(judgement: Judgement) -> str:
-    """Whether spectra earn their place, beside which rival, and which set of inputs answers where."""
-    from ..predictor.evidence import verdict
-
-    where = [f'{moment}, {split}: "{name}"' for split, own in judgement.served.items() for moment, name in own.items()]
-    return f"{verdict(judgement)} The predictor uses these inputs: {'; '.join(where)}."
+def _measure(client: MlflowClient, known: ModelVersion) -> None:
+    """Show the measures of the run that made a version also as those of its model, which the tab "Models" lists."""
+    if not known.model_id:
+        return
+    run = client.get_run(known.run_id)
+    names = [name for name in run.data.metrics if name.endswith(("/auc", "/brier", "/auc_rival", "/brier_rival"))]
+    points = [client.get_metric_history(known.run_id, name)[0] for name in names]
+    client.log_batch(known.run_id, [Metric(p.key, p.value, p.timestamp, p.step, model_id=known.model_id) for p in points])
 
 
 def fetch_model(uri: str) -> Path:

@@ -38,7 +38,7 @@ from .views import KIND, LOG, LOGS, STAGES, TRIALS
 # What a trial's colour says: how it ended among the trials of its task.
 COLOURS = {"best": "#0072b2", "best fifth": "#56b4e9", "middle": "#b8bfc6", "worst fifth": "#d55e00", "diverged": "#000000"}
 PICTURE = "spectra.svg"
-_NAMED = 5  # trials that diverged, in the note of their sweep
+_NAMED = 3  # trials that diverged, in the note of their sweep
 # What the stage `predictor` wrote.
 JUDGED = (layout.EVIDENCE, layout.PREDICTOR / packaged.CARD, layout.PREDICTOR / packaged.TRIALS, layout.PREDICTIONS)
 Series = dict[int, float]  # step -> value
@@ -148,8 +148,8 @@ def series(points: Iterable[Point]) -> dict[str, Series]:
 
 
 def rounded(value: float) -> float:
-    """A number with four digits, or all those before the point."""
-    return float(round(value)) if abs(value) >= 1000 else float(f"{value:.4g}")
+    """A number with four digits; counts stay as they are."""
+    return value if value.is_integer() and abs(value) < 1e9 else float(f"{value:.4g}")
 
 
 @dataclass(frozen=True)
@@ -294,7 +294,7 @@ def trained(instance: Instance, results: Mapping[Path, TrialResult]) -> Shown:
     places = standings(ordered)
     by_place = sorted(ordered, key=lambda r: places[r.trial.id].place)
     tags = {KIND: "sweep", "best": "none" if by_place[0].outcome.diverged else by_place[0].trial.name}
-    sweep = _sweep(instance, [r.trial.id for r in ordered], rows, tags=tags, datasets=[data], above=_sweep_note(by_place))
+    sweep = _sweep(instance, [r.trial.id for r in ordered], rows, tags=tags, datasets=[data], note=_sweep_note(by_place))
     return replace(sweep, kind="sweep")
 
 
@@ -408,7 +408,7 @@ def _stage(
 
 
 def _sweep(
-    instance: Instance, identity: Sequence[str], rows: Sequence[dict[str, Any]], *, above: str = "", **content: Any
+    instance: Instance, identity: Sequence[str], rows: Sequence[dict[str, Any]], *, note: str = "", **content: Any
 ) -> Shown:
     """Counts, medians and best losses over trials, of which rows hold `cell`, `diverged`, and measures."""
     table = pd.DataFrame(rows)
@@ -416,8 +416,7 @@ def _sweep(
     metrics = _summary(table)
     cells = {str(cell): _summary(part) for cell, part in table.groupby("cell")}
     summaries = Table(["cell", *metrics], [[cell, *summary.values()] for cell, summary in cells.items()])
-    first = above or f"{len(table)} trials, {metrics['diverged']} of them diverged."
-    note = f"{first}\n\n{summaries.markdown()}"
+    note = note or f"{len(table)} trials, {metrics['diverged']} of them diverged.\n\n{summaries.markdown()}"
     metrics |= {f"{cell}/{name}": value for cell, summary in cells.items() for name, value in summary.items()}
     return _stage(instance, identity, metrics, note=note, **content)
 
@@ -451,42 +450,39 @@ def _measured_points(result: TrialResult, measurements: TrialMeasurements) -> li
 
 
 def _trial_note(result: TrialResult, standing: Standing | None, picture: bool) -> str:
-    """How a trial ended, in a line, and its spectra: MLflow folds a note that is higher than 150 pixels."""
+    """How a trial ended, in a line, and its spectra: MLflow folds a note that is higher than 100 pixels."""
     own, weights = result.trial, _weights(result.trial)
-    place = f"Place {standing.place} of {standing.of} on [{own.task}](charts:task-{own.task}). " if standing else ""
     if result.outcome.diverged:
         epoch, cause = divergence(result)
-        ended = f"**Diverged in epoch {epoch} of {own.epochs}**: {cause}. {place}"
+        ended = f"**Diverged in epoch {epoch} of {own.epochs}**: {cause}."
     else:
         loss = result.curves["validation_loss"][-1]
-        share = f"{loss / own.chance:.0%} of chance ({own.chance:.4g})"
-        ended = f"{place}Validation loss after {own.epochs} epochs **{loss:.4g}**, {share}. "
+        place = f"Place {standing.place} of {standing.of} on [{own.task}](charts:task-{own.task}). " if standing else ""
+        ended = f"{place}Validation loss **{loss:.4g}**, {loss / own.chance:.0%} of chance ({own.chance:.4g})."
     drawn = f"\n\n![Spectra before, early in and after training](picture:{PICTURE})" if picture else ""
-    return f"{ended}[Weights](study:{weights}).{drawn}"
+    return f"{ended} [Weights](study:{weights}).{drawn}"
 
 
 def _sweep_note(by_place: Sequence[TrialResult]) -> str:
-    """The best trials of a sweep, the worst, those that diverged, and links to their views."""
+    """The best trial of a sweep, the worst, those that diverged, and links to views; short, as `_trial_note`."""
     task = by_place[0].trial.task
     ended = [r for r in by_place if not r.outcome.diverged]
     failed = [r for r in by_place if r.outcome.diverged]
-    best = f" **Best**: {_named(ended[0])}." if ended else ""
-    worst = f" **Worst**: {_named(ended[-1])}." if len(ended) > 1 else ""
-    lines = [f"{len(by_place)} trainings, {len(failed)} of them diverged.{best}{worst}"]
+    known = [f"**Best** of {len(by_place)}: {_named(ended[0])}", f"worst: {_named(ended[-1])}"] if ended else []
     if failed:
-        shown = [f"[{r.trial.name}](run:{r.trial.id}) in epoch {divergence(r)[0]}" for r in failed[:_NAMED]]
-        more = f" and {len(failed) - _NAMED} others" if len(failed) > _NAMED else ""
-        lines.append(f"**Diverged**: {', '.join(shown)}{more}; [causes](view:diverged).")
-    lines.append(
-        f"Open: [the best against the worst of {task}](charts:task-{task}), [trainings of all tasks](view:trials), "
-        f"[what makes a training succeed](charts:success), [the report](study:{layout.PAGE.as_posix()})."
+        named = ", ".join(f"[{r.trial.name}](run:{r.trial.id}) (epoch {divergence(r)[0]})" for r in failed[:_NAMED])
+        known.append(f"diverged: {named}" + (f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""))
+    return (
+        f"{'; '.join(known)}.\n\nOpen: [best against worst](charts:task-{task}), "
+        f"[spectra of the best](charts:spectra-{task}), [trainings of all tasks](view:trials), "
+        f"[what makes a training succeed](charts:success), [failures](view:diverged), [report](study:{layout.PAGE.as_posix()})."
     )
-    return "\n\n".join(lines)
 
 
 def _named(result: TrialResult) -> str:
-    own, loss = result.trial, result.curves["validation_loss"][-1]
-    return f"[{own.name}](run:{own.id}), validation loss {loss:.4g}, {loss / own.chance:.0%} of chance"
+    """A link to a trial, and its loss."""
+    loss = result.curves["validation_loss"][-1] / result.trial.chance
+    return f"[{result.trial.name}](run:{result.trial.id}), {loss:.0%} of chance"
 
 
 def _picture(result: TrialResult, spectra: TrialSpectra) -> str:

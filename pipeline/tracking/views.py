@@ -73,7 +73,7 @@ _ANSWERS = ("metrics.probability_of_success_before_training", "metrics.probabili
 _HYPER = tuple(f"params.{name}" for name in DECLARED)
 _TABLE = (*_FIRST, *_ANSWERS, "tags.diverged", *_HYPER, "metrics.test_metric")
 _DIVERGED = ("tags.task", "tags.cell", "tags.diverged_in_epoch", "tags.cause", *_HYPER, "metrics.exponent_1")
-_SPECTRUM = line(*SPECTRA, title="Spectrum before, early in and after training")
+_SPECTRUM = line(*SPECTRA, displayPoints=False, title="Spectrum before, early in and after training")
 _OVER_TIME = line("exponent_1", displayPoints=True, title="Largest exponent by epoch")
 _CURVES = (
     line("relative_loss", scaleType="log", title="Validation loss / chance by epoch"),
