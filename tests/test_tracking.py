@@ -136,8 +136,10 @@ def opened_at(address):
 
 
 def runs(where, experiment=views.TRIALS):
+    """Runs of trials, or those of all stages."""
     opened = opened_store()
-    return opened.client.search_runs([opened.experiments[experiment]], where)
+    found = opened.client.search_runs(list(opened.experiments.values()), where)
+    return [run for run in found if (run.data.tags["kind"] == "trial") == (experiment == views.TRIALS)]
 
 
 def only(where, experiment=views.TRIALS):
@@ -226,7 +228,7 @@ def test_whole_spectra_are_metrics_by_number_and_their_summaries_by_epoch(task, 
     run = synced(task)
     for checkpoint in CHECKPOINTS:
         ranked = list(enumerate(np.maximum(exponents, features.FLOOR), start=1))
-        assert points(run, f"spectrum/{checkpoint}") == [(rank, pytest.approx(value, rel=1e-12)) for rank, value in ranked]
+        assert points(run, f"spectrum/{checkpoint}") == [(rank, pytest.approx(value, rel=5e-4)) for rank, value in ranked]  # four digits
     assert {name: points(run, name) for name in expected} == {name: [(t, x) for t in (0, 1, 3)] for name, x in expected.items()}
 
 

@@ -10,9 +10,12 @@ _LOAD = f"""```python
 from rnn_stability import StabilityPredictor
 
 predictor = StabilityPredictor.load("models:/{MODEL}@newest")
-```"""
-MODEL_TEXT = f"""Predicts, before training or after its first epoch, how well a recurrent network will do: its expected score, and the
-probability of success. The card of each version has its inputs, evidence and limits.
+```
+
+`predictor.assess(model, inputs, ...)` needs only a model and its inputs; `predictor.predict(table)` takes the columns of the
+model's signature."""
+MODEL_TEXT = f"""Predicts, before training or after its first epoch, how well a recurrent network will do: its expected score and
+its probability of success. The card of each version has its inputs, evidence and limits.
 
 {_LOAD}
 
@@ -31,7 +34,7 @@ def version(card: Card, judgement: Judgement) -> str:
 def _purpose(card: Card) -> str:
     count = sum(number for study, number in card.studies.items() if not study.startswith("shift_"))
     return (
-        "## What it is for\n\nTo stop or skip trainings of recurrent networks that will not succeed. It answers with the "
+        "To stop or skip trainings of recurrent networks that will not succeed. It answers with the "
         f"expected score and the probability of success. The score is the share of the gap between chance and the task's best "
         f"training that a training closes; a success is a score of at least {card.threshold:g}. It learned from {count:,} "
         f"trainings on {', '.join(card.tasks)} with the cells {', '.join(card.cells)}."

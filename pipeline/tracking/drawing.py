@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Pixels: with a line of text, MLflow folds a note whose picture is higher.
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 640, 64, 44, 440, 4, 58
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 640, 54, 44, 420, 4, 50
 _POINTS = 64  # of a curve, at most
 _COLOURS = ("#999999", "#e69f00", "#0072b2")  # before, early in and after training; told apart by colour-blind people
 
@@ -28,9 +28,8 @@ def spectra(curves: Mapping[str, NDArray[np.float64]]) -> str:
     parts = [f'<path d="M{_LEFT} {_TOP}V{_BOTTOM}M{_LEFT} {y(0):.1f}H{_RIGHT}" stroke="#666" fill="none"/>']
     # 0 and the smallest exponent
     parts += [f'<text x="{_LEFT - 4}" y="{y(v) + 4:.1f}" text-anchor="end">{v:.3g}</text>' for v in (0.0, low)]
-    parts.append(f'<text x="{_RIGHT + 14}" y="11">largest of {size} exponents, nats per step</text>')
     for place, (name, curve) in enumerate(curves.items()):
-        colour, at = _COLOURS[place % len(_COLOURS)], 27 + 16 * place
+        colour, at = _COLOURS[place % len(_COLOURS)], 15 + 17 * place
         ranks = [rank for rank in _chosen(len(curve)) if np.isfinite(curve[rank - 1])]
         dots = " ".join(f"{x(rank):.1f},{y(curve[rank - 1]):.1f}" for rank in ranks)
         parts.append(f'<polyline points="{dots}" fill="none" stroke="{colour}" stroke-width="2.5"/>')

@@ -1,5 +1,6 @@
 """The predictor in MLflow's registry: registered once, with the alias `champion` if it earned it, and fetched again."""
 
+import re
 import shutil
 import tempfile
 from importlib.metadata import version
@@ -23,6 +24,7 @@ from .views import MODEL, STAGES
 
 CHAMPION, NEWEST, PACKAGE = "champion", "newest", "rnn_stability"
 FILES = (packaged.TRIALS, packaged.CARD)
+_MEASURES = ("auc", "auc_rival", "brier", "brier_rival")
 DONE = "shown"  # the last tag that registration sets: the hash of what is shown
 # What a served predictor imports; it needs no torch.
 _REQUIREMENTS = ("mlflow", "numpy", "pandas", "scipy", "scikit-learn", "safetensors")
@@ -49,7 +51,7 @@ def register(opened: store.Store, run: str, judgement: Judgement) -> None:
         # the address itself: MLflow would look up "models:/<id>" in the store of the working folder
         address = model.artifact_location
         known = [client.create_model_version(MODEL, address, run, tags={"digest": mark}, model_id=str(model.model_id))]
-    _measure(client, known[0])
+    _measure(client, known[0], run)
     number = str(known[0].version)
     for alias in (NEWEST, *([CHAMPION] if judgement.is_champion else [])):
         client.set_registered_model_alias(MODEL, alias, number)
@@ -60,14 +62,14 @@ def register(opened: store.Store, run: str, judgement: Judgement) -> None:
     client.set_model_version_tag(MODEL, number, DONE, shown)
 
 
-def _measure(client: MlflowClient, known: ModelVersion) -> None:
-    """Show the measures of the run that made a version also as those of its model, which the tab "Models" lists."""
-    if not known.model_id:
+def _measure(client: MlflowClient, known: ModelVersion, run: str) -> None:
+    """Show the measures of the predictor's run also as those of the model of a version, which the tab "Models" lists."""
+    model = re.search(r"/models/(m-[^/]+)/", f"{known.source}/")
+    if not model:
         return
-    run = client.get_run(known.run_id)
-    names = [name for name in run.data.metrics if name.endswith(("/auc", "/brier", "/auc_rival", "/brier_rival"))]
-    points = [client.get_metric_history(known.run_id, name)[0] for name in names]
-    client.log_batch(known.run_id, [Metric(p.key, p.value, p.timestamp, p.step, model_id=known.model_id) for p in points])
+    names = [name for name in client.get_run(run).data.metrics if name.rpartition("/")[2] in _MEASURES]
+    points = [client.get_metric_history(run, name)[0] for name in names]
+    client.log_batch(run, [Metric(p.key, p.value, p.timestamp, p.step, model_id=model[1]) for p in points])
 
 
 def fetch_model(uri: str) -> Path:

@@ -491,7 +491,7 @@ def _picture(result: TrialResult, spectra: TrialSpectra) -> str:
     for checkpoint in CHECKPOINTS:
         epoch, exponents = result.trial.epoch_of(checkpoint), spectra.mean(checkpoint, floor=FLOOR)
         when = f"after epoch {epoch}" if epoch else "before training"
-        curves[f"{when}: {'not finite' if np.isnan(exponents).any() else number(exponents.max(), 4)}"] = exponents
+        curves[f"{when}: {'not finite' if np.isnan(exponents).any() else f'largest {number(exponents.max(), 4)}'}"] = exponents
     return drawing.spectra(curves)
 
 
