@@ -211,23 +211,24 @@ def _write(folder: Path, uri: str) -> Written:
 
     def ended(self: Any, run: str, *words: Any) -> None:
         end_run(self, run, *words)
-        moments.append(time.time())  # the runs of stages come first
+        moments.append(time.time())  # the runs of sweeps come first, those of other stages last
 
     client.set_terminated = ended
     begin = time.time()
     said = [tracking.sync()]
     end = time.time()
     client.set_terminated = end_run
-    said += [tracking.sync(), tracking.links()]
+    said += [tracking.sync()]
     unchanged = time.time() - end
     results = update.Results()
     stages, trials = list(results.stages()), list(results.trials())
+    sweeps = sum(item.kind == "sweep" for item in stages)
     points = sum(len(series) for item in (*stages, *trials) for series in item.metrics.values())
     sample = {
         item.key: {name: sorted(series.items()) for name, series in item.metrics.items()}
         for item in trials[:: max(1, len(trials) // SAMPLE)][:SAMPLE]
     }
-    return Written(begin, end, moments[len(stages) - 1 :], unchanged, points, sample, "\n".join(said))
+    return Written(begin, end, moments[sweeps - 1 : sweeps + len(trials)], unchanged, points, sample, "\n".join(said))
 
 
 def _at_work(folder: Path, uri: str) -> tuple[Any, Any]:

@@ -33,7 +33,7 @@ from ..predictor import packaged
 from ..predictor.features import FLOOR, spectrum_features
 from . import drawing
 from .metrics import MEASURED, RELATIVE_LOSS, ROUNDING, SUMMARIES, VOLATILE
-from .views import KIND, LOG, LOGS, STAGES, TRIALS
+from .views import LOG, LOGS, STAGES, TRIALS
 
 # What a trial's colour says: how it ended among the trials of its task.
 COLOURS = {"best": "#0072b2", "best fifth": "#56b4e9", "middle": "#b8bfc6", "worst fifth": "#d55e00", "diverged": "#000000"}
@@ -251,7 +251,7 @@ def _trial_params(own: Trial) -> dict[str, str]:
 
 def _trial_tags(result: TrialResult, standing: Standing | None) -> dict[str, str]:
     own = result.trial
-    tags = {KIND: "trial", "cell": own.cell, "diverged": "yes" if result.outcome.diverged else "no", "weights": _weights(own)}
+    tags = {"cell": own.cell, "diverged": "yes" if result.outcome.diverged else "no", "weights": _weights(own)}
     tags |= {"data.hash": own.data_hash, "code.hash": own.code_hash}
     tags["hyper_parameters"] = json.dumps(asdict(own.hyper_parameters) | own.options)
     if result.outcome.diverged:
@@ -293,7 +293,7 @@ def trained(instance: Instance, results: Mapping[Path, TrialResult]) -> Shown:
     data = Dataset(first.task, first.data_hash[:12], "local", layout.data(first.task).as_posix())
     places = standings(ordered)
     by_place = sorted(ordered, key=lambda r: places[r.trial.id].place)
-    tags = {KIND: "sweep", "best": "none" if by_place[0].outcome.diverged else by_place[0].trial.name}
+    tags = {"best": "none" if by_place[0].outcome.diverged else by_place[0].trial.name}
     sweep = _sweep(instance, [r.trial.id for r in ordered], rows, tags=tags, datasets=[data], note=_sweep_note(by_place))
     return replace(sweep, kind="sweep")
 

@@ -17,7 +17,7 @@ from ..core.files import load_table
 from ..core.records import StageRecord, TaskData, TrialMeasurements
 from . import metrics, notes, shown, store, views
 from .shown import Instance, Series, Shown
-from .views import STAGES, TRIALS
+from .views import KIND, STAGES, TRIALS
 
 PARENT, HASH, OWNER, NOTE = "mlflow.parentRunId", "shown", store.WORKSPACE, "mlflow.note.content"
 PAGE = 250  # runs that are asked for at once: four clients that ask a busy server for thousands wait longer than for an answer
@@ -278,7 +278,7 @@ class _Runs:
 
 def _tags(item: Shown) -> dict[str, str]:
     """All tags of a run but its origin, its parent and its note."""
-    own = {item.identity: item.key, HASH: item.hash, "mlflow.runName": item.name}
+    own = {item.identity: item.key, KIND: item.kind, HASH: item.hash, "mlflow.runName": item.name}
     tables = json.dumps([{"path": name, "type": "table"} for name in item.tables])
     return item.tags | own | ({"mlflow.loggedArtifacts": tables} if item.tables else {})
 
