@@ -20,6 +20,7 @@ from ..core.records import (
     CHECKPOINTS,
     CURVES,
     MOMENTS,
+    UPDATES,
     StageRecord,
     TaskInfo,
     Trial,
@@ -90,6 +91,7 @@ class Shown:
         files: artifact folder -> files to log.
         tables: artifact file (.json) -> table.
         texts: artifact file -> its text.
+        place: tags that depend on the other trials, which may be others in a clone.
     """
 
     kind: str
@@ -106,6 +108,7 @@ class Shown:
     files: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
+    place: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def experiment(self) -> str:
@@ -119,11 +122,14 @@ class Shown:
 
     @cached_property
     def hash(self) -> str:
-        """Hash of all that is shown, without what differs between clones of one study; it ends with that of all metrics."""
+        """Hash of what is shown, without what differs between clones of one study; it ends with that of all metrics.
+
+        The note follows from the rest, from links to other runs, and from the place.
+        """
         files = [(folder, path.name, digest(path)) for folder, paths in self.files.items() for path in paths]
         tables = [(name, table.to_json(double_precision=9)) for name, table in self.tables.items()]
         datasets = [dict(dataset) for dataset in self.datasets]
-        content = [self.name, self.tags, self.note, datasets, files, tables, self.texts]
+        content = [self.name, self.tags, datasets, files, tables, self.texts]
         return f"{hashed(content)} {self.metrics_hash(self.metrics)}"
 
     def metrics_hash(self, names: Container[str]) -> str:
@@ -167,9 +173,10 @@ class Standing:
     group: str
 
     @property
-    def text(self) -> str:
-        """Such as "03 of 72", which sorts as text."""
-        return f"{self.place:0{len(str(self.of))}d} of {self.of}"
+    def tags(self) -> dict[str, str]:
+        """The tags of its run; the place is such as "03 of 72", which sorts as text."""
+        place = f"{self.place:0{len(str(self.of))}d} of {self.of}"
+        return {"place": place, "standing": self.group, "mlflow.runColor": COLOURS[self.group]}
 
 
 def standings(results: Iterable[TrialResult]) -> dict[str, Standing]:
@@ -192,17 +199,16 @@ def _group(place: int, count: int, fifth: int) -> str:
 def divergence(result: TrialResult) -> tuple[int, str]:
     """The epoch in which a trial diverged, and what was not finite first."""
     epochs, curves = result.trial.epochs, result.curves
-    after = [e for e in range(1, epochs + 1) if not all(np.isfinite(curves[name][e]) for name in CURVES if name != CURVES[2])]
     if not math.isfinite(curves["validation_loss"][0]):
         return 0, "the validation loss before training was not finite"
-    epoch = after[0] if after else epochs
-    for name, words in (("loss", "the training loss"), ("gradient_norm", "the gradient")):
-        updates = result.updates[name]
-        own = updates.reshape(epochs, -1)[epoch - 1] if updates.size % epochs == 0 else updates
-        lost = np.flatnonzero(~np.isfinite(own))
-        if lost.size:
-            return epoch, f"{words} of mini-batch {lost[0] + 1} of {own.size} was not finite"
-    return epoch, "the validation loss was not finite"
+    finite = np.isfinite([curves[name][1:] for name in ("train_loss", "gradient_norm", "validation_loss")]).all(axis=0)
+    epoch = 1 + int(np.argmin(finite))
+    losses, norms = (result.updates[name].reshape(epochs, -1)[epoch - 1] for name in UPDATES)
+    lost = np.flatnonzero(~np.isfinite(losses + norms))
+    if not lost.size:
+        return epoch, "the validation loss was not finite"
+    what = "gradient" if np.isfinite(losses[lost[0]]) else "training loss"
+    return epoch, f"the {what} of mini-batch {lost[0] + 1} of {losses.size} was not finite"
 
 
 def trial(
@@ -230,13 +236,14 @@ def trial(
         key=own.id,
         name=own.name,
         metrics=series(points),
-        tags=instance.tags | _trial_tags(result, standing),
+        tags=instance.tags | _trial_tags(result),
         note=_trial_note(result, standing, bool(picture)),
         begin=instance.written - round(1000 * outcome.seconds),
         end=instance.written,
         params=_trial_params(own),
         origin=instance.record.origin if instance.record else {},
         texts={PICTURE: picture} if picture else {},
+        place=standing.tags if standing else {},
     )
 
 
@@ -249,7 +256,7 @@ def _trial_params(own: Trial) -> dict[str, str]:
     return _text({name: f"{value:.4g}" if isinstance(value, float) else value for name, value in params.items()})
 
 
-def _trial_tags(result: TrialResult, standing: Standing | None) -> dict[str, str]:
+def _trial_tags(result: TrialResult) -> dict[str, str]:
     own = result.trial
     tags = {"cell": own.cell, "diverged": "yes" if result.outcome.diverged else "no", "weights": _weights(own)}
     tags |= {"data.hash": own.data_hash, "code.hash": own.code_hash}
@@ -257,8 +264,6 @@ def _trial_tags(result: TrialResult, standing: Standing | None) -> dict[str, str
     if result.outcome.diverged:
         epoch, cause = divergence(result)
         tags |= {"diverged_in_epoch": str(epoch), "cause": cause}
-    if standing:
-        tags |= {"place": standing.text, "standing": standing.group, "mlflow.runColor": COLOURS[standing.group]}
     return tags
 
 

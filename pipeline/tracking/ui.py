@@ -91,8 +91,7 @@ def _add_pages(target: str, root: Path) -> None:
     settings = "\n".join(f"localStorage.setItem({name!r}, {value!r})" for name, value in _SETTINGS.items())
     page = _PAGE.format(settings=settings, target=target)
     app.add_url_rule(f"/{notes.SERVED}", "study", lambda: page)
-    for folder in (layout.REPORT, layout.trials("").parent / "x"):
-        top = folder.parts[0]
+    for top in (layout.REPORT.name, layout.trials("").name):
         app.add_url_rule(
             f"/{notes.SERVED}/{top}/<path:name>", f"study-{top}", lambda name, top=top: send_from_directory(root / top, name)
         )

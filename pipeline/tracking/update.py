@@ -43,7 +43,9 @@ def sync(*_instance: str) -> str:
             runs = _Runs(opened, TRIALS, others)
             runs.show(trials, runs.show(sweeps))
             runs.link(sweeps)
-            made = others.show(item for item in stages if item.kind != "sweep")
+            rest = [item for item in stages if item.kind != "sweep"]
+            made = others.show(rest)
+            others.link(rest)
             store.offer(opened, views.TRIALS, [view for item in sweeps for view in views.of_task(item.tags["task"])])
             if results.judgement is not None and "predictor" in made:
                 from . import registry
@@ -234,7 +236,7 @@ class _Runs:
 
     def _complete(self, run: Run, item: Shown, below: Mapping[str, str]) -> str:
         """Add what a run lacks; its tags come last, so that an update that was interrupted is seen by its metrics."""
-        name, known, tags = str(run.info.run_id), run.data, dict(below)
+        name, known, tags = str(run.info.run_id), run.data, {**below, **item.place}
         added = {metric: series for metric, series in item.metrics.items() if metric not in known.metrics}
         params = {param: value for param, value in item.params.items() if param not in known.params}
         self._log(name, item, added, params)
@@ -280,7 +282,7 @@ def _tags(item: Shown) -> dict[str, str]:
     """All tags of a run but its origin, its parent and its note."""
     own = {item.identity: item.key, KIND: item.kind, HASH: item.hash, "mlflow.runName": item.name}
     tables = json.dumps([{"path": name, "type": "table"} for name in item.tables])
-    return item.tags | own | ({"mlflow.loggedArtifacts": tables} if item.tables else {})
+    return {**item.tags, **item.place} | own | ({"mlflow.loggedArtifacts": tables} if item.tables else {})
 
 
 def _order(run: Run) -> tuple[int, int, str]:
