@@ -2,7 +2,7 @@
 #            PROFILE=wide first merges profiles/wide.yaml into params.yaml
 # make test  runs all checks and tests
 # make cost  estimates the hours that the study would take on this machine, before anything is run; PROFILE works here too
-# make ui    starts the MLflow UI on the study's store
+# make ui    starts the MLflow UI on the study's store; its last line is the address that opens the trials
 # make evidence  evaluates the predictor again on the trials that come with the library
 # make wheel builds what other people install
 # Other targets: models, check, lint, track, docs, collect, benchmarks, gpu, chaos, replications, lock.
@@ -41,7 +41,7 @@ lint: $(STAMP)
 	lint-imports --no-cache --no-logo
 
 ui: $(STAMP)
-	python -m pipeline.tracking.ui
+	@python -m pipeline.tracking.ui
 
 track: $(STAMP) # logs results to MLflow that DVC restored from its cache or that the store missed
 	python -m stages.track

@@ -2,6 +2,7 @@ import json
 import logging
 import math
 import os
+import re
 import shutil
 import socket
 import sqlite3
@@ -1022,6 +1023,7 @@ def contents():
     for experiment in views.VIEWS:
         for run in runs("", experiment):
             tags = run.data.tags | {"mlflow.parentRunId": names.get(run.data.tags.get("mlflow.parentRunId"))}
+            tags = {tag: re.sub("[0-9a-f]{32}", lambda found: names.get(found[0], found[0]), str(tags[tag])) for tag in tags}
             data = [(i.dataset.name, i.dataset.digest) for i in run.inputs.dataset_inputs]
             history = {m: points(run, m) for m in run.data.metrics}
             files = {path: digest_of(opened, run, path) for path in artifacts(run)}

@@ -1,5 +1,6 @@
 """The predictor in MLflow's registry: registered once, with the alias `champion` if it earned it, and fetched again."""
 
+import json
 import re
 import shutil
 import tempfile
@@ -18,13 +19,15 @@ from ..core.cards import Card, Judgement
 from ..core.errors import TrackingError
 from ..core.files import digest, load_table
 from ..predictor import packaged
+from ..predictor.inputs import BEFORE, EPOCH
 from . import card, store
-from .shown import hashed
+from .shown import hashed, named
 from .views import MODEL, STAGES
 
 CHAMPION, NEWEST, PACKAGE = "champion", "newest", "rnn_stability"
 FILES = (packaged.TRIALS, packaged.CARD)
-_MEASURES = ("auc", "auc_rival", "brier", "brier_rival")
+# What the tab of models shows: one column each.
+_MEASURES = tuple(f"{named(moment)}/{measure}" for moment in (BEFORE, EPOCH) for measure in ("auc", "brier"))
 DONE = "shown"  # the last tag that registration sets: the hash of what is shown
 # What a served predictor imports; it needs no torch.
 _REQUIREMENTS = ("mlflow", "numpy", "pandas", "scipy", "scikit-learn", "safetensors")
@@ -67,8 +70,9 @@ def _measure(client: MlflowClient, known: ModelVersion, run: str) -> None:
     model = re.search(r"/models/(m-[^/]+)/", f"{known.source}/")
     if not model:
         return
-    names = [name for name in client.get_run(run).data.metrics if name.rpartition("/")[2] in _MEASURES]
+    names = [name for name in client.get_run(run).data.metrics if name.endswith(_MEASURES)]
     points = [client.get_metric_history(run, name)[0] for name in names]
+    client.set_logged_model_tags(model[1], {"mlflow.modelVersions": json.dumps([{"name": MODEL, "version": known.version}])})
     client.log_batch(run, [Metric(p.key, p.value, p.timestamp, p.step, model_id=model[1]) for p in points])
 
 
