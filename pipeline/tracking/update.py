@@ -1,6 +1,7 @@
 """Brings MLflow to the state that the results on disk describe: each run made once, completed, or replaced."""
 
 import json
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from ..core import layout
 from ..core.cards import Judgement
@@ -166,7 +168,7 @@ class _Runs:
         Runs that an earlier version made in another experiment take part; what is shown of them here replaces them.
         """
         self._client, self._experiment, self._owner = opened.client, opened.experiments[experiment], store.workspace()
-        self._local, self._other, self._notes = not store.is_server(opened.address), other, dict[str, str]()
+        self._address, self._other, self._notes = opened.address, other, dict[str, str]()
         self.ids: dict[str, str] = {}  # key -> run
         self._known: defaultdict[str, list[Run]] = defaultdict(list)
         for run in self._listed():
@@ -201,7 +203,7 @@ class _Runs:
                 self._client.set_tag(run, NOTE, note)
 
     def _note(self, item: Shown, run: str) -> str:
-        return notes.linked(item.note, run, self.ids, self._experiment, local=self._local)
+        return notes.linked(item.note, run, self.ids, self._experiment, local=not store.is_server(self._address))
 
     def _show(self, item: Shown, parent: str | None) -> str:
         """Two clones that made the same run at the same time choose the same one; the owner of the other removes it."""
@@ -267,15 +269,25 @@ class _Runs:
 
     def _attach(self, run: Run, item: Shown) -> None:
         """Log files, tables, texts and datasets; those that are there already are replaced."""
-        texts = {**item.texts, **{name: table.to_json(orient="split", index=False) for name, table in item.tables.items()}}
         for folder, paths in item.files.items():
             for path in paths:
                 self._client.log_artifact(run.info.run_id, str(path), folder or None)
-        for name, text in texts.items():
-            self._client.log_text(run.info.run_id, text, name)
+        for name, table in item.tables.items():
+            self._client.log_text(run.info.run_id, table.to_json(orient="split", index=False), name)
+        if item.texts:
+            self._log_texts(run, item.texts)
         if item.datasets:
             context = [InputTag("mlflow.data.context", "study")]
             self._client.log_inputs(run.info.run_id, [DatasetInput(dataset, context) for dataset in item.datasets])
+
+    def _log_texts(self, run: Run, texts: Mapping[str, str]) -> None:
+        """As `log_text` does, which would read the run first, once for each trial."""
+        place = get_artifact_repository(run.info.artifact_uri, self._address)
+        with tempfile.TemporaryDirectory() as folder:
+            for name, text in texts.items():
+                path = Path(folder) / name
+                path.write_text(text)
+                place.log_artifact(str(path))
 
 
 def _tags(item: Shown) -> dict[str, str]:
