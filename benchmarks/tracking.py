@@ -63,6 +63,8 @@ RULES = """
   run that another clone made is used where it shows the same parameters, metrics and files. Otherwise each clone has its own.
   If two clones make the same run at the same moment on a server, there are two of it until the next update (`make track`)
   of the clone that made the one with the larger id; that clone removes it.
+- **Digits.** Metrics and parameters have four significant digits, and counts all of theirs; the tag `hyper_parameters` has what a
+  trial was given to all digits, and its file, which the tag `weights` names, has all numbers.
 - **Interruptions.** If a process is killed, or the store fails or is locked, results on disk are not affected. The next update
   removes what is half-made and adds what is missing. Afterwards, the store holds what an undisturbed one holds.
 - **Moving and copying.** A study that is moved or copied together with `mlflow.db` and `mlartifacts/` uses its new folder from

@@ -1479,7 +1479,7 @@ def test_numbers_have_four_digits_and_counts_all_of_theirs(task):
     saved(study.result(losses=(2.0, 1.23456789, 0.000123456, 123456.789), task=task))
     run = synced(task)
     assert points(run, "validation_loss") == [(0, 2.0), (1, 1.235), (2, 0.0001235), (3, 123500.0)]
-    assert points(run, "relative_loss") == [(0, 1.0), (1, 0.6173), (2, 6.173e-05), (3, 61730.0)]
+    assert points(run, "relative_loss") == [(0, 1.0), (1, 0.6173), (3, 61730.0)]
     assert shown.rounded(1234567.0) == 1234567.0
     assert shown.rounded(1.726202e17) == 1.726e17
     assert shown.rounded(-0.0) == 0.0

@@ -225,7 +225,9 @@ def trial(
     """
     own, outcome = result.trial, result.outcome
     points: list[Point] = [(curve, value, epoch) for curve in CURVES for epoch, value in enumerate(result.curves[curve])]
-    points += [(RELATIVE_LOSS, loss / own.chance, epoch) for epoch, loss in enumerate(result.curves["validation_loss"])]
+    # at checkpoints alone: by epoch it would be the curve of `validation_loss` again, whose points take a tenth of the time
+    losses = {own.epoch_of(checkpoint): result.curves["validation_loss"][own.epoch_of(checkpoint)] for checkpoint in CHECKPOINTS}
+    points += [(RELATIVE_LOSS, loss / own.chance, epoch) for epoch, loss in losses.items()]
     points += [(name, value, 0) for name, value in asdict(outcome).items()]
     points += _spectra_points(result, spectra) if spectra else []
     points += _measured_points(result, measurements) if measurements else []

@@ -76,7 +76,7 @@ _DIVERGED = ("tags.task", "tags.cell", "tags.diverged_in_epoch", "tags.cause", *
 _SPECTRUM = line(*SPECTRA, displayPoints=False, title="Spectrum before, early in and after training")
 _OVER_TIME = line("exponent_1", displayPoints=True, title="Largest exponent by epoch")
 _CURVES = (
-    line("relative_loss", scaleType="log", title="Validation loss / chance by epoch"),
+    line("validation_loss", scaleType="log", title="Validation loss by epoch"),
     line("gradient_norm", scaleType="log", title="Mean gradient norm by epoch"),
 )
 _AXES = [LOG + name for name in LOGS] + ["hidden_size"]
@@ -116,7 +116,8 @@ _NOTES = {
     TRIALS: """The trainings of the study; each task's sweep is the parent of its trainings. The menu of saved views, at the top
 right, has one for each task, for failures, for spectra, and for what makes a training succeed.
 
-`relative_loss` is the validation loss divided by that of the best constant answer (chance); below 1 is better than chance.
+`relative_loss` is the validation loss, at the last checkpoint that a training reached, divided by that of the best constant
+answer (chance); below 1 is better than chance.
 `score` is the share of the gap between chance and the task's best trial that a training closed. `expected_score` and
 `probability_of_success` are answers, after one epoch, of a predictor that had not seen the trial; the same names with
 `_before_training` are those before it. `exponent_1` is the largest Lyapunov exponent, in nats per step. Blue is the best fifth
