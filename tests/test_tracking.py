@@ -1521,7 +1521,7 @@ def test_a_diverged_trial_says_when_and_why(task, losses, updates, expected):
     run = synced(task)
     assert (int(run.data.tags["diverged_in_epoch"]), run.data.tags["cause"]) == expected
     assert run.data.tags["mlflow.note.content"].startswith(f"**Diverged in epoch {expected[0]} of 3**: {expected[1]}.")
-    assert (run.data.tags["standing"], run.data.tags["mlflow.runColor"]) == ("diverged", "#000000")
+    assert (run.data.tags["standing"], run.data.tags["mlflow.runColor"]) == ("diverged", "#cc79a7")
 
 
 def test_trials_have_places_with_failures_last_and_the_sweep_names_and_links_the_best_and_the_failures(task):

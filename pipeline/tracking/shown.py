@@ -37,7 +37,7 @@ from .metrics import MEASURED, RELATIVE_LOSS, ROUNDING, SUMMARIES, VOLATILE
 from .views import LOG, LOGS, STAGES, TRIALS
 
 # What a trial's colour says: how it ended among the trials of its task.
-COLOURS = {"best": "#0072b2", "best fifth": "#56b4e9", "middle": "#b8bfc6", "worst fifth": "#d55e00", "diverged": "#000000"}
+COLOURS = {"best": "#0072b2", "best fifth": "#56b4e9", "middle": "#b8bfc6", "worst fifth": "#d55e00", "diverged": "#cc79a7"}
 PICTURE = "spectra.svg"
 _NAMED = 3  # trials that diverged, in the note of their sweep
 # What the stage `predictor` wrote.

@@ -121,7 +121,7 @@ answer (chance); below 1 is better than chance.
 `score` is the share of the gap between chance and the task's best trial that a training closed. `expected_score` and
 `probability_of_success` are answers, after one epoch, of a predictor that had not seen the trial; the same names with
 `_before_training` are those before it. `exponent_1` is the largest Lyapunov exponent, in nats per step. Blue is the best fifth
-of a task, orange the worst fifth, black what diverged. Numbers have four digits; the files of the trials hold all.""",
+of a task, orange the worst fifth, pink what diverged. Numbers have four digits; the files of the trials hold all.""",
     STAGES: """The stages of the study beside its trainings: the prepared data, spectra, fixed points, the feature table, the
 predictor with its evidence and its registered model, and the report. The trainings are in the other experiment.""",
 }
@@ -130,7 +130,7 @@ predictor with its evidence and its registered model, and the report. The traini
 def of_task(task: str) -> tuple[View, ...]:
     """The views of one task: its trainings by place, with charts of the best against the worst, and spectra."""
     sections = {
-        "Best blue, worst orange, diverged black": list(_CURVES),
+        "Best blue, worst orange, diverged pink": list(_CURVES),
         "What decides the loss": [
             scatter(f"params.{LOG}learning_rate", "relative_loss", "Validation loss / chance by log10 of the learning rate"),
             scatter("exponent_1", "relative_loss", "Validation loss / chance by largest exponent"),
