@@ -21,8 +21,8 @@ run: $(STAMP) # installs the packages into .venv, then runs the study; what is u
 cost: $(STAMP) # estimates the hours that the study would take on this machine
 	@python -m pipeline.jobs.cost $(PROFILE)
 
-ui: $(STAMP) # opens MLflow on the trials of the study
-	python -m pipeline.tracking.ui
+ui: $(STAMP) # starts MLflow, and prints the address that opens the trials of the study
+	@python -m pipeline.tracking.ui
 
 track: $(STAMP) # brings MLflow up to date, for instance after `dvc pull`
 	@python -m stages.track

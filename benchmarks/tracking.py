@@ -63,6 +63,8 @@ RULES = """
   run that another clone made is used where it shows the same parameters, metrics and files. Otherwise each clone has its own.
   If two clones make the same run at the same moment on a server, there are two of it until the next update (`make track`)
   of the clone that made the one with the larger id; that clone removes it.
+- **Digits.** Metrics and parameters have four significant digits, and counts all of theirs; the tag `hyper_parameters` has what a
+  trial was given to all digits, and its file, which the tag `weights` names, has all numbers.
 - **Interruptions.** If a process is killed, or the store fails or is locked, results on disk are not affected. The next update
   removes what is half-made and adds what is missing. Afterwards, the store holds what an undisturbed one holds.
 - **Moving and copying.** A study that is moved or copied together with `mlflow.db` and `mlartifacts/` uses its new folder from
@@ -211,23 +213,24 @@ def _write(folder: Path, uri: str) -> Written:
 
     def ended(self: Any, run: str, *words: Any) -> None:
         end_run(self, run, *words)
-        moments.append(time.time())  # the runs of stages come first
+        moments.append(time.time())  # the runs of sweeps come first, those of other stages last
 
     client.set_terminated = ended
     begin = time.time()
     said = [tracking.sync()]
     end = time.time()
     client.set_terminated = end_run
-    said += [tracking.sync(), tracking.links()]
+    said += [tracking.sync()]
     unchanged = time.time() - end
     results = update.Results()
     stages, trials = list(results.stages()), list(results.trials())
+    sweeps = sum(item.kind == "sweep" for item in stages)
     points = sum(len(series) for item in (*stages, *trials) for series in item.metrics.values())
     sample = {
         item.key: {name: sorted(series.items()) for name, series in item.metrics.items()}
         for item in trials[:: max(1, len(trials) // SAMPLE)][:SAMPLE]
     }
-    return Written(begin, end, moments[len(stages) - 1 :], unchanged, points, sample, "\n".join(said))
+    return Written(begin, end, moments[sweeps - 1 : sweeps + len(trials)], unchanged, points, sample, "\n".join(said))
 
 
 def _at_work(folder: Path, uri: str) -> tuple[Any, Any]:

@@ -8,7 +8,7 @@ import, so nothing of it is loaded before a name of this room is used.
 from importlib import import_module
 from typing import Any
 
-_PUBLIC = {"sync": "update", "fetch_model": "registry", "links": "store"}
+_PUBLIC = {"sync": "update", "fetch_model": "registry"}
 __all__ = sorted(_PUBLIC)
 
 

@@ -1,5 +1,7 @@
 """The predictor in MLflow's registry: registered once, with the alias `champion` if it earned it, and fetched again."""
 
+import json
+import re
 import shutil
 import tempfile
 from importlib.metadata import version
@@ -7,21 +9,26 @@ from pathlib import Path
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModel, LoggedModelOutput
+from mlflow.entities import LoggedModel, LoggedModelOutput, Metric
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
 
 from ..core import layout
-from ..core.cards import Judgement
+from ..core.cards import Card, Judgement
 from ..core.errors import TrackingError
 from ..core.files import digest, load_table
 from ..predictor import packaged
-from . import store
+from ..predictor.inputs import BEFORE, EPOCH
+from . import card, store
+from .shown import hashed, named
 from .views import MODEL, STAGES
 
-CHAMPION, PACKAGE = "champion", "rnn_stability"
+CHAMPION, NEWEST, PACKAGE = "champion", "newest", "rnn_stability"
 FILES = (packaged.TRIALS, packaged.CARD)
-DONE = "is_champion"  # the last tag that registration sets
+# What the tab of models shows: one column each.
+_MEASURES = tuple(f"{named(moment)}/{measure}" for moment in (BEFORE, EPOCH) for measure in ("auc", "brier"))
+DONE = "shown"  # the last tag that registration sets: the hash of what is shown
 # What a served predictor imports; it needs no torch.
 _REQUIREMENTS = ("mlflow", "numpy", "pandas", "scipy", "scikit-learn", "safetensors")
 
@@ -29,37 +36,44 @@ _REQUIREMENTS = ("mlflow", "numpy", "pandas", "scipy", "scikit-learn", "safetens
 def register(opened: store.Store, run: str, judgement: Judgement) -> None:
     """Register the predictor in layout.PREDICTOR as MODEL, as an output of the run with an id, unless it is there.
 
-    The alias `champion` moves to it if spectra earn their place by `Judgement.is_champion`; otherwise it stays where it is.
+    The alias NEWEST moves to it, and CHAMPION too if spectra earn their place by `Judgement.is_champion`.
     """
     mark = digest(*(layout.PREDICTOR / name for name in FILES), layout.EVIDENCE)
     client = opened.client
+    about = card.version(Card.load(layout.PREDICTOR / packaged.CARD), judgement)
+    shown = hashed([about, card.MODEL_TEXT])
     known = [v for v in client.search_model_versions(f"name = '{MODEL}'") if v.tags.get("digest") == mark]
-    if known and DONE in known[0].tags:
+    if known and known[0].tags.get(DONE) == shown:
         return
     if not client.search_registered_models(f"name = '{MODEL}'"):
-        purpose = "Predicts before training, or early in it, whether a recurrent network's training will succeed."
         with store.made_once():
-            client.create_registered_model(MODEL, description=purpose)
+            client.create_registered_model(MODEL)
+    client.update_registered_model(MODEL, card.MODEL_TEXT)
     if not known:
         model = _log(opened, run)
         # the address itself: MLflow would look up "models:/<id>" in the store of the working folder
         address = model.artifact_location
         known = [client.create_model_version(MODEL, address, run, tags={"digest": mark}, model_id=str(model.model_id))]
-    number, best = str(known[0].version), judgement.is_champion
-    if best:
-        client.set_registered_model_alias(MODEL, CHAMPION, number)
+    _measure(client, known[0], run)
+    number = str(known[0].version)
+    for alias in (NEWEST, *([CHAMPION] if judgement.is_champion else [])):
+        client.set_registered_model_alias(MODEL, alias, number)
     holder = _champion(client)
-    stays = f" The alias {CHAMPION} stays at version {holder}, the last one that did." if holder not in (None, number) else ""
-    client.update_model_version(MODEL, number, f"{described(judgement)}{stays}")
-    client.set_model_version_tag(MODEL, number, DONE, "yes" if best else "no")
+    stays = f"\n\nThe alias {CHAMPION} stays at version {holder}, the last one that did." if holder not in (None, number) else ""
+    client.update_model_version(MODEL, number, f"{about}{stays}")
+    client.set_model_version_tag(MODEL, number, "is_champion", "yes" if judgement.is_champion else "no")
+    client.set_model_version_tag(MODEL, number, DONE, shown)
 
 
-def described(judgement: Judgement) -> str:
-    """Whether spectra earn their place, beside which rival, and which set of inputs answers where."""
-    from ..predictor.evidence import verdict
-
-    where = [f'{moment}, {split}: "{name}"' for split, own in judgement.served.items() for moment, name in own.items()]
-    return f"{verdict(judgement)} The predictor uses these inputs: {'; '.join(where)}."
+def _measure(client: MlflowClient, known: ModelVersion, run: str) -> None:
+    """Show the measures of the predictor's run also as those of the model of a version, which the tab "Models" lists."""
+    model = re.search(r"/models/(m-[^/]+)/", f"{known.source}/")
+    if not model:
+        return
+    names = [name for name in client.get_run(run).data.metrics if name.endswith(_MEASURES)]
+    points = [client.get_metric_history(run, name)[0] for name in names]
+    client.set_logged_model_tags(model[1], {"mlflow.modelVersions": json.dumps([{"name": MODEL, "version": known.version}])})
+    client.log_batch(run, [Metric(p.key, p.value, p.timestamp, p.step, model_id=model[1]) for p in points])
 
 
 def fetch_model(uri: str) -> Path:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,10 @@ from ..core.records import (
     CHECKPOINTS,
     CURVES,
     MOMENTS,
+    UPDATES,
     StageRecord,
     TaskInfo,
+    Trial,
     TrialFixedPoints,
     TrialMeasurements,
     TrialResult,
@@ -30,25 +32,16 @@ from ..core.records import (
 from ..core.tables import Table, number, signed, with_interval
 from ..predictor import packaged
 from ..predictor.features import FLOOR, spectrum_features
-from ..predictor.inputs import BEFORE, EPOCH
-from .views import STAGES, TRIALS
+from . import drawing
+from .metrics import MEASURED, RELATIVE_LOSS, ROUNDING, SUMMARIES, VOLATILE
+from .views import LOG, LOGS, STAGES, TRIALS
 
-# Metrics of each trial by their names in the feature table: one value per checkpoint, and one per trial.
-SUMMARIES = ("exponent_1", "exponent_2", "exponents_mean", "positive_sum", "kaplan_yorke_dimension", "lost_count")
-MEASURED = ("step_ratio", "functional_step", "credit_mean", "signal", "separation", "readout_score")
-OUTCOME = ("score", "success")
-# Moment -> what the names of its answers end with.
-ASKED = {EPOCH: "", BEFORE: "_before_training"}
-ANSWERED = ("expected_score", "probability_of_success")
+# What a trial's colour says: how it ended among the trials of its task.
+COLOURS = {"best": "#0072b2", "best fifth": "#56b4e9", "middle": "#b8bfc6", "worst fifth": "#d55e00", "diverged": "#cc79a7"}
+PICTURE = "spectra.svg"
+_NAMED = 3  # trials that diverged, in the note of their sweep
 # What the stage `predictor` wrote.
 JUDGED = (layout.EVIDENCE, layout.PREDICTOR / packaged.CARD, layout.PREDICTOR / packaged.TRIALS, layout.PREDICTIONS)
-VOLATILE = (
-    "seconds",
-    "spectrum_seconds",
-    "measuring_seconds",
-    "stage_seconds",
-)  # wall times, which differ between clones of one study
-
 Series = dict[int, float]  # step -> value
 Point = tuple[str, float | None, int]  # name, value, step
 
@@ -86,20 +79,22 @@ class Shown:
     """What one run shows.
 
     Attributes:
-        experiment: TRIALS or STAGES.
+        kind: "trial", "sweep" or "stage".
         key: identity of the run, the same for the same results.
         name: human-readable.
         metrics: by name; finite numbers only.
-        tags, note: as text; the note is Markdown.
+        tags, note: as text; the note is Markdown, with links as in `notes`.
         begin, end: milliseconds since 1970.
         params: as text; those of a stage come from its record.
         origin: tags of a run that is made on this machine.
         datasets: used.
         files: artifact folder -> files to log.
         tables: artifact file (.json) -> table.
+        texts: artifact file -> its text.
+        place: tags that depend on the other trials, which may be others in a clone.
     """
 
-    experiment: str
+    kind: str
     key: str
     name: str
     metrics: dict[str, Series]
@@ -112,14 +107,30 @@ class Shown:
     datasets: Sequence[Dataset] = ()
     files: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+    place: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def experiment(self) -> str:
+        """The name of its experiment: sweeps are beside their trials."""
+        return STAGES if self.kind == "stage" else TRIALS
+
+    @property
+    def identity(self) -> str:
+        """The tag that holds its key."""
+        return "trial.id" if self.kind == "trial" else "key"
 
     @cached_property
     def hash(self) -> str:
-        """Hash of all that is shown, without what differs between clones of one study; it ends with that of all metrics."""
+        """Hash of what is shown, without what differs between clones of one study; it ends with that of all metrics.
+
+        The note follows from the rest, from links to other runs, and from the place.
+        """
         files = [(folder, path.name, digest(path)) for folder, paths in self.files.items() for path in paths]
         tables = [(name, table.to_json(double_precision=9)) for name, table in self.tables.items()]
         datasets = [dict(dataset) for dataset in self.datasets]
-        return f"{hashed([self.name, self.tags, self.note, datasets, files, tables])} {self.metrics_hash(self.metrics)}"
+        content = [self.name, self.tags, datasets, files, tables, self.texts]
+        return f"{hashed(content)} {self.metrics_hash(self.metrics)}"
 
     def metrics_hash(self, names: Container[str]) -> str:
         """Hash of the points of these metrics, as far as they are shown, without VOLATILE."""
@@ -134,12 +145,70 @@ def hashed(content: Any) -> str:
 
 
 def series(points: Iterable[Point]) -> dict[str, Series]:
-    """The points that are finite numbers, by name: a store holds no others."""
+    """The points that are finite numbers, by name, since a store holds no others; rounded, since the UI shows all digits."""
     grouped: dict[str, Series] = {}
     for name, value, step in points:
         if value is not None and math.isfinite(value):
-            grouped.setdefault(name, {})[step] = float(value)
+            grouped.setdefault(name, {})[step] = rounded(float(value))
     return grouped
+
+
+def rounded(value: float) -> float:
+    """A number with four digits; counts stay as they are."""
+    return value if value.is_integer() and abs(value) < 1e9 else float(f"{value:.4g}")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a trial ended among the trials of its task.
+
+    Attributes:
+        place: 1 for the lowest validation loss; trials that diverged come last.
+        of: number of trials.
+        group: a name in COLOURS.
+    """
+
+    place: int
+    of: int
+    group: str
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags of its run; the place is such as "03 of 72", which sorts as text."""
+        place = f"{self.place:0{len(str(self.of))}d} of {self.of}"
+        return {"place": place, "standing": self.group, "mlflow.runColor": COLOURS[self.group]}
+
+
+def standings(results: Iterable[TrialResult]) -> dict[str, Standing]:
+    """The standing of each trial of one task, by its id."""
+    known = list(results)
+    ended = sorted((r for r in known if not r.outcome.diverged), key=lambda r: (r.curves["validation_loss"][-1], r.trial.id))
+    failed = sorted((r for r in known if r.outcome.diverged), key=lambda r: r.trial.id)
+    fifth = max(1, round(len(ended) / 5))
+    groups = [_group(place, len(ended), fifth) for place in range(len(ended))] + ["diverged"] * len(failed)
+    ordered = enumerate(zip([*ended, *failed], groups, strict=True), start=1)
+    return {result.trial.id: Standing(place, len(known), group) for place, (result, group) in ordered}
+
+
+def _group(place: int, count: int, fifth: int) -> str:
+    if place == 0:
+        return "best"
+    return "best fifth" if place < fifth else "worst fifth" if place >= count - fifth else "middle"
+
+
+def divergence(result: TrialResult) -> tuple[int, str]:
+    """The epoch in which a trial diverged, and what was not finite first."""
+    epochs, curves = result.trial.epochs, result.curves
+    if not math.isfinite(curves["validation_loss"][0]):
+        return 0, "the validation loss before training was not finite"
+    finite = np.isfinite([curves[name][1:] for name in ("train_loss", "gradient_norm", "validation_loss")]).all(axis=0)
+    epoch = 1 + int(np.argmin(finite))
+    losses, norms = (result.updates[name].reshape(epochs, -1)[epoch - 1] for name in UPDATES)
+    lost = np.flatnonzero(~np.isfinite(losses + norms))
+    if not lost.size:
+        return epoch, "the validation loss was not finite"
+    what = "gradient" if np.isfinite(losses[lost[0]]) else "training loss"
+    return epoch, f"the {what} of mini-batch {lost[0] + 1} of {losses.size} was not finite"
 
 
 def trial(
@@ -148,32 +217,61 @@ def trial(
     spectra: TrialSpectra | None = None,
     measurements: TrialMeasurements | None = None,
     answers: Mapping[str, float] | None = None,
+    standing: Standing | None = None,
 ) -> Shown:
     """A trial's hyper-parameters, curves by epoch, outcome, spectra and measurements.
 
     Answers are those of the predictor that had not seen the trial, and its score and success.
     """
     own, outcome = result.trial, result.outcome
-    fields = asdict(own)
-    hashes = {"data.hash": fields.pop("data_hash"), "code.hash": fields.pop("code_hash")}
-    params = fields.pop("hyper_parameters") | {"option": fields.pop("options")} | fields
     points: list[Point] = [(curve, value, epoch) for curve in CURVES for epoch, value in enumerate(result.curves[curve])]
+    # at checkpoints alone: by epoch it would be the curve of `validation_loss` again, whose points take a tenth of the time
+    losses = {own.epoch_of(checkpoint): result.curves["validation_loss"][own.epoch_of(checkpoint)] for checkpoint in CHECKPOINTS}
+    points += [(RELATIVE_LOSS, loss / own.chance, epoch) for epoch, loss in losses.items()]
     points += [(name, value, 0) for name, value in asdict(outcome).items()]
     points += _spectra_points(result, spectra) if spectra else []
     points += _measured_points(result, measurements) if measurements else []
     points += [(name, value, 0) for name, value in (answers or {}).items()]
+    picture = _picture(result, spectra) if spectra else ""
     return Shown(
-        experiment=TRIALS,
+        kind="trial",
         key=own.id,
         name=own.name,
         metrics=series(points),
-        tags=instance.tags | hashes | {"cell": own.cell, "diverged": "yes" if outcome.diverged else "no"},
-        note="\n\n".join([_training_note(result), *([_spectra_note(result, spectra)] if spectra else [])]),
+        tags=instance.tags | _trial_tags(result),
+        note=_trial_note(result, standing, bool(picture)),
         begin=instance.written - round(1000 * outcome.seconds),
         end=instance.written,
-        params=_text(params),
+        params=_trial_params(own),
         origin=instance.record.origin if instance.record else {},
+        texts={PICTURE: picture} if picture else {},
+        place=standing.tags if standing else {},
     )
+
+
+def _trial_params(own: Trial) -> dict[str, str]:
+    """The settings of a trial, readable: numbers with four digits, and decimal logarithms where they were drawn so."""
+    fields = {name: value for name, value in asdict(own).items() if not name.endswith("_hash")}
+    hyper = fields.pop("hyper_parameters")
+    logs = {f"{LOG}{name}": math.log10(hyper[name]) for name in LOGS if hyper[name] > 0}
+    params = hyper | {"option": fields.pop("options")} | fields | logs
+    return _text({name: f"{value:.4g}" if isinstance(value, float) else value for name, value in params.items()})
+
+
+def _trial_tags(result: TrialResult) -> dict[str, str]:
+    own = result.trial
+    tags = {"cell": own.cell, "diverged": "yes" if result.outcome.diverged else "no", "weights": _weights(own)}
+    tags |= {"data.hash": own.data_hash, "code.hash": own.code_hash}
+    tags["hyper_parameters"] = json.dumps(asdict(own.hyper_parameters) | own.options)
+    if result.outcome.diverged:
+        epoch, cause = divergence(result)
+        tags |= {"diverged_in_epoch": str(epoch), "cause": cause}
+    return tags
+
+
+def _weights(own: Trial) -> str:
+    """The file of a trial's weights, in the folder of the study."""
+    return own.path(layout.trials(own.task)).as_posix()
 
 
 def prepared(instance: Instance, info: TaskInfo) -> Shown:
@@ -194,12 +292,17 @@ def trained(instance: Instance, results: Mapping[Path, TrialResult]) -> Shown:
     """The trials of a task: how many diverged, and the losses of the others, over all cells and by cell."""
     ordered = sorted(results.values(), key=lambda r: r.trial.id)
     rows = [
-        {"cell": r.trial.cell, "diverged": r.outcome.diverged, "validation_loss": r.curves["validation_loss"][-1]}
+        {"cell": r.trial.cell, "diverged": r.outcome.diverged, "validation_loss": loss, "relative_loss": loss / r.trial.chance}
         for r in ordered
+        for loss in [r.curves["validation_loss"][-1]]
     ]
     first = ordered[0].trial
     data = Dataset(first.task, first.data_hash[:12], "local", layout.data(first.task).as_posix())
-    return _sweep(instance, [r.trial.id for r in ordered], rows, datasets=[data])
+    places = standings(ordered)
+    by_place = sorted(ordered, key=lambda r: places[r.trial.id].place)
+    tags = {"best": "none" if by_place[0].outcome.diverged else by_place[0].trial.name}
+    sweep = _sweep(instance, [r.trial.id for r in ordered], rows, tags=tags, datasets=[data], note=_sweep_note(by_place))
+    return replace(sweep, kind="sweep")
 
 
 def measured(instance: Instance, spectra: Mapping[Path, TrialSpectra]) -> Shown:
@@ -298,7 +401,7 @@ def _stage(
     points = [(name, value, 0) for name, value in metrics.items()] + ([("stage_seconds", record.seconds, 0)] if record else [])
     began, end = (record.began, record.began + record.seconds) if record else (instance.written / 1000,) * 2
     return Shown(
-        experiment=STAGES,
+        kind="stage",
         key=hashed([instance.name, identity]),
         name=instance.name,
         metrics=series(points),
@@ -311,14 +414,16 @@ def _stage(
     )
 
 
-def _sweep(instance: Instance, identity: Sequence[str], rows: Sequence[dict[str, Any]], **content: Any) -> Shown:
+def _sweep(
+    instance: Instance, identity: Sequence[str], rows: Sequence[dict[str, Any]], *, note: str = "", **content: Any
+) -> Shown:
     """Counts, medians and best losses over trials, of which rows hold `cell`, `diverged`, and measures."""
     table = pd.DataFrame(rows)
     table.loc[table["diverged"], table.columns[2:]] = math.nan
     metrics = _summary(table)
     cells = {str(cell): _summary(part) for cell, part in table.groupby("cell")}
     summaries = Table(["cell", *metrics], [[cell, *summary.values()] for cell, summary in cells.items()])
-    note = f"{len(table)} trials, {metrics['diverged']} of them diverged.\n\n{summaries.markdown()}"
+    note = note or f"{len(table)} trials, {metrics['diverged']} of them diverged.\n\n{summaries.markdown()}"
     metrics |= {f"{cell}/{name}": value for cell, summary in cells.items() for name, value in summary.items()}
     return _stage(instance, identity, metrics, note=note, **content)
 
@@ -339,7 +444,7 @@ def _spectra_points(result: TrialResult, spectra: TrialSpectra) -> list[Point]:
         features = spectrum_features(spectra.exponents[place], float(spectra.standard_error[place, 0]), result.trial.steps)
         points += [(name, features[name], result.trial.epoch_of(checkpoint)) for name in SUMMARIES]
     points.append(("spectrum_seconds", spectra.seconds, 0))
-    points.append(("spectrum_rounding_error", float(np.median(spectra.rounding_error)), 0))
+    points.append((ROUNDING, float(np.median(spectra.rounding_error)), 0))
     return points
 
 
@@ -351,25 +456,50 @@ def _measured_points(result: TrialResult, measurements: TrialMeasurements) -> li
     return [*points, ("measuring_seconds", sum(measurements.seconds.values()), 0)]
 
 
-def _training_note(result: TrialResult) -> str:
-    trial, outcome = result.trial, result.outcome
-    hyper = ", ".join(f"{name} {value}" for name, value in asdict(trial.hyper_parameters).items())
-    if outcome.diverged:
-        return f"{trial.cell} on {trial.task}: {hyper}.\n\n**Diverged**: a loss or gradient was not finite."
-    loss = result.curves["validation_loss"][-1]
+def _trial_note(result: TrialResult, standing: Standing | None, picture: bool) -> str:
+    """How a trial ended, in a line, and its spectra: MLflow folds a note that is higher than 100 pixels."""
+    own, weights = result.trial, _weights(result.trial)
+    if result.outcome.diverged:
+        epoch, cause = divergence(result)
+        ended = f"**Diverged in epoch {epoch} of {own.epochs}**: {cause}."
+    else:
+        loss = result.curves["validation_loss"][-1]
+        place = f"Place {standing.place} of {standing.of} on [{own.task}](charts:task-{own.task}). " if standing else ""
+        ended = f"{place}Validation loss **{loss:.4g}**, {loss / own.chance:.0%} of chance ({own.chance:.4g})."
+    drawn = f"\n\n![Spectra before, early in and after training](picture:{PICTURE})" if picture else ""
+    return f"{ended} [Weights](study:{weights}).{drawn}"
+
+
+def _sweep_note(by_place: Sequence[TrialResult]) -> str:
+    """The best trial of a sweep, the worst, those that diverged, and links to views; short, as `_trial_note`."""
+    task = by_place[0].trial.task
+    ended = [r for r in by_place if not r.outcome.diverged]
+    failed = [r for r in by_place if r.outcome.diverged]
+    known = [f"**Best** of {len(by_place)}: {_named(ended[0])}", f"worst: {_named(ended[-1])}"] if ended else []
+    if failed:
+        named = ", ".join(f"[{r.trial.name}](run:{r.trial.id}) (epoch {divergence(r)[0]})" for r in failed[:_NAMED])
+        known.append(f"diverged: {named}" + (f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""))
     return (
-        f"{trial.cell} on {trial.task}: {hyper}.\n\nValidation loss after {trial.epochs} epochs **{loss:.4g}**, "
-        f"{loss / trial.chance:.0%} of chance ({trial.chance:.4g})."
+        f"{'; '.join(known)}.\n\nOpen: [best against worst](charts:task-{task}), "
+        f"[spectra of the best](charts:spectra-{task}), [trainings of all tasks](view:trials), "
+        f"[what makes a training succeed](charts:success), [failures](view:diverged), [report](study:{layout.PAGE.as_posix()})."
     )
 
 
-def _spectra_note(result: TrialResult, spectra: TrialSpectra) -> str:
-    """One line, since the UI folds the fourth."""
-    means = [spectra.mean(checkpoint) for checkpoint in CHECKPOINTS]
-    largest = ", ".join("not finite" if np.isnan(x).any() else f"**{number(x.max(), 4)}**" for x in means)
-    positive = ", ".join(str(int((x > 0).sum())) for x in means)
-    epochs = ", ".join(str(result.trial.epoch_of(checkpoint)) for checkpoint in CHECKPOINTS)
-    return f"Largest of {len(means[0])} exponents after epochs {epochs}: {largest} nats per step; positive: {positive}."
+def _named(result: TrialResult) -> str:
+    """A link to a trial, and its loss."""
+    loss = result.curves["validation_loss"][-1] / result.trial.chance
+    return f"[{result.trial.name}](run:{result.trial.id}), {loss:.0%} of chance"
+
+
+def _picture(result: TrialResult, spectra: TrialSpectra) -> str:
+    """The spectra at the three checkpoints, with the largest exponent of each, as SVG."""
+    curves = {}
+    for checkpoint in CHECKPOINTS:
+        epoch, exponents = result.trial.epoch_of(checkpoint), spectra.mean(checkpoint, floor=FLOOR)
+        when = f"after epoch {epoch}" if epoch else "before training"
+        curves[f"{when}: {'not finite' if np.isnan(exponents).any() else f'largest {number(exponents.max(), 4)}'}"] = exponents
+    return drawing.spectra(curves)
 
 
 def _evidence_note(judgement: Judgement) -> str:

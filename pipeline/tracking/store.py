@@ -12,7 +12,7 @@ import re
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,9 +151,11 @@ def connect() -> Store:
         return store
 
 
-def links(base: str = "http://127.0.0.1:5000") -> str:
-    """The addresses of the saved views in the UI at `base`, human-readable."""
-    return views.page(connect().experiments, base)
+def offer(store: Store, experiment: str, offered: Iterable[views.View]) -> None:
+    """Add views to those that an experiment of a store has."""
+    tags = views.saved(offered)
+    if tags:
+        _tag(store.client, store.client.get_experiment(store.experiments[experiment]), tags)
 
 
 @contextmanager
@@ -308,10 +310,18 @@ def _experiment(client: MlflowClient, uri: str, name: str) -> str:
     number = str(known.experiment_id)
     if known.lifecycle_stage != "active":
         raise TrackingError(f"the MLflow experiment {name!r} was deleted; run `mlflow experiments restore -x {number}`")
-    for tag, value in views.tags(name).items():
-        if known.tags.get(tag) != value:
-            client.set_experiment_tag(number, tag, value)
+    tags = views.tags(name)
+    _tag(client, known, tags)
+    for tag in views.stale(known.tags, tags):
+        client.delete_experiment_tag(number, tag)
     return number
+
+
+def _tag(client: MlflowClient, known: Experiment, tags: Mapping[str, str]) -> None:
+    """Give an experiment the tags that it does not have."""
+    for tag, value in tags.items():
+        if known.tags.get(tag) != value:
+            client.set_experiment_tag(known.experiment_id, tag, value)
 
 
 def _new_experiment(client: MlflowClient, uri: str, name: str) -> Experiment:

@@ -1,6 +1,7 @@
 """Brings MLflow to the state that the results on disk describe: each run made once, completed, or replaced."""
 
 import json
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -9,18 +10,18 @@ from typing import Any, TypeVar
 
 import pandas as pd
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from ..core import layout
 from ..core.cards import Judgement
 from ..core.errors import ArtefactError, TrackingError
 from ..core.files import load_table
 from ..core.records import StageRecord, TaskData, TrialMeasurements
-from . import shown, store
+from . import metrics, notes, shown, store, views
 from .shown import Instance, Series, Shown
-from .views import STAGES, TRIALS
+from .views import KIND, STAGES, TRIALS
 
-IDENTITY = {TRIALS: "trial.id", STAGES: "key"}  # the tag that holds Shown.key
-PARENT, HASH, OWNER = "mlflow.parentRunId", "shown", store.WORKSPACE
+PARENT, HASH, OWNER, NOTE = "mlflow.parentRunId", "shown", store.WORKSPACE, "mlflow.note.content"
 PAGE = 250  # runs that are asked for at once: four clients that ask a busy server for thousands wait longer than for an answer
 KNOWN = "over trials"  # the split whose answers trials show; its own module takes a second to import
 T = TypeVar("T")
@@ -39,8 +40,15 @@ def sync(*_instance: str) -> str:
         with store.writing() as opened:
             results = Results()
             stages, trials = list(results.stages()), list(results.trials())
-            made = _Runs(opened, STAGES).show(stages, {})
-            _Runs(opened, TRIALS).show(trials, made)
+            sweeps = [item for item in stages if item.kind == "sweep"]
+            others = _Runs(opened, STAGES)
+            runs = _Runs(opened, TRIALS, others)
+            runs.show(trials, runs.show(sweeps))
+            runs.link(sweeps)
+            rest = [item for item in stages if item.kind != "sweep"]
+            made = others.show(rest)
+            others.link(rest)
+            store.offer(opened, views.TRIALS, [view for item in sweeps for view in views.of_task(item.tags["task"])])
             if results.judgement is not None and "predictor" in made:
                 from . import registry
 
@@ -74,10 +82,12 @@ class Results:
         measured = {m.trial.id: m for files in self._measurements.values() for m in files.values()}
         answers = self._answers()
         for task, results in self._by_task["train"].items():
+            places = shown.standings(results.values())
             for path, result in results.items():
                 name = result.trial.id
                 instance = self._instance("train", task, of=[path])
-                yield shown.trial(instance, result, spectra.get(name), measured.get(name), answers.get(name))
+                known = (spectra.get(name), measured.get(name), answers.get(name), places[name])
+                yield shown.trial(instance, result, *known)
 
     def stages(self) -> Iterator[Shown]:
         """The runs of all stage instances that have ended and whose files can be read."""
@@ -109,10 +119,10 @@ class Results:
         answers: defaultdict[str, dict[str, float]] = defaultdict(dict)
         served = self.judgement.served.get(KNOWN, {}) if self.judgement else {}
         for table in self._read(_predictions, [layout.PREDICTIONS] if served else []).values():
-            for moment, ending in shown.ASKED.items():
+            for moment, ending in metrics.ASKED.items():
                 own = (table["split"] == KNOWN) & (table["moment"] == moment) & (table["inputs"] == served.get(moment))
                 known = table[own].set_index("trial")
-                names = {name: name for name in shown.OUTCOME} | {name: f"{name}{ending}" for name in shown.ANSWERED}
+                names = {name: name for name in metrics.OUTCOME} | {name: f"{name}{ending}" for name in metrics.ANSWERED}
                 for trial, row in known[list(names)].rename(columns=names).astype(float).iterrows():
                     answers[str(trial)] |= dict(row)
         return answers
@@ -152,15 +162,20 @@ class _Runs:
     Clones with one store share runs that are the same in all that is shown, and otherwise have runs of their own.
     """
 
-    def __init__(self, opened: store.Store, experiment: str) -> None:
-        """Read them, and remove those whose process died: while this one is here, no other of the workspace makes runs."""
+    def __init__(self, opened: store.Store, experiment: str, other: "_Runs | None" = None) -> None:
+        """Read them, and remove those whose process died: while this one is here, no other of the workspace makes runs.
+
+        Runs that an earlier version made in another experiment take part; what is shown of them here replaces them.
+        """
         self._client, self._experiment, self._owner = opened.client, opened.experiments[experiment], store.workspace()
+        self._address, self._other, self._notes = opened.address, other, dict[str, str]()
+        self.ids: dict[str, str] = {}  # key -> run
         self._known: defaultdict[str, list[Run]] = defaultdict(list)
         for run in self._listed():
             if self._is_own(run) and run.info.status != "FINISHED":
                 self._client.delete_run(run.info.run_id)
             else:
-                self._known[run.data.tags.get(IDENTITY[experiment], "")].append(run)
+                self._known[run.data.tags.get("trial.id") or run.data.tags.get("key", "")].append(run)
 
     def _listed(self) -> list[Run]:
         """All runs; one that comes on two pages, since another clone made runs meanwhile, counts once."""
@@ -172,12 +187,23 @@ class _Runs:
             token = page.token or None
         return list(runs.values())
 
-    def show(self, items: Iterable[Shown], parents: Mapping[str, str]) -> dict[str, str]:
+    def show(self, items: Iterable[Shown], parents: Mapping[str, str] | None = None) -> dict[str, str]:
         """Make, complete or replace the runs of what is to be shown; name -> id.
 
-        Trials lie below the run of their sweep, if `parents`, name -> id of the stage runs, has it.
+        Trials lie below the run of their sweep, if `parents`, name -> id, has it.
         """
-        return {item.name: self._show(item, parents.get(f"train {item.tags.get('task')}")) for item in items}
+        return {item.name: self._show(item, (parents or {}).get(f"train {item.tags.get('task')}")) for item in items}
+
+    def link(self, items: Iterable[Shown]) -> None:
+        """Link the notes of runs that are shown to those that were shown after them."""
+        for item in items:
+            run = self.ids[item.key]
+            note = self._note(item, run)
+            if run in self._notes and self._notes[run] != note:
+                self._client.set_tag(run, NOTE, note)
+
+    def _note(self, item: Shown, run: str) -> str:
+        return notes.linked(item.note, run, self.ids, self._experiment, local=not store.is_server(self._address))
 
     def _show(self, item: Shown, parent: str | None) -> str:
         """Two clones that made the same run at the same time choose the same one; the owner of the other removes it."""
@@ -185,13 +211,15 @@ class _Runs:
         known = sorted(self._known[item.key], key=_order)
         own = [run for run in known if self._is_own(run)]
         kept = next((run for run in known if _is_whole(run, item)), None) or next((r for r in own if _is_part(r, item)), None)
-        former = [run for run in own if run is not kept and _is_of(run, item)]
+        moved = [run for run in self._other._known[item.key] if self._is_own(run)] if self._other else []
+        former = [run for run in [*own, *moved] if run is not kept and _is_of(run, item)]
         if kept is None:
             name = self._make(item, below, former)
         else:
             name = self._complete(kept, item, below) if kept in own else str(kept.info.run_id)
         for run in former:
             self._client.delete_run(run.info.run_id)
+        self.ids[item.key] = name
         return name
 
     def _is_own(self, run: Run) -> bool:
@@ -200,48 +228,73 @@ class _Runs:
     def _make(self, item: Shown, below: Mapping[str, str], former: Sequence[Run]) -> str:
         """Make a run; one of the same results keeps the origin of the run that it replaces."""
         tags = item.origin | (former[0].data.tags if former else {}) | {**_tags(item), OWNER: self._owner, **below}
-        run = str(self._client.create_run(self._experiment, item.begin, tags).info.run_id)
-        self._log(run, item, item.metrics, item.params)
-        self._attach(run, item)
+        made = self._client.create_run(self._experiment, item.begin, tags)
+        run = str(made.info.run_id)
+        self._notes[run] = self._note(item, run)
+        self._log(run, item, item.metrics, item.params, {NOTE: self._notes[run]})
+        self._attach(made, item)
         self._client.set_terminated(run, "FINISHED", item.end)
         return run
 
     def _complete(self, run: Run, item: Shown, below: Mapping[str, str]) -> str:
         """Add what a run lacks; its tags come last, so that an update that was interrupted is seen by its metrics."""
-        name, known, tags = str(run.info.run_id), run.data, dict(below)
-        metrics = {metric: series for metric, series in item.metrics.items() if metric not in known.metrics}
+        name, known, tags = str(run.info.run_id), run.data, {**below, **item.place}
+        added = {metric: series for metric, series in item.metrics.items() if metric not in known.metrics}
         params = {param: value for param, value in item.params.items() if param not in known.params}
-        self._log(name, item, metrics, params)
+        self._log(name, item, added, params)
         if known.tags[HASH] != item.hash:
-            self._attach(name, item)
+            self._attach(run, item)
             tags |= _tags(item)
+        if item.kind == "trial":
+            tags[NOTE] = self._note(item, name)
+        else:  # links to runs that are still to be made
+            self._notes[name] = known.tags.get(NOTE, "")
         changed = [RunTag(tag, value) for tag, value in tags.items() if known.tags.get(tag) != value]
         if changed:
             self._client.log_batch(name, tags=changed)
         return name
 
-    def _log(self, run: str, item: Shown, metrics: Mapping[str, Series], params: Mapping[str, str]) -> None:
-        points = [Metric(name, value, item.end, step) for name, series in metrics.items() for step, value in series.items()]
-        if points or params:
-            self._client.log_batch(run, points, [Param(*pair) for pair in params.items()])
+    def _log(
+        self,
+        run: str,
+        item: Shown,
+        curves: Mapping[str, Series],
+        params: Mapping[str, str],
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        points = [Metric(name, value, item.end, step) for name, series in curves.items() for step, value in series.items()]
+        if points or params or tags:
+            named = [RunTag(*pair) for pair in (tags or {}).items()]
+            self._client.log_batch(run, points, [Param(*pair) for pair in params.items()], named)
 
-    def _attach(self, run: str, item: Shown) -> None:
-        """Log files, tables and datasets; those that are there already are replaced."""
+    def _attach(self, run: Run, item: Shown) -> None:
+        """Log files, tables, texts and datasets; those that are there already are replaced."""
         for folder, paths in item.files.items():
             for path in paths:
-                self._client.log_artifact(run, str(path), folder or None)
+                self._client.log_artifact(run.info.run_id, str(path), folder or None)
         for name, table in item.tables.items():
-            self._client.log_text(run, table.to_json(orient="split", index=False), name)
+            self._client.log_text(run.info.run_id, table.to_json(orient="split", index=False), name)
+        if item.texts:
+            self._log_texts(run, item.texts)
         if item.datasets:
             context = [InputTag("mlflow.data.context", "study")]
-            self._client.log_inputs(run, [DatasetInput(dataset, context) for dataset in item.datasets])
+            self._client.log_inputs(run.info.run_id, [DatasetInput(dataset, context) for dataset in item.datasets])
+
+    def _log_texts(self, run: Run, texts: Mapping[str, str]) -> None:
+        """As `log_text` does, which would read the run first, once for each trial."""
+        place = get_artifact_repository(run.info.artifact_uri, self._address)
+        with tempfile.TemporaryDirectory() as folder:
+            for name, text in texts.items():
+                path = Path(folder) / name
+                path.write_text(text)
+                place.log_artifact(str(path))
 
 
 def _tags(item: Shown) -> dict[str, str]:
-    """All tags of a run but its origin and its parent."""
-    own = {IDENTITY[item.experiment]: item.key, HASH: item.hash, "mlflow.runName": item.name, "mlflow.note.content": item.note}
+    """All tags of a run but its origin, its parent and its note."""
+    own = {item.identity: item.key, KIND: item.kind, HASH: item.hash, "mlflow.runName": item.name}
     tables = json.dumps([{"path": name, "type": "table"} for name in item.tables])
-    return item.tags | own | ({"mlflow.loggedArtifacts": tables} if item.tables else {})
+    return {**item.tags, **item.place} | own | ({"mlflow.loggedArtifacts": tables} if item.tables else {})
 
 
 def _order(run: Run) -> tuple[int, int, str]:
@@ -256,7 +309,7 @@ def _is_of(run: Run, item: Shown) -> bool:
     """
     known = run.data.params
     same = bool(item.params or not known) and all(item.params.get(name, value) == value for name, value in known.items())
-    return item.experiment == TRIALS or same
+    return item.kind == "trial" or same
 
 
 def _is_whole(run: Run, item: Shown) -> bool:
@@ -276,6 +329,6 @@ def _is_part(run: Run, item: Shown) -> bool:
 def _predictions(path: Path) -> pd.DataFrame:
     """The answers for trials that were held out."""
     table = load_table(path)
-    if not {"trial", "split", "moment", "inputs", *shown.OUTCOME, *shown.ANSWERED} <= set(table.columns):
+    if not {"trial", "split", "moment", "inputs", *metrics.OUTCOME, *metrics.ANSWERED} <= set(table.columns):
         raise ArtefactError(f"{path} was written by another version; run `dvc repro` again")
     return table
