@@ -71,7 +71,7 @@ seen = [point for found in points.values() for point in found]
 assert all(error > 0.9 for left, error in seen if left < 1e-10)
 assert all(error < 0.2 for left, error in seen if left > 1e-2)
 assert (sum(left < 1e-10 for left, _ in seen), sum(left > 1e-2 for left, _ in seen), len(seen)) == (3, 9, 15)
-assert after.probability < 0.05 < 0.1 < before.probability and better_after.probability > 0.2
+assert after.probability < 0.05 < 0.1 < before.probability > better_before.probability and better_after.probability > 0.2
 assert "relative loss" in " ".join(after.reasons[:4]) and "growth over lag" in " ".join(after.reasons[:4])
 """
 

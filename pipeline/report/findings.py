@@ -34,7 +34,7 @@ REFERENCE = 5.0  # full trainings that i-Epoch may cost where its regret is matc
 SMALL = 0.01  # a change of the Brier score below this is called small
 LITTLE = 0.1  # a saving of a smaller share of the cost is called small
 NEAR = -0.5  # nats per step: a network whose largest exponent is smaller forgets a perturbation within two steps
-_PLACES = {REPLAYED[CELLS, ""]: "known tasks", REPLAYED[TASKS, ""]: "new tasks"}
+_PLACES = {REPLAYED[CELLS, ""]: "Among new cells on known tasks", REPLAYED[TASKS, ""]: "On new tasks"}
 RANDOM, SCREENED = "random", "before training: "
 # Families of inputs in the order in which they are named; all other columns are those of the learning curve.
 _FAMILIES = {
@@ -80,7 +80,7 @@ class Saving:
 
     @property
     def place(self) -> str:
-        """Which tasks were searched, in words; "" for networks of other sizes and the like."""
+        """Where the searches were, as the beginning of a sentence; "" for networks of other sizes and the like."""
         return _PLACES.get(self.decision.title, "")
 
     @property

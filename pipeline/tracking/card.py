@@ -74,6 +74,6 @@ def _familiarity(judgement: Judgement) -> str:
     noticed = sum((estimate.low or 0.0) > _CHANCE for estimate in found)
     values = [estimate.value for estimate in found if estimate.value is not None]
     return (
-        "How far a network is from those that it learned from tells wrong answers better than chance in "
-        f"{noticed} of {len(found)} cases of the evidence (AUC {min(values):.2f} to {max(values):.2f})."
+        "The distance of a network from those that it learned from reveals wrong answers better than chance in "
+        f"{noticed or 'none'} of {len(found)} cases of the evidence (AUC {min(values):.2f} to {max(values):.2f}; 0.5 is chance)."
     )

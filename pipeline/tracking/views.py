@@ -69,7 +69,7 @@ def _kind(name: str) -> str:
 LOG = "log10_"  # how the names of parameters begin whose values are decimal logarithms
 LOGS = tuple(name for name in NUMBERS if DECLARED[name].interval and DECLARED[name].scale == "log")
 _FIRST = ("tags.task", "tags.cell", "tags.place", "metrics.relative_loss", "metrics.score")
-_ANSWERS = ("metrics.probability_of_success_before_training", "metrics.probability_of_success", "metrics.exponent_1")
+_ANSWERS = ("metrics.probability_of_success", "metrics.probability_of_success_before_training", "metrics.exponent_1")
 _HYPER = tuple(f"params.{name}" for name in DECLARED)
 _TABLE = (*_FIRST, *_ANSWERS, "tags.diverged", *_HYPER, "metrics.test_metric")
 _DIVERGED = ("tags.task", "tags.cell", "tags.diverged_in_epoch", "tags.cause", *_HYPER, "metrics.exponent_1")
@@ -113,8 +113,8 @@ VIEWS = {
     ),
 }
 _NOTES = {
-    TRIALS: """The trainings of the study; each task's sweep is the parent of its trainings. The menu of saved views, at the top
-right, has one for each task, for failures, for spectra, and for what makes a training succeed.
+    TRIALS: """MLflow loads 100 trainings at a time. The menu of saved views, at the top right, has one for each task, for
+failures, for spectra, and for what makes a training succeed. Each task's sweep is the parent of its trainings.
 
 `relative_loss` is the validation loss, at the last checkpoint that a training reached, divided by that of the best constant
 answer (chance); below 1 is better than chance.
