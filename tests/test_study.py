@@ -78,14 +78,14 @@ def clone(folder):
     return folder
 
 
-def runs(folder, experiment):
-    """Names of the runs that are not deleted."""
+def runs(folder, kind):
+    """Names of the runs of trials, or of stages, that are not deleted; sweeps are the stages above their trials."""
     with closing(sqlite3.connect(folder / "mlflow.db")) as store:
         query = (
-            "SELECT r.name FROM runs r JOIN experiments e ON r.experiment_id = e.experiment_id "
-            "WHERE r.lifecycle_stage = 'active' AND e.name = ? ORDER BY r.name"
+            "SELECT r.name FROM runs r JOIN tags t ON r.run_uuid = t.run_uuid AND t.key = 'kind' "
+            "WHERE r.lifecycle_stage = 'active' AND (t.value = 'trial') = ? ORDER BY r.name"
         )
-        return [name for (name,) in store.execute(query, (f"rnn-stability {experiment}",))]
+        return [name for (name,) in store.execute(query, (kind == "trials",))]
 
 
 def files(folder, pattern="*/*.safetensors"):
@@ -268,7 +268,7 @@ def test_a_change_of_a_cells_equation_trains_its_trials_alone(study, source):
 def test_a_change_of_what_mlflow_shows_runs_nothing_and_reaches_the_runs_that_exist(study, source):
     dvc("repro", cwd=study)
     before = runs(study, "trials"), runs(study, "stages")
-    source("pipeline/tracking/views.py", "Trials, best first", "Trials, the best first")
+    source("pipeline/tracking/views.py", "All trials, best first", "All trials, the best first")
     points = "    points += [(name, value, 0) for name, value in asdict(outcome).items()]\n"
     source("pipeline/tracking/shown.py", points, f'{points}    points.append(("a_new_metric", 1.0, 0))\n')
     assert not ran(dvc("repro", cwd=study))

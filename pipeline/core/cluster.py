@@ -161,7 +161,7 @@ def _task(
     if not names:
         return function(*args, **kwargs)
     with tempfile.TemporaryDirectory(prefix="rnn-stability-") as folder, chdir(folder):
-        unfinished = [layout.unfinished(path) for job in args for path in getattr(job, "paths", (job.path,))]
+        unfinished = [layout.unfinished(path) for job in args for path in execution.paths_of(job)]
         kept = ray.get([keeper.load.remote(path) for path in unfinished])
         for path, content in zip((*names, *unfinished), (*contents, *kept), strict=True):
             if content is not None:

@@ -89,6 +89,11 @@ class Group:
         return list(zip(self.paths, self.function(self.jobs), strict=True))
 
 
+def paths_of(job: Job | Group) -> tuple[Path, ...]:
+    """The files of the records of a job, or of all of a group."""
+    return job.paths if isinstance(job, Group) else (job.path,)
+
+
 class Here(Executor):
     """Computes in this process, when a job is submitted."""
 
