@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 from pretended import Pretended
-from twins import cut, trial_of
+from twins import Killed, cut, end_after, trial_of
 
 from pipeline import cells, heads, training
 from pipeline.core import config, execution, layout
 from pipeline.core.errors import ConfigError, ExecutionError
 from pipeline.core.execution import Group
 from pipeline.core.records import TrialResult
-from pipeline.training import Network, Training, ensemble, job, loop, train
+from pipeline.training import Network, Training, ensemble, job, train
 from pipeline.training.ensemble import UNREPEATED, Ensemble, train_together
 from pipeline.training.job import grouped
 from pipeline.training.loop import optimiser_at
@@ -148,27 +148,9 @@ def test_evaluations_that_are_too_large_for_the_memory_are_made_in_parts(prepare
 # Interruptions
 
 
-class Killed(BaseException):
-    """Stands for the end of the process."""
-
-
-def end_at(number, monkeypatch):
-    """Keep the training after each epoch, and end the process when it was kept so often."""
-    monkeypatch.setattr(loop, "EVERY", 0.0)
-    kept = []
-
-    def listener(path):
-        kept.append(path)
-        if len(kept) == number:
-            raise Killed
-
-    monkeypatch.setattr(execution, "LISTENERS", [listener])
-    return kept
-
-
 def interrupted(trials, data, path, monkeypatch, number=1):
     with monkeypatch.context() as patched:
-        end_at(number, patched)
+        end_after([number], patched)
         with pytest.raises(Killed):
             train_together(trials, data, path)
 
@@ -183,7 +165,7 @@ def test_interrupted_trainings_end_with_the_same_bits(cell, optimiser, state, pr
     whole = train_together(trials, data)
     for _ in range(3):  # after each of the first three epochs
         interrupted(trials, data, path, monkeypatch)
-    kept = end_at(99, monkeypatch)
+    kept = end_after([], monkeypatch)
     found = train_together(trials, data, path)
     assert len(kept) == 1  # one epoch was left
     assert [result.outcome.diverged for result in found] == [False, True, False, False]

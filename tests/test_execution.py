@@ -5,12 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import work
 from conftest import ROOT
+from work import gone, wait_until
 
 from pipeline.core import execution, files
 from pipeline.core.errors import DataError, ExecutionError, UnreadableError
@@ -21,22 +21,6 @@ def run(function, items, *, processes):
     """Results on that many processes."""
     with executor(processes) as on:
         yield from execution.run(function, items, on)
-
-
-def gone(process):
-    """Whether a process has ended, as a zombie or for good."""
-    try:
-        with open(f"/proc/{process}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
-
-
-def wait_until(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_auto_is_one_process_a_core_that_may_be_used():

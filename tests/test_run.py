@@ -6,11 +6,10 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from work import gone, wait_until
 
 from pipeline.core import config, layout
 from pipeline.core.execution import PASSING
@@ -233,20 +232,6 @@ def test_both_streams_of_a_command_are_handed_on_line_by_line_and_its_exit_code_
     assert (
         out == "took one\ntook two\ntook \N{REPLACEMENT CHARACTER}\nx\n"
     )  # this test takes \r for a new line; the command does not
-
-
-def gone(process):
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
-
-
-def wait_until(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])

@@ -7,10 +7,10 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from work import gone, wait_until
 
 HEAD = """
 import errno, os, sys, time
@@ -122,21 +122,6 @@ def test_a_disk_that_cannot_be_written_is_one_sentence(tmp_path, name):
 def test_other_system_errors_keep_their_traceback(tmp_path):
     _, _, err = outcome(start(tmp_path, "def main(run):\n    raise OSError(errno.EBADF, 'bad file')"))
     assert "Traceback" in err
-
-
-def wait_until(condition, seconds=30):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-def gone(process):
-    """Whether a process has ended, as a zombie or for good."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 def sleeping(tmp_path, workers):

@@ -10,13 +10,13 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.testing import assert_close
-from twins import TWINS, cut, same_weights, tensors_of, trial_of, twin
+from twins import TWINS, Killed, cut, end_after, same_weights, tensors_of, trial_of, twin
 
 from pipeline import tasks, training
 from pipeline.core import config, execution, layout
 from pipeline.core.errors import ArtefactError
 from pipeline.core.records import CHECKPOINTS, CURVES, UPDATES, TrialResult
-from pipeline.training import Network, loop, train
+from pipeline.training import Network, train
 from pipeline.training.job import Training, diverged
 from pipeline.training.loop import optimiser_at
 
@@ -372,24 +372,6 @@ def test_results_do_not_depend_on_process_order_or_neighbours(images, tmp_path, 
         assert (one.trial, one.outcome.test_loss) == (two.trial, two.outcome.test_loss)
         assert all(np.array_equal(one.curves[n], two.curves[n], equal_nan=True) for n in CURVES)
         assert all(same_weights(one.weights[c], two.weights[c]) for c in CHECKPOINTS)
-
-
-class Killed(BaseException):
-    """Stands for the end of the process."""
-
-
-def end_after(at, monkeypatch):
-    """End the process after each of these numbers of mini-batches; the paths that were kept so far."""
-    monkeypatch.setattr(loop, "EVERY", 0.0)
-    kept = []
-
-    def listener(path):
-        kept.append(path)
-        if len(kept) in at:
-            raise Killed
-
-    monkeypatch.setattr(execution, "LISTENERS", [listener])
-    return kept
 
 
 @pytest.mark.parametrize(

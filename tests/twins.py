@@ -7,7 +7,9 @@ import study
 import torch
 from torch import nn
 
+from pipeline.core import execution
 from pipeline.core.records import TaskData
+from pipeline.training import loop
 
 TWINS = {"elman": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
@@ -48,3 +50,21 @@ def tensors_of(data, split):
 def same_weights(one, two):
     """Whether two checkpoints hold the same parameters."""
     return one.keys() == two.keys() and all(np.array_equal(one[n], two[n]) for n in one)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def end_after(at, monkeypatch):
+    """End the process after each of these numbers of states that were kept; the paths that were kept so far."""
+    monkeypatch.setattr(loop, "EVERY", 0.0)
+    kept = []
+
+    def listener(path):
+        kept.append(path)
+        if len(kept) in at:
+            raise Killed
+
+    monkeypatch.setattr(execution, "LISTENERS", [listener])
+    return kept

@@ -140,3 +140,19 @@ class Count(Double):
                 time.sleep(1)  # until what was kept has arrived
                 os.kill(os.getpid(), signal.SIGKILL)
         return Numbers(np.array([5.0]))
+
+
+def gone(process):
+    """Whether a process has ended, as a zombie or for good."""
+    try:
+        with open(f"/proc/{process}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def wait_until(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)

@@ -245,8 +245,18 @@ class TrialResult(ArrayRecord):
         return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()[:16]
 
 
+class _Unfinished(ArrayRecord):
+    """A state to go on from, all of which is checked when it is read, as a training begins anew where it is damaged."""
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read `path`; ArtefactError if it is missing, or anything in it is damaged."""
+        check(path)
+        return super().load(path)
+
+
 @dataclass(frozen=True)
-class UnfinishedTrial(ArrayRecord):
+class UnfinishedTrial(_Unfinished):
     """Where the training of a trial stands between two mini-batches: all that it needs to go on with the same bits.
 
     Attributes:
@@ -274,15 +284,9 @@ class UnfinishedTrial(ArrayRecord):
     generators: Arrays
     carried: Arrays
 
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read `path`; ArtefactError if it is missing, or anything in it is damaged."""
-        check(path)
-        return super().load(path)
-
 
 @dataclass(frozen=True)
-class UnfinishedTrials(ArrayRecord):
+class UnfinishedTrials(_Unfinished):
     """Where the training of M trials together stands between two epochs; arrays are those of `UnfinishedTrial` stacked, (M, ...).
 
     Attributes:
@@ -304,12 +308,6 @@ class UnfinishedTrials(ArrayRecord):
     weights_now: Arrays
     optimiser_now: Mapping[str, Arrays]
     generators: NDArray[np.uint8]
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read `path`; ArtefactError if it is missing, or anything in it is damaged."""
-        check(path)
-        return super().load(path)
 
 
 @dataclass(frozen=True)
