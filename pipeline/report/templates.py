@@ -29,7 +29,7 @@ def filled(name: str, judgement: Judgement, **further: Any) -> str:
 
 
 def headline(judgement: Judgement) -> str:
-    """What came out, in two sentences."""
+    """What came out, in a few sentences."""
     macro = environment(html=False).get_template("findings.j2").module.headline  # type: ignore[attr-defined]
     return " ".join(str(macro(findings.savings(judgement), findings.spectral(judgement))).split())
 
